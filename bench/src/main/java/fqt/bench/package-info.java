@@ -1,0 +1,2 @@
+/** Benchmarks of the kernels beside their peers. */
+package fqt.bench;

@@ -1,0 +1,4 @@
+/** JMH benchmarks. */
+module fqt.bench {
+  requires fqt.tensor;
+}

@@ -1,0 +1,4 @@
+/** Kernels for NVIDIA GPUs, run through JCuda. */
+module fqt.cuda {
+  requires fqt.tensor;
+}

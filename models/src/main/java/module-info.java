@@ -1,0 +1,6 @@
+/** Checkpoints, tokenizer and transformer families. */
+module fqt.models {
+  requires transitive fqt.tensor;
+
+  uses fqt.nn.LinearReader;
+}

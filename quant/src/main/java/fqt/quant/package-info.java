@@ -1,0 +1,2 @@
+/** Quantization of any network built of {@code fqt.nn} modules. */
+package fqt.quant;

@@ -1,0 +1,2 @@
+/** Files of tensors: safetensors, JSON, and the seam through which checkpoints are read. */
+package fqt.io;

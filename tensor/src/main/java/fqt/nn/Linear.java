@@ -1,0 +1,62 @@
+package fqt.nn;
+
+import fqt.tensor.Ops;
+import fqt.tensor.Shape;
+import fqt.tensor.Tensor;
+
+/** {@code y = x Wᵀ + b}. */
+public final class Linear extends Module {
+  /**
+   * A linear layer over existing tensors.
+   *
+   * @param weight [outputs, inputs], any float type
+   * @param bias [outputs], any float type, or null
+   * @throws IllegalArgumentException if the shapes do not fit
+   */
+  public Linear(Tensor weight, Tensor bias) {
+    if (weight.rank() != 2 || !weight.dtype().isFloat()) {
+      throw new IllegalArgumentException(
+          "weight of a linear is " + weight + "; expected a float matrix");
+    }
+    if (bias != null && !bias.shape().equals(Shape.of(weight.dim(0)))) {
+      throw new IllegalArgumentException(
+          "bias of a linear is " + bias + "; expected shape [" + weight.dim(0) + "]");
+    }
+    parameter("weight", weight);
+    parameter("bias", bias);
+  }
+
+  /** The weight, [outputs, inputs]. */
+  public Tensor weight() {
+    return parameters().get("weight");
+  }
+
+  /** The bias, [outputs], or null. */
+  public Tensor bias() {
+    return parameters().get("bias");
+  }
+
+  /** Replaces the weight by one of the same shape. */
+  public void setWeight(Tensor weight) {
+    if (!weight.shape().equals(weight().shape())) {
+      throw new IllegalArgumentException(
+          "new weight is " + weight + "; expected shape " + weight().shape());
+    }
+    parameter("weight", weight);
+  }
+
+  /** Input features. */
+  public long inputs() {
+    return weight().dim(1);
+  }
+
+  /** Output features. */
+  public long outputs() {
+    return weight().dim(0);
+  }
+
+  @Override
+  protected Tensor forward(Tensor input, LayerArgs args) {
+    return Ops.linear(input, weight(), bias());
+  }
+}

@@ -1,0 +1,38 @@
+package fqt.tensor;
+
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.ServiceLoader;
+import java.util.concurrent.ConcurrentHashMap;
+
+/** The backends of this process, one a device, opened when first asked for. */
+public final class Backends {
+  private static final Map<Device, Backend> OPEN = new ConcurrentHashMap<>();
+
+  private Backends() {}
+
+  /**
+   * The backend that serves a device.
+   *
+   * @throws IllegalArgumentException if no backend for that kind of device is on the module path
+   * @throws IllegalStateException if the device cannot be used, saying why
+   */
+  public static Backend of(Device device) {
+    Backend open = OPEN.get(device);
+    return open != null ? open : OPEN.computeIfAbsent(device, Backends::find);
+  }
+
+  private static Backend find(Device device) {
+    List<String> kinds = new ArrayList<>();
+    for (Backend.Provider provider :
+        ServiceLoader.load(Backend.Provider.class, Backends.class.getClassLoader())) {
+      if (provider.kind().equals(device.kind())) {
+        return provider.open(device.index());
+      }
+      kinds.add(provider.kind());
+    }
+    throw new IllegalArgumentException(
+        "no backend for device " + device + "; this process has " + kinds);
+  }
+}

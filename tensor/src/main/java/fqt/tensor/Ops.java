@@ -1,0 +1,610 @@
+package fqt.tensor;
+
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+
+/**
+ * What can be done with tensors. Every method checks types, shapes and devices once, allocates its
+ * result in the current {@link Scope}, and hands the work to the {@link Backend} of the operands'
+ * device. Results are contiguous F32 tensors unless the method says otherwise.
+ *
+ * <p>A method whose name ends in {@code Into} or {@code InPlace} writes to a tensor that it is
+ * given. All methods throw {@link IllegalArgumentException}, naming the operand, its type and its
+ * shape, when operands do not fit together.
+ */
+public final class Ops {
+  private Ops() {}
+
+  // --- making tensors
+
+  /** A tensor with undefined elements. */
+  public static Tensor empty(Device device, DType dtype, long... dims) {
+    return empty(device, dtype, Shape.of(dims));
+  }
+
+  /** A tensor with undefined elements. */
+  public static Tensor empty(Device device, DType dtype, Shape shape) {
+    Storage storage =
+        Backends.of(device).allocate(Math.multiplyExact(shape.count(), (long) dtype.byteSize()));
+    Scope.adopt(storage);
+    return Tensor.of(storage, dtype, shape);
+  }
+
+  /** A tensor of zeros. */
+  public static Tensor zeros(Device device, DType dtype, long... dims) {
+    return full(device, dtype, 0, dims);
+  }
+
+  /** A tensor whose elements are all one value. */
+  public static Tensor full(Device device, DType dtype, double value, long... dims) {
+    Tensor tensor = empty(device, dtype, dims);
+    fill(tensor, value);
+    return tensor;
+  }
+
+  /** An F32 host tensor of the given values. */
+  public static Tensor of(float[] values, long... dims) {
+    Tensor tensor = empty(Device.CPU, DType.F32, dims);
+    requireCount(tensor, values.length);
+    MemorySegment.copy(
+        values,
+        0,
+        tensor.segment(),
+        ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN),
+        0,
+        values.length);
+    return tensor;
+  }
+
+  /** An I32 host tensor of the given values. */
+  public static Tensor of(int[] values, long... dims) {
+    Tensor tensor = empty(Device.CPU, DType.I32, dims);
+    requireCount(tensor, values.length);
+    MemorySegment.copy(
+        values,
+        0,
+        tensor.segment(),
+        ValueLayout.JAVA_INT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN),
+        0,
+        values.length);
+    return tensor;
+  }
+
+  /** Sets every element. */
+  public static void fill(Tensor tensor, double value) {
+    backend(tensor).fill(tensor, value);
+  }
+
+  // --- moving and converting
+
+  /** The tensor on a device: itself if it is there already, otherwise a copy. */
+  public static Tensor to(Tensor x, Device device) {
+    if (x.device().equals(device)) {
+      return x;
+    }
+    Tensor source = contiguous(x);
+    Tensor copy = empty(device, x.dtype(), x.shape());
+    backend(device.isHost() ? source : copy).transfer(source, copy);
+    return copy;
+  }
+
+  /** The tensor in a type: itself if it has it already, otherwise a contiguous copy. */
+  public static Tensor to(Tensor x, DType dtype) {
+    return x.dtype() == dtype ? x : copyAs(x, dtype);
+  }
+
+  /** The tensor laid out without gaps: itself if it is already, otherwise a copy. */
+  public static Tensor contiguous(Tensor x) {
+    return x.isContiguous() ? x : copyAs(x, x.dtype());
+  }
+
+  /** A contiguous copy in the current scope. */
+  public static Tensor copy(Tensor x) {
+    return copyAs(x, x.dtype());
+  }
+
+  private static Tensor copyAs(Tensor x, DType dtype) {
+    Tensor copy = empty(x.device(), dtype, x.shape());
+    backend(x).copy(x, copy);
+    return copy;
+  }
+
+  /** Copies the elements of one tensor over those of another of the same shape, converting. */
+  public static void copyInto(Tensor source, Tensor target) {
+    requireShape("target", target, source.shape());
+    backend(source, target).copy(source, target);
+  }
+
+  /** Tensors of the same type joined along their first dimension. */
+  public static Tensor concatRows(Tensor first, Tensor... others) {
+    long rows = first.dim(0);
+    for (Tensor other : others) {
+      requireShape("part", other, first.shape().with(0, other.dim(0)));
+      rows += other.dim(0);
+    }
+    Tensor joined = empty(first.device(), first.dtype(), first.shape().with(0, rows));
+    copyInto(first, joined.slice(0, 0, first.dim(0)));
+    long at = first.dim(0);
+    for (Tensor other : others) {
+      copyInto(other, joined.slice(0, at, at + other.dim(0)));
+      at += other.dim(0);
+    }
+    return joined;
+  }
+
+  // --- matrices
+
+  /** {@code a b}: a [M, K], b [K, N], any strides; the result is [M, N]. */
+  public static Tensor matmul(Tensor a, Tensor b) {
+    Tensor out = empty(a.device(), DType.F32, a.dim(0), b.dim(-1));
+    gemmInto(1, a, b, 0, out);
+    return out;
+  }
+
+  /** {@code out = alpha * a b + beta * out}; a [M, K], b [K, N], out F32 [M, N]. */
+  public static void gemmInto(float alpha, Tensor a, Tensor b, float beta, Tensor out) {
+    requireMatrix("a", a);
+    requireMatrix("b", b);
+    requireFloat("a", a);
+    requireFloat("b", b);
+    requireType("out", out, DType.F32);
+    if (a.dim(1) != b.dim(0)) {
+      throw new IllegalArgumentException("cannot multiply a " + a + " by b " + b);
+    }
+    requireShape("out", out, Shape.of(a.dim(0), b.dim(1)));
+    if (out.dim(1) > 1 && out.stride(1) != 1) {
+      throw new IllegalArgumentException("out " + out + " has column stride " + out.stride(1));
+    }
+    backend(a, b, out).gemm(alpha, a, b, beta, out);
+  }
+
+  /**
+   * {@code x wᵀ + bias}: the product of a linear layer.
+   *
+   * @param x [..., K]
+   * @param w [N, K] of any float type
+   * @param bias [N] of any float type, or null
+   * @return [..., N]
+   */
+  public static Tensor linear(Tensor x, Tensor w, Tensor bias) {
+    requireMatrix("w", w);
+    requireFloat("w", w);
+    requireFloat("x", x);
+    Tensor rows = asRows(x, w.dim(1));
+    if (bias != null) {
+      requireShape("bias", bias, Shape.of(w.dim(0)));
+    }
+    Tensor out = empty(x.device(), DType.F32, rows.dim(0), w.dim(0));
+    backend(x, w).linear(rows, contiguous(w), bias, out);
+    return restore(out, x);
+  }
+
+  /** {@code x wᵀ + bias} for a packed weight; shapes as in {@link #linear}. */
+  public static Tensor packedLinear(Tensor x, PackedWeight w, Tensor bias) {
+    Tensor rows = asRows(x, w.columns());
+    if (bias != null) {
+      requireShape("bias", bias, Shape.of(w.rows()));
+    }
+    Tensor out = empty(x.device(), DType.F32, rows.dim(0), w.rows());
+    backend(x, w.codes()).packedLinear(rows, w, bias, out);
+    return restore(out, x);
+  }
+
+  /** {@code out = beta * out + alpha * xᵀ x}: x [T, K], out F32 [K, K], both triangles. */
+  public static void syrkInto(float alpha, Tensor x, float beta, Tensor out) {
+    requireMatrix("x", x);
+    requireType("x", x, DType.F32);
+    requireType("out", out, DType.F32);
+    requireShape("out", out, Shape.of(x.dim(1), x.dim(1)));
+    backend(x, out).syrk(alpha, contiguous(x), beta, out);
+  }
+
+  /**
+   * Overwrites a symmetric positive definite matrix [K, K] with its lower Cholesky factor.
+   *
+   * @return −1, or the index of the first pivot that is not positive; the matrix is then undefined
+   */
+  public static long choleskyInPlace(Tensor a) {
+    requireSquare("a", a);
+    return backend(a).cholesky(a);
+  }
+
+  /** The inverse of a lower triangular matrix [K, K]. */
+  public static Tensor invertLower(Tensor l) {
+    requireSquare("l", l);
+    Tensor out = empty(l.device(), DType.F32, l.shape());
+    backend(l).invertLower(l, out);
+    return out;
+  }
+
+  // --- element by element
+
+  /** {@code a + b}; shapes equal, or b [N] repeated over the last dimension of a. */
+  public static Tensor add(Tensor a, Tensor b) {
+    return binary(BinaryOp.ADD, a, b);
+  }
+
+  /** {@code a − b}; shapes as in {@link #add}. */
+  public static Tensor subtract(Tensor a, Tensor b) {
+    return binary(BinaryOp.SUBTRACT, a, b);
+  }
+
+  /** {@code a · b}; shapes as in {@link #add}. */
+  public static Tensor multiply(Tensor a, Tensor b) {
+    return binary(BinaryOp.MULTIPLY, a, b);
+  }
+
+  /** {@code a / b}; shapes as in {@link #add}. */
+  public static Tensor divide(Tensor a, Tensor b) {
+    return binary(BinaryOp.DIVIDE, a, b);
+  }
+
+  /** {@code a op b}; shapes as in {@link #add}. */
+  public static Tensor binary(BinaryOp op, Tensor a, Tensor b) {
+    Tensor out = empty(a.device(), DType.F32, a.shape());
+    binaryInto(op, a, b, out);
+    return out;
+  }
+
+  /** {@code out = a op b}; out may be a. */
+  public static void binaryInto(BinaryOp op, Tensor a, Tensor b, Tensor out) {
+    requireType("a", a, DType.F32);
+    requireType("b", b, DType.F32);
+    requireShape("out", out, a.shape());
+    if (!b.shape().equals(a.shape()) && !(b.rank() == 1 && b.dim(0) == a.dim(-1))) {
+      throw new IllegalArgumentException(
+          "b " + b + " fits neither the shape nor the last dimension of a " + a);
+    }
+    backend(a, b, out).binary(op, contiguous(a), contiguous(b), out);
+  }
+
+  /** {@code op(x)}. */
+  public static Tensor unary(UnaryOp op, Tensor x) {
+    requireType("x", x, DType.F32);
+    Tensor out = empty(x.device(), DType.F32, x.shape());
+    backend(x).unary(op, contiguous(x), out);
+    return out;
+  }
+
+  /** {@code scale · x + shift}. */
+  public static Tensor affine(Tensor x, float scale, float shift) {
+    requireType("x", x, DType.F32);
+    Tensor out = empty(x.device(), DType.F32, x.shape());
+    backend(x).affine(contiguous(x), scale, shift, out);
+    return out;
+  }
+
+  /** {@code op(gate) · up}, the activation of gated feed-forward blocks; shapes equal. */
+  public static Tensor gated(UnaryOp op, Tensor gate, Tensor up) {
+    requireType("gate", gate, DType.F32);
+    requireType("up", up, DType.F32);
+    requireShape("up", up, gate.shape());
+    Tensor out = empty(gate.device(), DType.F32, gate.shape());
+    backend(gate, up).gated(op, contiguous(gate), contiguous(up), out);
+    return out;
+  }
+
+  // --- rows
+
+  /** Root-mean-square norm over the last dimension (Zhang and Sennrich 2019); weight [K]. */
+  public static Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
+    Tensor rows = asRows(x, weight.dim(0));
+    Tensor out = empty(x.device(), DType.F32, rows.shape());
+    backend(x, weight).rmsNorm(rows, weight, eps, out);
+    return out.reshape(x.shape().toArray());
+  }
+
+  /** Layer norm over the last dimension (Ba et al. 2016); weight and bias [K]. */
+  public static Tensor layerNorm(Tensor x, Tensor weight, Tensor bias, float eps) {
+    Tensor rows = asRows(x, weight.dim(0));
+    requireShape("bias", bias, weight.shape());
+    Tensor out = empty(x.device(), DType.F32, rows.shape());
+    backend(x, weight).layerNorm(rows, weight, bias, eps, out);
+    return out.reshape(x.shape().toArray());
+  }
+
+  /** Softmax over the last dimension. */
+  public static Tensor softmax(Tensor x) {
+    Tensor rows = asRows(x, x.dim(-1));
+    Tensor out = empty(x.device(), DType.F32, rows.shape());
+    backend(x).softmax(rows, out);
+    return out.reshape(x.shape().toArray());
+  }
+
+  /** One number for each row [M] or each column [K] of x [M, K]; sums accumulate in F64. */
+  public static Tensor reduce(ReduceOp op, Axis axis, Tensor x) {
+    requireMatrix("x", x);
+    requireType("x", x, DType.F32);
+    requireNotEmpty("x", x);
+    Tensor out = empty(x.device(), DType.F32, x.dim(axis == Axis.ROWS ? 0 : 1));
+    backend(x).reduce(op, axis, contiguous(x), out);
+    return out;
+  }
+
+  /**
+   * The largest elements of each row.
+   *
+   * @param values largest first, F32 [M, k]
+   * @param indices their places, ties by index, I32 [M, k]
+   */
+  public record TopK(Tensor values, Tensor indices) {}
+
+  /** The k largest elements of each row of x [M, K]. */
+  public static TopK topK(Tensor x, long k) {
+    requireMatrix("x", x);
+    requireType("x", x, DType.F32);
+    if (k < 1 || k > x.dim(1)) {
+      throw new IllegalArgumentException("the " + k + " largest of rows of " + x);
+    }
+    Tensor values = empty(x.device(), DType.F32, x.dim(0), k);
+    Tensor indices = empty(x.device(), DType.I32, x.dim(0), k);
+    backend(x).topK(contiguous(x), k, values, indices);
+    return new TopK(values, indices);
+  }
+
+  /** Negative log-likelihood of each target: logits [M, V], target I32 [M]; the result is [M]. */
+  public static Tensor crossEntropy(Tensor logits, Tensor target) {
+    requireMatrix("logits", logits);
+    requireType("logits", logits, DType.F32);
+    requireType("target", target, DType.I32);
+    requireShape("target", target, Shape.of(logits.dim(0)));
+    Tensor out = empty(logits.device(), DType.F32, logits.dim(0));
+    backend(logits, target).crossEntropy(contiguous(logits), contiguous(target), out);
+    return out;
+  }
+
+  /**
+   * Rows of a table: table [V, K] of any float type, index I32 [M]; the result is F32 [M, K].
+   *
+   * @throws IndexOutOfBoundsException if an index is outside the table
+   */
+  public static Tensor gatherRows(Tensor table, Tensor index) {
+    requireMatrix("table", table);
+    requireFloat("table", table);
+    requireIndex(index);
+    Tensor out = empty(table.device(), DType.F32, index.dim(0), table.dim(1));
+    backend(table, index).gatherRows(contiguous(table), contiguous(index), out);
+    return out;
+  }
+
+  /** {@code out[index[i]] += weight[i] · rows[i]}, in the order of i; weight F32 [M] or null. */
+  public static void scatterAddRows(Tensor rows, Tensor index, Tensor weight, Tensor out) {
+    requireMatrix("rows", rows);
+    requireIndex(index);
+    requireShape("index", index, Shape.of(rows.dim(0)));
+    requireShape("out", out, rows.shape().with(0, out.dim(0)));
+    if (weight != null) {
+      requireShape("weight", weight, index.shape());
+    }
+    backend(rows, index, out).scatterAddRows(contiguous(rows), contiguous(index), weight, out);
+  }
+
+  // --- attention
+
+  /**
+   * Rotary position embedding by halves (Su et al. 2021, in the layout of Hugging Face models).
+   *
+   * @param x [M, H, D]
+   * @param cos F32 [M, R / 2], R ≤ D; elements from R on pass unchanged
+   * @param sin like cos
+   * @return [M, H, D]
+   */
+  public static Tensor rotary(Tensor x, Tensor cos, Tensor sin) {
+    requireType("x", x, DType.F32);
+    requireShape("sin", sin, cos.shape());
+    if (x.rank() != 3 || cos.rank() != 2 || cos.dim(0) != x.dim(0) || cos.dim(1) * 2 > x.dim(2)) {
+      throw new IllegalArgumentException("rotary tables " + cos + " do not fit x " + x);
+    }
+    Tensor out = empty(x.device(), DType.F32, x.shape());
+    backend(x, cos, sin).rotary(contiguous(x), contiguous(cos), contiguous(sin), out);
+    return out;
+  }
+
+  /**
+   * Scaled dot-product attention with grouped heads (Vaswani et al. 2017; Ainslie et al. 2023).
+   *
+   * @param q [M, H, D]
+   * @param k [S, G, D], H a multiple of G
+   * @param v like k
+   * @param scale factor of the scores, usually 1 / √D
+   * @param mask which keys a query sees, over M queries and S keys
+   * @return [M, H, D]
+   */
+  public static Tensor attention(Tensor q, Tensor k, Tensor v, float scale, AttentionMask mask) {
+    requireType("q", q, DType.F32);
+    requireShape("v", v, k.shape());
+    if (q.rank() != 3 || k.rank() != 3 || q.dim(2) != k.dim(2) || q.dim(1) % k.dim(1) != 0) {
+      throw new IllegalArgumentException("queries " + q + " do not fit keys " + k);
+    }
+    if (mask.queries() != q.dim(0) || mask.keys() != k.dim(0)) {
+      throw new IllegalArgumentException(
+          "a mask of %d queries and %d keys does not fit queries %s and keys %s"
+              .formatted(mask.queries(), mask.keys(), q, k));
+    }
+    Tensor out = empty(q.device(), DType.F32, q.shape());
+    backend(q, k, v).attention(q, k, v, scale, mask, out);
+    return out;
+  }
+
+  // --- quantization
+
+  /**
+   * Smallest and largest element of each block.
+   *
+   * @param min F32, of the blocks' scale shape
+   * @param max like min
+   */
+  public record Range(Tensor min, Tensor max) {}
+
+  /** The range of each block of x [M, K]. */
+  public static Range blockRange(Tensor x, Blocks blocks) {
+    requireMatrix("x", x);
+    requireType("x", x, DType.F32);
+    requireNotEmpty("x", x);
+    Shape shape = blocks.scaleShape(x.dim(0), x.dim(1));
+    Range range =
+        new Range(empty(x.device(), DType.F32, shape), empty(x.device(), DType.F32, shape));
+    backend(x).blockRange(contiguous(x), blocks, range.min(), range.max());
+    return range;
+  }
+
+  /**
+   * Codes of x [M, K]: {@code clamp(rint(x / scale) + zero, low, high)} in I8 or U8, or {@code
+   * round(clamp(x / scale, low, high))} in an F8 type.
+   *
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   */
+  public static Tensor quantize(
+      Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, DType codes) {
+    requireBlocks(x, blocks, scale, zero);
+    requireType("x", x, DType.F32);
+    Tensor out = empty(x.device(), codes, x.shape());
+    backend(x, scale).quantize(contiguous(x), blocks, scale, zero, low, high, out);
+    return out;
+  }
+
+  /** {@code scale · (code − zero)} for codes [M, K]; operands as in {@link #quantize}. */
+  public static Tensor dequantize(
+      Tensor codes, Blocks blocks, Tensor scale, Tensor zero, DType dtype) {
+    requireBlocks(codes, blocks, scale, zero);
+    Tensor out = empty(codes.device(), dtype, codes.shape());
+    backend(codes, scale).dequantize(contiguous(codes), blocks, scale, zero, out);
+    return out;
+  }
+
+  /** What {@link #dequantize} gives back of {@link #quantize}, in F32. */
+  public static Tensor fakeQuantize(
+      Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, DType codes) {
+    requireBlocks(x, blocks, scale, zero);
+    requireType("x", x, DType.F32);
+    Tensor out = empty(x.device(), DType.F32, x.shape());
+    backend(x, scale).fakeQuantize(contiguous(x), blocks, scale, zero, low, high, codes, out);
+    return out;
+  }
+
+  /** Packs U8 codes [N, K] into I32 words, laid out as {@link PackedWeight} says. */
+  public static Tensor pack(Tensor codes, int bits) {
+    requireMatrix("codes", codes);
+    requireType("codes", codes, DType.U8);
+    long words = PackedWeight.wordsPerRow(codes.dim(1), bits);
+    Tensor out = empty(codes.device(), DType.I32, codes.dim(0), words);
+    backend(codes).pack(contiguous(codes), bits, out);
+    return out;
+  }
+
+  /** U8 codes [N, columns] of words packed by {@link #pack}. */
+  public static Tensor unpack(Tensor words, int bits, long columns) {
+    requireMatrix("words", words);
+    requireType("words", words, DType.I32);
+    requireShape("words", words, Shape.of(words.dim(0), PackedWeight.wordsPerRow(columns, bits)));
+    Tensor out = empty(words.device(), DType.U8, words.dim(0), columns);
+    backend(words).unpack(contiguous(words), bits, out);
+    return out;
+  }
+
+  /** The column loop of GPTQ over one block of columns; see {@link Backend#gptqBlock}. */
+  public static void gptqBlock(
+      Tensor w, Tensor u, Tensor scale, Tensor zero, float high, Tensor codes, Tensor error) {
+    requireMatrix("w", w);
+    requireShape("u", u, Shape.of(w.dim(1), w.dim(1)));
+    requireShape("scale", scale, w.shape());
+    requireShape("zero", zero, w.shape());
+    requireShape("codes", codes, w.shape());
+    requireShape("error", error, w.shape());
+    requireType("codes", codes, DType.U8);
+    backend(w, u).gptqBlock(w, u, scale, zero, high, codes, error);
+  }
+
+  // --- checks
+
+  private static Backend backend(Tensor first, Tensor... others) {
+    for (Tensor other : others) {
+      if (!other.device().equals(first.device())) {
+        throw new IllegalArgumentException(
+            "operands on different devices: "
+                + first.device()
+                + " and "
+                + other.device()
+                + "; move one with Ops.to");
+      }
+    }
+    return Backends.of(first.device());
+  }
+
+  private static Tensor asRows(Tensor x, long columns) {
+    if (x.rank() == 0 || x.dim(-1) != columns) {
+      throw new IllegalArgumentException(
+          "x " + x + " should have " + columns + " elements in its last dimension");
+    }
+    Tensor flat = contiguous(x);
+    return x.rank() == 2 ? flat : flat.reshape(columns == 0 ? 0 : x.count() / columns, columns);
+  }
+
+  private static Tensor restore(Tensor rows, Tensor x) {
+    return x.rank() == 2 ? rows : rows.reshape(x.shape().with(-1, rows.dim(1)).toArray());
+  }
+
+  private static void requireBlocks(Tensor x, Blocks blocks, Tensor scale, Tensor zero) {
+    requireMatrix("x", x);
+    Shape shape = blocks.scaleShape(x.dim(0), x.dim(1));
+    requireType("scale", scale, DType.F32);
+    requireShape("scale", scale, shape);
+    if (zero != null) {
+      requireType("zero", zero, DType.F32);
+      requireShape("zero", zero, shape);
+    }
+  }
+
+  private static void requireIndex(Tensor index) {
+    requireType("index", index, DType.I32);
+    if (index.rank() != 1) {
+      throw new IllegalArgumentException("index is " + index + "; expected rank 1");
+    }
+  }
+
+  private static void requireMatrix(String name, Tensor x) {
+    if (x.rank() != 2) {
+      throw new IllegalArgumentException(name + " is " + x + "; expected a matrix");
+    }
+  }
+
+  private static void requireSquare(String name, Tensor x) {
+    requireMatrix(name, x);
+    requireType(name, x, DType.F32);
+    if (x.dim(0) != x.dim(1) || !x.isContiguous()) {
+      throw new IllegalArgumentException(name + " is " + x + "; expected a contiguous square");
+    }
+  }
+
+  private static void requireNotEmpty(String name, Tensor x) {
+    if (x.count() == 0) {
+      throw new IllegalArgumentException(name + " is " + x + "; expected at least one element");
+    }
+  }
+
+  private static void requireFloat(String name, Tensor x) {
+    if (!x.dtype().isFloat()) {
+      throw new IllegalArgumentException(name + " is " + x + "; expected a float type");
+    }
+  }
+
+  private static void requireType(String name, Tensor x, DType dtype) {
+    if (x.dtype() != dtype) {
+      throw new IllegalArgumentException(name + " is " + x + "; expected type " + dtype);
+    }
+  }
+
+  private static void requireShape(String name, Tensor x, Shape shape) {
+    if (!x.shape().equals(shape)) {
+      throw new IllegalArgumentException(name + " is " + x + "; expected shape " + shape);
+    }
+  }
+
+  private static void requireCount(Tensor tensor, long count) {
+    if (tensor.count() != count) {
+      throw new IllegalArgumentException(count + " values for " + tensor);
+    }
+  }
+}

@@ -1,0 +1,35 @@
+package fqt.tensor;
+
+import java.lang.foreign.MemorySegment;
+
+/**
+ * A run of bytes on a device, shared by a tensor and its views. A {@link Scope} owns it and
+ * releases it; using it afterwards is an error that every access reports.
+ */
+public interface Storage {
+  /** Where the bytes are. */
+  Device device();
+
+  /** How many bytes there are. */
+  long byteSize();
+
+  /**
+   * The bytes as host memory.
+   *
+   * @throws IllegalStateException if the storage was released, or lives on another device
+   */
+  MemorySegment segment();
+
+  /**
+   * The address on the device.
+   *
+   * @throws IllegalStateException if the storage was released
+   */
+  long address();
+
+  /** Gives the bytes back. A second call does nothing. */
+  void release();
+
+  /** Hands the bytes to the garbage collector: called when they outlive the last open scope. */
+  void detach();
+}

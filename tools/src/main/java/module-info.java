@@ -1,0 +1,7 @@
+/** The command line. */
+module fqt.tools {
+  requires fqt.models;
+  requires fqt.quant;
+  requires fqt.tensor;
+  requires info.picocli;
+}
