@@ -2,7 +2,6 @@ package fqt.io;
 
 import java.io.IOException;
 import java.lang.foreign.MemorySegment;
-import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -22,8 +21,6 @@ import java.nio.file.StandardOpenOption;
  * }
  */
 public final class AtomicFile implements AutoCloseable {
-  private static final long CHUNK = 1L << 28;
-
   private final Path destination;
   private final Path temporary;
   private final FileChannel channel;
@@ -68,22 +65,7 @@ public final class AtomicFile implements AutoCloseable {
   /** Appends bytes of host memory, however many. */
   public void write(MemorySegment bytes) {
     try {
-      for (long from = 0; from < bytes.byteSize(); from += CHUNK) {
-        long length = Math.min(CHUNK, bytes.byteSize() - from);
-        ByteBuffer buffer = bytes.asSlice(from, length).asByteBuffer();
-        while (buffer.hasRemaining()) {
-          channel.write(buffer);
-        }
-      }
-    } catch (IOException e) {
-      throw IoErrors.writing(destination, e);
-    }
-  }
-
-  /** Bytes written so far. */
-  public long position() {
-    try {
-      return channel.position();
+      Durable.write(channel, bytes);
     } catch (IOException e) {
       throw IoErrors.writing(destination, e);
     }

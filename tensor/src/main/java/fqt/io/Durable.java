@@ -1,6 +1,8 @@
 package fqt.io;
 
 import java.io.IOException;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteBuffer;
 import java.nio.channels.FileChannel;
 import java.nio.file.FileVisitResult;
 import java.nio.file.Files;
@@ -10,9 +12,22 @@ import java.nio.file.SimpleFileVisitor;
 import java.nio.file.StandardOpenOption;
 import java.nio.file.attribute.BasicFileAttributes;
 
-/** The steps that make a file survive a power cut, shared by {@link AtomicFile} and folders. */
+/** The steps by which files are written so that they survive a power cut. */
 final class Durable {
+  private static final long CHUNK = 1L << 28;
+
   private Durable() {}
+
+  /** Appends bytes of host memory, however many. */
+  static void write(FileChannel channel, MemorySegment bytes) throws IOException {
+    for (long from = 0; from < bytes.byteSize(); from += CHUNK) {
+      long length = Math.min(CHUNK, bytes.byteSize() - from);
+      ByteBuffer buffer = bytes.asSlice(from, length).asByteBuffer();
+      while (buffer.hasRemaining()) {
+        channel.write(buffer);
+      }
+    }
+  }
 
   /** Forces a file's bytes, or a folder's entries, to the device. */
   static void sync(Path path) throws IOException {
