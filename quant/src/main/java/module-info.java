@@ -1,6 +1,4 @@
 /** Recorder, quantizers, GPTQ and checkpoint formats. */
 module fqt.quant {
   requires transitive fqt.tensor;
-
-  exports fqt.quant;
 }

@@ -1,11 +1,7 @@
-/** The command line and what only it needs: progress, tables, data files, the main job. */
+/** The command line. */
 module fqt.tools {
   requires fqt.models;
   requires fqt.quant;
   requires fqt.tensor;
   requires info.picocli;
-  requires jdk.management;
-
-  opens fqt.tools to
-      info.picocli;
 }

@@ -20,10 +20,14 @@ import java.util.List;
 final class CpuBackend implements Backend {
   private final HostMemory memory;
   private final Threads threads;
+  private final Matrices matrices;
+  private final Triangular triangular;
 
   CpuBackend(HostMemory memory, Threads threads) {
     this.memory = memory;
     this.threads = threads;
+    this.matrices = new Matrices(threads);
+    this.triangular = new Triangular(matrices);
   }
 
   @Override
@@ -58,32 +62,32 @@ final class CpuBackend implements Backend {
 
   @Override
   public void gemm(float alpha, Tensor a, Tensor b, float beta, Tensor out) {
-    ScalarMatrix.gemm(alpha, a, b, beta, out);
+    matrices.gemm(alpha, a, b, beta, out);
   }
 
   @Override
   public void linear(Tensor x, Tensor w, Tensor bias, Tensor out) {
-    ScalarMatrix.linear(x, w, bias, out);
+    matrices.linear(x, w, bias, out);
   }
 
   @Override
   public void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
-    ScalarMatrix.packedLinear(x, w, bias, out);
+    matrices.packedLinear(x, w, bias, out);
   }
 
   @Override
   public void syrk(float alpha, Tensor x, float beta, Tensor out) {
-    ScalarMatrix.syrk(alpha, x, beta, out);
+    matrices.syrk(alpha, x, beta, out);
   }
 
   @Override
   public long cholesky(Tensor a) {
-    return ScalarMatrix.cholesky(a);
+    return triangular.cholesky(a);
   }
 
   @Override
   public void invertLower(Tensor l, Tensor out) {
-    ScalarMatrix.invertLower(l, out);
+    triangular.invertLower(l, out);
   }
 
   @Override
@@ -186,19 +190,6 @@ final class CpuBackend implements Backend {
   }
 
   @Override
-  public void quantizationError(
-      Tensor x,
-      Blocks blocks,
-      Tensor scale,
-      Tensor zero,
-      float low,
-      float high,
-      DType codes,
-      Tensor out) {
-    ScalarQuantize.quantizationError(x, blocks, scale, zero, low, high, codes, out);
-  }
-
-  @Override
   public void pack(Tensor codes, int bits, Tensor words) {
     ScalarQuantize.pack(codes, bits, words);
   }
@@ -211,6 +202,6 @@ final class CpuBackend implements Backend {
   @Override
   public void gptqBlock(
       Tensor w, Tensor u, Tensor scale, Tensor zero, float high, Tensor codes, Tensor error) {
-    ScalarMatrix.gptqBlock(w, u, scale, zero, high, codes, error);
+    GptqKernel.run(threads, w, u, scale, zero, high, codes, error);
   }
 }

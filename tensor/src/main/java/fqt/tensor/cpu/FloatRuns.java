@@ -1,0 +1,100 @@
+package fqt.tensor.cpu;
+
+import static java.nio.ByteOrder.LITTLE_ENDIAN;
+
+import fqt.tensor.DType;
+import fqt.tensor.Float8;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorShape;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * Reads runs of elements of any float type from memory into f32 arrays, exactly; how the matrix
+ * kernels see their operands.
+ */
+final class FloatRuns {
+  private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Short> SHORTS =
+      VectorSpecies.of(
+          short.class, VectorShape.forBitSize(FloatVector.SPECIES_PREFERRED.vectorBitSize() / 2));
+
+  static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LITTLE_ENDIAN);
+  private static final ValueLayout.OfShort SHORT =
+      ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(LITTLE_ENDIAN);
+
+  private static final float[] E4M3 = new float[256];
+  private static final float[] E5M2 = new float[256];
+
+  static {
+    for (int code = 0; code < 256; code++) {
+      E4M3[code] = Float8.e4m3ToFloat((byte) code);
+      E5M2[code] = Float8.e5m2ToFloat((byte) code);
+    }
+  }
+
+  private FloatRuns() {}
+
+  /** Reads {@code count} elements that lie side by side, from element {@code from} on. */
+  static void read(DType type, MemorySegment bytes, long from, int count, float[] to, int at) {
+    switch (type) {
+      case F32 -> MemorySegment.copy(bytes, FLOAT, from * Float.BYTES, to, at, count);
+      case BF16 -> readBf16(bytes, from * Short.BYTES, count, to, at);
+      case F16 -> readF16(bytes, from * Short.BYTES, count, to, at);
+      case F8_E4M3 -> readF8(E4M3, bytes, from, count, to, at);
+      case F8_E5M2 -> readF8(E5M2, bytes, from, count, to, at);
+      case I64, I32, I16, I8, U8, BOOL -> throw new IllegalArgumentException(type + " is no float");
+    }
+  }
+
+  /** Reads {@code count} elements that are {@code stride} elements apart. */
+  static void readStrided(
+      DType type, MemorySegment bytes, long from, long stride, int count, float[] to, int at) {
+    for (int i = 0; i < count; i++) {
+      read(type, bytes, from + i * stride, 1, to, at + i);
+    }
+  }
+
+  private static void readBf16(MemorySegment bytes, long from, int count, float[] to, int at) {
+    int i = 0;
+    for (int end = FLOATS.loopBound(count); i < end; i += FLOATS.length()) {
+      ShortVector.fromMemorySegment(SHORTS, bytes, from + (long) i * Short.BYTES, LITTLE_ENDIAN)
+          .castShape(FLOATS.withLanes(int.class), 0)
+          .reinterpretAsInts()
+          .lanewise(VectorOperators.LSHL, 16)
+          .reinterpretAsFloats()
+          .intoArray(to, at + i);
+    }
+    for (; i < count; i++) {
+      to[at + i] = Float.intBitsToFloat(bytes.get(SHORT, from + (long) i * Short.BYTES) << 16);
+    }
+  }
+
+  /** In pieces through an array, where C2 turns the conversion into vector instructions. */
+  private static void readF16(MemorySegment bytes, long from, int count, float[] to, int at) {
+    short[] piece = new short[Math.min(count, 512)];
+    for (int done = 0; done < count; done += piece.length) {
+      int size = Math.min(piece.length, count - done);
+      MemorySegment.copy(bytes, SHORT, from + (long) done * Short.BYTES, piece, 0, size);
+      for (int i = 0; i < size; i++) {
+        to[at + done + i] = Float.float16ToFloat(piece[i]);
+      }
+    }
+  }
+
+  private static void readF8(
+      float[] values, MemorySegment bytes, long from, int count, float[] to, int at) {
+    for (int i = 0; i < count; i++) {
+      to[at + i] = values[Byte.toUnsignedInt(bytes.get(ValueLayout.JAVA_BYTE, from + i))];
+    }
+  }
+
+  /** Writes F32 elements side by side, from element {@code to} on. */
+  static void write(float[] from, int at, int count, MemorySegment bytes, long to) {
+    MemorySegment.copy(from, at, bytes, FLOAT, to * Float.BYTES, count);
+  }
+}

@@ -1,0 +1,112 @@
+package fqt.tensor.cpu;
+
+import fqt.tensor.PackedWeight;
+import fqt.tensor.Tensor;
+
+/** The matrix products of the CPU backend; each picks the kernel that suits its shape. */
+final class Matrices {
+  private final Threads threads;
+  private final Gemm gemm;
+
+  Matrices(Threads threads) {
+    this.threads = threads;
+    this.gemm = new Gemm(threads);
+  }
+
+  /** {@code out = alpha * a b + beta * out}. */
+  void gemm(float alpha, Tensor a, Tensor b, float beta, Tensor out) {
+    multiply(Operand.left(a), Operand.right(b), Result.of(out, alpha, beta, null, false));
+  }
+
+  /** {@code out = x wᵀ + bias}. */
+  void linear(Tensor x, Tensor w, Tensor bias, Tensor out) {
+    multiply(Operand.left(x), Operand.left(w), Result.of(out, 1, 0, floats(bias), false));
+  }
+
+  /** {@code out = x wᵀ + bias}, w unpacked on its way into the packed block. */
+  void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
+    multiply(Operand.left(x), new PackedRows(w), Result.of(out, 1, 0, floats(bias), false));
+  }
+
+  private void multiply(Operand a, Operand b, Result out) {
+    if (a.outer() <= Skinny.MOST_ROWS && !b.outerIsDense()) {
+      Skinny.multiply(threads, a, b, out);
+    } else {
+      gemm.multiply(a, b, out);
+    }
+  }
+
+  /** {@code out = alpha * xᵀ x + beta * out}: the lower triangle is computed, then mirrored. */
+  void syrk(float alpha, Tensor x, float beta, Tensor out) {
+    gemm.multiply(
+        Operand.left(x.transpose(0, 1)), Operand.right(x), Result.of(out, alpha, beta, null, true));
+    mirror(out);
+  }
+
+  /** {@code out = alpha * a aᵀ + beta * out} below and on the diagonal; above it is undefined. */
+  void lowerSyrk(float alpha, Tensor a, float beta, Tensor out) {
+    gemm.multiply(Operand.left(a), Operand.left(a), Result.of(out, alpha, beta, null, true));
+  }
+
+  /**
+   * {@code panel = panel fᵀ} for a square f. Safe in place because f is no wider than one pass of
+   * {@link Gemm}, which packs the rows that it is about to overwrite.
+   */
+  void timesTransposeInPlace(Tensor panel, Tensor f) {
+    gemm.multiply(Operand.left(panel), Operand.left(f), Result.of(panel, 1, 0, null, false));
+  }
+
+  private void mirror(Tensor out) {
+    int block = 64;
+    long size = out.dim(0);
+    threads.forEach(
+        size,
+        block,
+        (from, to) -> {
+          float[] rows = new float[block * block];
+          for (long column = 0; column < to; column += block) {
+            mirrorBlock(out, from, (int) (to - from), column, block, rows);
+          }
+        });
+  }
+
+  /** Copies the part below the diagonal of one block of rows to its place above the diagonal. */
+  private static void mirrorBlock(
+      Tensor out, long row, int rows, long column, int block, float[] buffer) {
+    Operand lower = Operand.left(out);
+    int columns = (int) Math.min(block, out.dim(0) - column);
+    for (int r = 0; r < rows; r++) {
+      lower.readInner(row + r, column, columns, buffer, r * block);
+    }
+    float[] turned = new float[block * block];
+    Transpose.copy(buffer, 0, block, rows, columns, turned, 0, block);
+    for (int c = 0; c < columns; c++) {
+      long above = row + rows - Math.max(row, column + c + 1);
+      if (above > 0) {
+        int skip = (int) (rows - above);
+        FloatRuns.write(
+            turned,
+            c * block + skip,
+            (int) above,
+            out.storage().segment(),
+            out.offset() + (column + c) * out.stride(0) + row + skip);
+      }
+    }
+  }
+
+  private static float[] floats(Tensor bias) {
+    if (bias == null) {
+      return null;
+    }
+    float[] values = new float[Math.toIntExact(bias.count())];
+    FloatRuns.readStrided(
+        bias.dtype(),
+        bias.storage().segment(),
+        bias.offset(),
+        bias.stride(0),
+        values.length,
+        values,
+        0);
+    return values;
+  }
+}

@@ -1,0 +1,70 @@
+package fqt.tensor.cpu;
+
+import java.util.Arrays;
+
+/** Copies blocks of operands into the layouts that {@link GemmKernel} reads. */
+final class Packing {
+  /** Columns of b that one call packs. */
+  static final int STRIP = 4 * GemmKernel.COLUMNS;
+
+  /** Terms that are read at a time when the terms of a sum are not neighbours in memory. */
+  private static final int BATCH = 32;
+
+  private Packing() {}
+
+  /**
+   * Packs rows of a, one after the other, {@link Gemm#A_STRIDE} apart, and adds rows of zeros up to
+   * a whole number of tiles.
+   */
+  static void left(Operand a, long row, int rows, long term, int depth, float[] to, int at) {
+    if (a.outerIsDense()) {
+      float[] batch = new float[BATCH * rows];
+      for (int done = 0; done < depth; done += BATCH) {
+        int size = Math.min(BATCH, depth - done);
+        for (int k = 0; k < size; k++) {
+          a.readOuter(row, term + done + k, rows, batch, k * rows);
+        }
+        Transpose.copy(batch, 0, rows, size, rows, to, at + done, Gemm.A_STRIDE);
+      }
+    } else {
+      for (int r = 0; r < rows; r++) {
+        a.readInner(row + r, term, depth, to, at + r * Gemm.A_STRIDE);
+      }
+    }
+    for (int r = rows; r < Gemm.roundUp(rows, GemmKernel.ROWS); r++) {
+      int start = at + r * Gemm.A_STRIDE;
+      Arrays.fill(to, start, start + depth, 0);
+    }
+  }
+
+  /**
+   * Packs columns of b in strips of {@link GemmKernel#COLUMNS}, each {@code [depth][COLUMNS]}; the
+   * last one is filled up with zeros.
+   */
+  static void right(Operand b, long column, int columns, long term, int depth, float[] to, int at) {
+    for (int done = 0; done < columns; done += GemmKernel.COLUMNS) {
+      int width = Math.min(GemmKernel.COLUMNS, columns - done);
+      int start = at + done * depth;
+      if (width < GemmKernel.COLUMNS) {
+        Arrays.fill(to, start, start + depth * GemmKernel.COLUMNS, 0);
+      }
+      if (!b.outerIsDense()) {
+        float[] rows = new float[width * Gemm.A_STRIDE];
+        for (int c = 0; c < width; c++) {
+          b.readInner(column + done + c, term, depth, rows, c * Gemm.A_STRIDE);
+        }
+        Transpose.copy(rows, 0, Gemm.A_STRIDE, width, depth, to, start, GemmKernel.COLUMNS);
+      }
+    }
+    if (b.outerIsDense()) {
+      float[] line = new float[columns];
+      for (int k = 0; k < depth; k++) {
+        b.readOuter(column, term + k, columns, line, 0);
+        for (int done = 0; done < columns; done += GemmKernel.COLUMNS) {
+          int width = Math.min(GemmKernel.COLUMNS, columns - done);
+          System.arraycopy(line, done, to, at + done * depth + k * GemmKernel.COLUMNS, width);
+        }
+      }
+    }
+  }
+}

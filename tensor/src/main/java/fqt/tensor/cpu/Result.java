@@ -1,0 +1,97 @@
+package fqt.tensor.cpu;
+
+import static java.nio.ByteOrder.LITTLE_ENDIAN;
+
+import fqt.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * Where the sums of a matrix product go: {@code out = alpha * sum + beta * out + bias}.
+ *
+ * @param out F32 elements
+ * @param offset position of the first one, in elements
+ * @param stride distance of two rows, in elements
+ * @param bias one value a column, or null
+ * @param lowerOnly whether nothing above the diagonal is wanted; tiles that cross it are whole
+ */
+record Result(
+    MemorySegment out,
+    long offset,
+    long stride,
+    float alpha,
+    float beta,
+    float[] bias,
+    boolean lowerOnly) {
+  private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+  private static final int LANES = SPECIES.length();
+
+  static Result of(Tensor out, float alpha, float beta, float[] bias, boolean lowerOnly) {
+    return new Result(
+        out.storage().segment(), out.offset(), out.stride(0), alpha, beta, bias, lowerOnly);
+  }
+
+  /** Whether any element of a block is wanted. */
+  boolean wants(long row, int rows, long column) {
+    return !lowerOnly || column < row + rows;
+  }
+
+  /** Adds a tile of sums; the first pass over the terms also applies beta and the bias. */
+  void add(float[] tile, long row, int rows, long column, int columns, boolean first) {
+    float keep = first ? beta : 1;
+    float[] shift = first ? bias : null;
+    for (int r = 0; r < rows; r++) {
+      long at = (offset + (row + r) * stride + column) * Float.BYTES;
+      int tileAt = r * GemmKernel.COLUMNS;
+      if (columns < GemmKernel.COLUMNS) {
+        addPart(tile, tileAt, at, columns, keep, shift, (int) column);
+      } else {
+        addVector(tile, tileAt, at, keep, shift, (int) column);
+        addVector(
+            tile, tileAt + LANES, at + SPECIES.vectorByteSize(), keep, shift, (int) column + LANES);
+      }
+    }
+  }
+
+  private void addVector(float[] tile, int from, long at, float keep, float[] shift, int column) {
+    FloatVector sum = FloatVector.fromArray(SPECIES, tile, from).mul(alpha);
+    if (keep != 0) {
+      FloatVector old = FloatVector.fromMemorySegment(SPECIES, out, at, LITTLE_ENDIAN);
+      sum = keep == 1 ? sum.add(old) : old.fma(FloatVector.broadcast(SPECIES, keep), sum);
+    }
+    if (shift != null) {
+      sum = sum.add(FloatVector.fromArray(SPECIES, shift, column));
+    }
+    sum.intoMemorySegment(out, at, LITTLE_ENDIAN);
+  }
+
+  private void addPart(
+      float[] tile, int from, long at, int columns, float keep, float[] shift, int column) {
+    for (int c = 0; c < columns; c++) {
+      float sum = tile[from + c] * alpha;
+      if (keep != 0) {
+        sum = Math.fma(keep, out.get(FloatRuns.FLOAT, at + (long) c * Float.BYTES), sum);
+      }
+      if (shift != null) {
+        sum += shift[column + c];
+      }
+      out.set(FloatRuns.FLOAT, at + (long) c * Float.BYTES, sum);
+    }
+  }
+
+  /** Adds one finished column of sums. */
+  void addColumn(float[] sums, long column) {
+    for (int m = 0; m < sums.length; m++) {
+      long at = (offset + m * stride + column) * Float.BYTES;
+      float sum = alpha * sums[m];
+      if (beta != 0) {
+        sum = Math.fma(beta, out.get(FloatRuns.FLOAT, at), sum);
+      }
+      if (bias != null) {
+        sum += bias[(int) column];
+      }
+      out.set(FloatRuns.FLOAT, at, sum);
+    }
+  }
+}

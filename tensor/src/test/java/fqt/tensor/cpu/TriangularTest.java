@@ -1,0 +1,96 @@
+package fqt.tensor.cpu;
+
+import static fqt.tensor.cpu.TestMatrices.assertClose;
+import static fqt.tensor.cpu.TestMatrices.assertSameBits;
+import static fqt.tensor.cpu.TestMatrices.assertSurroundingsIntact;
+import static fqt.tensor.cpu.TestMatrices.copy;
+import static fqt.tensor.cpu.TestMatrices.empty;
+import static fqt.tensor.cpu.TestMatrices.random;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+
+import fqt.tensor.DType;
+import fqt.tensor.Tensor;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+class TriangularTest {
+  private final Matrices matrices = new Matrices(new Threads(2));
+  private final Triangular triangular = new Triangular(matrices);
+
+  /** {@code x xᵀ + size · I} for random x: well conditioned. */
+  private static Tensor positive(Random random, int size) {
+    Tensor x = random(random, DType.F32, size, size);
+    Tensor a = empty(DType.F32, size, size);
+    ScalarMatrix.gemm(1, x, x.transpose(0, 1), 0, a);
+    for (int i = 0; i < size; i++) {
+      add(a, i, i, size);
+    }
+    return a;
+  }
+
+  private static void add(Tensor a, int row, int column, double value) {
+    long at = a.offset() + row * a.stride(0) + column;
+    Element.f32(a.storage().segment(), at, (float) (a.get(row, column) + value));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 7, 31, 33, 127, 128, 129, 255, 256, 257, 400})
+  void factorEqualsItsTwinAndRebuildsTheMatrix(int size) {
+    Tensor a = positive(new Random(size), size);
+    Tensor factor = copy(a);
+    assertEquals(-1, triangular.cholesky(factor));
+    assertSurroundingsIntact(factor);
+    Tensor twin = copy(a);
+    assertEquals(-1, ScalarMatrix.cholesky(twin));
+    assertClose(twin, factor, 1e-5, "factor of " + size);
+    Tensor product = empty(DType.F32, size, size);
+    ScalarMatrix.gemm(1, factor, factor.transpose(0, 1), 0, product);
+    assertClose(a, product, 1e-5, "product of " + size);
+    for (int i = 0; i + 1 < size; i++) {
+      assertEquals(0, factor.get(i, size - 1), "above the diagonal");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 7, 31, 33, 127, 128, 129, 255, 256, 257, 400})
+  void inverseTimesFactorIsOne(int size) {
+    Tensor factor = positive(new Random(size), size);
+    assertEquals(-1, ScalarMatrix.cholesky(factor));
+    Tensor inverse = empty(DType.F32, size, size);
+    triangular.invertLower(factor, inverse);
+    assertSurroundingsIntact(inverse);
+    Tensor twin = empty(DType.F32, size, size);
+    ScalarMatrix.invertLower(factor, twin);
+    assertClose(twin, inverse, 1e-5, "inverse of " + size);
+    Tensor product = empty(DType.F32, size, size);
+    ScalarMatrix.gemm(1, inverse, factor, 0, product);
+    for (int i = 0; i < size; i++) {
+      for (int j = 0; j < size; j++) {
+        assertEquals(i == j ? 1 : 0, product.get(i, j), 1e-5, i + ", " + j);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {0, 1, 100, 127, 128, 129, 256, 299})
+  void thePivotThatFailsIsReported(int pivot) {
+    Tensor a = positive(new Random(pivot), 300);
+    add(a, pivot, pivot, -2000);
+    assertEquals(pivot, ScalarMatrix.cholesky(copy(a)));
+    assertEquals(pivot, triangular.cholesky(copy(a)));
+    add(a, pivot, pivot, Double.NaN);
+    assertEquals(pivot, triangular.cholesky(a));
+  }
+
+  @Test
+  void theNumberOfThreadsChangesNoBit() {
+    Tensor a = positive(new Random(5), 400);
+    Tensor alone = copy(a);
+    new Triangular(new Matrices(new Threads(1))).cholesky(alone);
+    Tensor shared = copy(a);
+    new Triangular(new Matrices(new Threads(3))).cholesky(shared);
+    assertSameBits(alone, shared, "factor");
+  }
+}
