@@ -1,4 +1,6 @@
 /** Recorder, quantizers, GPTQ and checkpoint formats. */
 module fqt.quant {
   requires transitive fqt.tensor;
+
+  exports fqt.quant;
 }

@@ -1,2 +1,20 @@
-/** Quantization of any network built of {@code fqt.nn} modules. */
+/**
+ * Quantization of networks made of {@link fqt.nn.Module}.
+ *
+ * <p>A {@link fqt.quant.Quantizer} turns a matrix into codes, scales and zero points. {@link
+ * fqt.quant.Gptq} and {@link fqt.quant.Rtn} choose the codes of a layer's linears and put quantized
+ * ones ({@link fqt.quant.QuantLinear}) in their places. {@link fqt.quant.CalibrationInputs} are the
+ * hidden states on which that is judged; {@link fqt.quant.LayerForwardManager} carries them from
+ * layer to layer, and {@link fqt.quant.DataRecorder} and {@link fqt.quant.CalibrationDataset} make
+ * them from what a model really saw.
+ *
+ * <pre>{@code
+ * var inputs = CalibrationDataset.load(folder).sample(128, seed, device);
+ * Gptq.quantize(model.layers(), inputs, GptqConfig.defaults());
+ * }</pre>
+ *
+ * <p>What becomes of each linear is a {@link fqt.quant.Scheme}, chosen by {@link
+ * fqt.quant.SchemeRules}. Checkpoint formats are in {@code fqt.quant.format}: they know no
+ * algorithm, and nothing here knows a format.
+ */
 package fqt.quant;

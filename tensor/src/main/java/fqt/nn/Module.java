@@ -83,6 +83,11 @@ public abstract class Module {
     return List.of();
   }
 
+  /** Everything that reads this module's input as it came in: itself, or those of its parts. */
+  public List<Module> inputReaders() {
+    return List.of(this);
+  }
+
   /** Runs the hooks and the computation. */
   public final Tensor apply(Tensor input, LayerArgs args) {
     for (PreHook hook : preHooks) {

@@ -150,6 +150,17 @@ public interface Backend {
       DType codes,
       Tensor out);
 
+  /** Σ ({@link #fakeQuantize} − x)² of each block of x, F64 inside; out F32 like scale. */
+  void quantizationError(
+      Tensor x,
+      Blocks blocks,
+      Tensor scale,
+      Tensor zero,
+      float low,
+      float high,
+      DType codes,
+      Tensor out);
+
   /** Packs U8 codes [N, K] of {@code bits} bits into the words of {@link PackedWeight}. */
   void pack(Tensor codes, int bits, Tensor words);
 

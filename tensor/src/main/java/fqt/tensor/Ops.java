@@ -484,6 +484,16 @@ public final class Ops {
     return out;
   }
 
+  /** Σ (fake − x)² of each block of x, where fake is what {@link #fakeQuantize} gives. */
+  public static Tensor quantizationError(
+      Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, DType codes) {
+    requireBlocks(x, blocks, scale, zero);
+    requireType("x", x, DType.F32);
+    Tensor out = empty(x.device(), DType.F32, scale.shape());
+    backend(x, scale).quantizationError(contiguous(x), blocks, scale, zero, low, high, codes, out);
+    return out;
+  }
+
   /** Packs U8 codes [N, K] into I32 words, laid out as {@link PackedWeight} says. */
   public static Tensor pack(Tensor codes, int bits) {
     requireMatrix("codes", codes);

@@ -2,6 +2,7 @@ package fqt.tensor;
 
 import java.util.Collections;
 import java.util.IdentityHashMap;
+import java.util.List;
 import java.util.Set;
 
 /**
@@ -65,6 +66,27 @@ public final class Scope implements AutoCloseable {
       }
     }
     return tensor;
+  }
+
+  /** Tensors that live until this is closed; closing twice does nothing. */
+  @FunctionalInterface
+  public interface Holding extends AutoCloseable {
+    @Override
+    void close();
+  }
+
+  /**
+   * Takes every tensor that this scope owns out of the nesting of scopes: they live until the
+   * holding is closed, on whatever thread. For what is made inside a scope and outlives all of
+   * them, such as the weights of a layer that is loaded when first needed.
+   *
+   * @throws IllegalStateException if the scope is closed or belongs to another thread
+   */
+  public Holding handOver() {
+    requireOpen();
+    List<Storage> taken = List.copyOf(storages);
+    storages.clear();
+    return () -> taken.forEach(Storage::release);
   }
 
   /**

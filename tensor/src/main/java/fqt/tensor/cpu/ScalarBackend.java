@@ -184,6 +184,19 @@ final class ScalarBackend implements Backend {
   }
 
   @Override
+  public void quantizationError(
+      Tensor x,
+      Blocks blocks,
+      Tensor scale,
+      Tensor zero,
+      float low,
+      float high,
+      DType codes,
+      Tensor out) {
+    ScalarQuantize.quantizationError(x, blocks, scale, zero, low, high, codes, out);
+  }
+
+  @Override
   public void pack(Tensor codes, int bits, Tensor words) {
     ScalarQuantize.pack(codes, bits, words);
   }

@@ -77,6 +77,34 @@ final class ScalarQuantize {
     }
   }
 
+  static void quantizationError(
+      Tensor x,
+      Blocks blocks,
+      Tensor scale,
+      Tensor zero,
+      float low,
+      float high,
+      DType codes,
+      Tensor out) {
+    long rows = blocks.rowsOf(x.dim(0));
+    long columns = blocks.columnsOf(x.dim(1));
+    for (long i = 0; i < out.count(); i++) {
+      long firstRow = i / out.dim(1) * rows;
+      long firstColumn = i % out.dim(1) * columns;
+      float s = at(scale, i);
+      float z = zero == null ? 0 : at(zero, i);
+      double sum = 0;
+      for (long m = firstRow; m < Math.min(firstRow + rows, x.dim(0)); m++) {
+        for (long k = firstColumn; k < Math.min(firstColumn + columns, x.dim(1)); k++) {
+          float value = at(x, m * x.dim(1) + k);
+          double error = s * (code(codes, value, s, z, low, high) - z) - value;
+          sum += error * error;
+        }
+      }
+      Element.f32(out.segment(), i, (float) sum);
+    }
+  }
+
   /** The code of a value as a float: a whole number for integer codes, the rounded F8 otherwise. */
   private static float code(
       DType codes, float value, float scale, float zero, float low, float high) {

@@ -1,0 +1,157 @@
+package fqt.quant;
+
+import fqt.nn.Module;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.IdentityHashMap;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+
+/**
+ * GPTQ (Frantar et al. 2022): quantizes the linears of a network layer by layer, each so that the
+ * error of its output on the calibration inputs is small, the inputs being those that the layers
+ * quantized before it produce.
+ *
+ * <p>Linears that are fed the same tensor share one Hessian and one factorisation. A linear that no
+ * token reached, or whose Hessian no damping makes positive definite, is rounded to nearest
+ * instead, and its report says so.
+ */
+public final class Gptq {
+  private Gptq() {}
+
+  /**
+   * Quantizes all layers; see {@link #quantize(List, CalibrationInputs, GptqConfig,
+   * QuantListener)}.
+   */
+  public static void quantize(
+      List<? extends Module> layers, CalibrationInputs inputs, GptqConfig config) {
+    quantize(layers, inputs, config, QuantListener.NONE);
+  }
+
+  /**
+   * Quantizes all layers, in order. The quantized linears take the places of the old ones and
+   * belong to the scope that is current now; the inputs end as the outputs of the last layer.
+   *
+   * @param layers blocks that follow each other, each fed with what the one before it gives
+   * @param inputs calibration inputs of the first layer
+   * @throws IllegalArgumentException if a weight or an input holds values that are not finite
+   */
+  public static void quantize(
+      List<? extends Module> layers,
+      CalibrationInputs inputs,
+      GptqConfig config,
+      QuantListener listener) {
+    LayerForwardManager forward = new LayerForwardManager(inputs);
+    for (int i = 0; i < layers.size(); i++) {
+      quantizeLayer("layers." + i, layers.get(i), inputs, config, listener);
+      forward.advance(layers.get(i));
+      listener.layerFinished(i, layers.get(i));
+    }
+  }
+
+  /**
+   * Quantizes one layer and leaves the inputs before it.
+   *
+   * @param prefix path of the layer, for names in reports and rules
+   * @param inputs calibration inputs of this layer
+   */
+  public static void quantizeLayer(
+      String prefix,
+      Module layer,
+      CalibrationInputs inputs,
+      GptqConfig config,
+      QuantListener listener) {
+    SequencedMap<String, SchemeRules.Target> targets = config.rules().targets(prefix, layer);
+    LayerForwardManager forward = new LayerForwardManager(inputs);
+    List<List<SchemeRules.Target>> stages =
+        config.trueSequential()
+            ? InputWatch.stages(layer, targets.sequencedValues(), forward)
+            : List.of(List.copyOf(targets.sequencedValues()));
+    for (List<SchemeRules.Target> stage : stages) {
+      try (Scope scope = Scope.open()) {
+        Map<SchemeRules.Target, Hessian> hessians = InputWatch.hessians(layer, stage, forward);
+        for (List<SchemeRules.Target> sharing : sharing(stage, hessians)) {
+          quantizeSharing(sharing, hessians.get(sharing.getFirst()), config, listener);
+        }
+        for (SchemeRules.Target target : stage) {
+          Scheme.keep(scope, target.place().get());
+        }
+      }
+    }
+  }
+
+  /** Targets with the same Hessian together, in the order of their first. */
+  private static Iterable<List<SchemeRules.Target>> sharing(
+      List<SchemeRules.Target> stage, Map<SchemeRules.Target, Hessian> hessians) {
+    Map<Object, List<SchemeRules.Target>> byHessian = new IdentityHashMap<>();
+    Map<Object, List<SchemeRules.Target>> ordered = new LinkedHashMap<>();
+    for (SchemeRules.Target target : stage) {
+      Hessian hessian = hessians.get(target);
+      Object key = hessian == null ? target : hessian;
+      List<SchemeRules.Target> together = byHessian.get(key);
+      if (together == null) {
+        together = new ArrayList<>();
+        byHessian.put(key, together);
+        ordered.put(key, together);
+      }
+      together.add(target);
+    }
+    return ordered.values();
+  }
+
+  private static void quantizeSharing(
+      List<SchemeRules.Target> targets,
+      Hessian hessian,
+      GptqConfig config,
+      QuantListener listener) {
+    try (Scope scope = Scope.open()) {
+      long start = System.nanoTime();
+      Factor factor =
+          hessian == null || hessian.tokens() == 0
+              ? Factor.missing("no token reached it: rounded to nearest")
+              : Factor.of(hessian, config, targets.getFirst().name());
+      for (SchemeRules.Target target : targets) {
+        quantizeOne(scope, target, factor, config, start, listener);
+        start = System.nanoTime();
+      }
+    }
+  }
+
+  private static void quantizeOne(
+      Scope outer,
+      SchemeRules.Target target,
+      Factor factor,
+      GptqConfig config,
+      long start,
+      QuantListener listener) {
+    try (Scope scope = Scope.open()) {
+      Tensor weight = Rtn.weightOf(target);
+      Quantizer quantizer = target.scheme().weights();
+      QuantizedWeight quantized;
+      double loss;
+      if (factor.exists()) {
+        GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor, config.order());
+        quantized = solution.weight();
+        loss = solution.loss();
+      } else {
+        quantized = quantizer.quantize(weight);
+        loss = Rtn.squaredError(weight, quantized);
+      }
+      quantizer.requireFinite(quantized.scale());
+      Module successor = target.scheme().linear(quantized, target.linear());
+      target.place().set(Scheme.keep(outer, Scheme.keep(scope, successor)));
+      listener.linearFinished(
+          new LinearReport(
+              target.name(),
+              factor.exists() ? "gptq" : "rtn",
+              loss,
+              factor.tokens(),
+              factor.damping(),
+              (System.nanoTime() - start) / 1e9,
+              factor.notes()));
+    }
+  }
+}

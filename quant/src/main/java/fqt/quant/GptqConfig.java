@@ -1,0 +1,90 @@
+package fqt.quant;
+
+import fqt.tensor.Blocks;
+
+/**
+ * Choices of GPTQ.
+ *
+ * @param rules scheme of each linear
+ * @param damping added to the Hessian's diagonal, relative to its mean; doubled, up to 1, while the
+ *     Hessian is not positive definite
+ * @param order in which order columns are quantized
+ * @param trueSequential whether the inputs of later linears of a block are taken with the earlier
+ *     ones quantized already; otherwise one pass over the block gives all Hessians
+ */
+public record GptqConfig(
+    SchemeRules rules, double damping, ActOrder order, boolean trueSequential) {
+  /** Order of the columns. */
+  public enum ActOrder {
+    /** As stored; a group's scale is taken when its first column is reached. */
+    NONE,
+    /** Largest diagonal of the Hessian first; scales are those of the original groups. */
+    STATIC,
+    /**
+     * Largest diagonal of the Hessian first; groups are neighbours in that order, which the
+     * checkpoint must tell (g_idx).
+     */
+    DYNAMIC
+  }
+
+  /** Checks the numbers. */
+  public GptqConfig {
+    if (!(damping >= 0 && damping <= 1)) {
+      throw new IllegalArgumentException("damping " + damping + "; expected 0 to 1");
+    }
+  }
+
+  /** 4 bits symmetric in groups of 128, damping 0.01, static act-order, true sequential. */
+  public static GptqConfig defaults() {
+    return new GptqConfig(SchemeRules.all(Scheme.weightOnly(4, 128)), 0.01, ActOrder.STATIC, true);
+  }
+
+  /** The same with other schemes. */
+  public GptqConfig withRules(SchemeRules newRules) {
+    return new GptqConfig(newRules, damping, order, trueSequential);
+  }
+
+  /** The same with another scheme for every linear. */
+  public GptqConfig withScheme(Scheme scheme) {
+    return withRules(rules.withBase(scheme));
+  }
+
+  private GptqConfig withWeights(Quantizer weights) {
+    return withScheme(rules.base().withWeights(weights));
+  }
+
+  /** The same with codes of another width. */
+  public GptqConfig withBits(int bits) {
+    return withWeights(rules.base().weights().withBits(bits));
+  }
+
+  /** The same with groups of another size; −1 is one scale a row. */
+  public GptqConfig withGroupSize(long groupSize) {
+    return withWeights(rules.base().weights().withBlocks(Blocks.perGroup(groupSize)));
+  }
+
+  /** The same with symmetric codes or with zero points. */
+  public GptqConfig withSymmetric(boolean symmetric) {
+    return withWeights(rules.base().weights().withSymmetric(symmetric));
+  }
+
+  /** The same with scales searched for the least squared error, or not. */
+  public GptqConfig withMseSearch(boolean search) {
+    return withWeights(rules.base().weights().withSearch(search));
+  }
+
+  /** The same with another damping. */
+  public GptqConfig withDamping(double newDamping) {
+    return new GptqConfig(rules, newDamping, order, trueSequential);
+  }
+
+  /** The same with another order. */
+  public GptqConfig withOrder(ActOrder newOrder) {
+    return new GptqConfig(rules, damping, newOrder, trueSequential);
+  }
+
+  /** The same with or without true sequence. */
+  public GptqConfig withTrueSequential(boolean sequential) {
+    return new GptqConfig(rules, damping, order, sequential);
+  }
+}

@@ -1,0 +1,132 @@
+package fqt.quant;
+
+import fqt.tensor.DType;
+import fqt.tensor.Device;
+import fqt.tensor.Ops;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import java.lang.foreign.ValueLayout;
+import java.nio.ByteOrder;
+import java.util.Comparator;
+import java.util.stream.IntStream;
+
+/**
+ * The second moment of a linear's inputs, {@code H = 2/T · Σ xᵀx} over T tokens: the Hessian of the
+ * squared output error, which all linears with the same inputs share.
+ */
+final class Hessian {
+  private static final ValueLayout.OfFloat FLOAT =
+      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
+
+  private final Tensor sum;
+  private long tokens;
+  private boolean scaled;
+
+  /** Zero, in the current scope. */
+  Hessian(Device device, long inputs) {
+    sum = Ops.zeros(device, DType.F32, inputs, inputs);
+  }
+
+  /** A finished one. */
+  Hessian(Tensor matrix, long tokens) {
+    this.sum = matrix;
+    this.tokens = tokens;
+    this.scaled = true;
+  }
+
+  /** Adds the tokens x [..., inputs]. */
+  void add(Tensor x) {
+    Tensor rows = x.rank() == 2 ? x : Ops.contiguous(x).reshape(-1, x.dim(-1));
+    if (rows.dim(0) > 0) {
+      Ops.syrkInto(1, rows, 1, sum);
+      tokens += rows.dim(0);
+    }
+  }
+
+  /** Tokens seen. */
+  long tokens() {
+    return tokens;
+  }
+
+  /** F32 [inputs, inputs]; nothing can be added afterwards. */
+  Tensor matrix() {
+    if (!scaled && tokens > 0) {
+      try (Scope scope = Scope.open()) {
+        Ops.copyInto(Ops.affine(sum, 2f / tokens, 0), sum);
+      }
+    }
+    scaled = true;
+    return sum;
+  }
+
+  /** Inputs. */
+  int size() {
+    return Math.toIntExact(sum.dim(0));
+  }
+
+  /** The diagonal. */
+  float[] diagonal() {
+    Tensor host = Ops.to(matrix(), Device.CPU);
+    float[] diagonal = new float[size()];
+    for (int i = 0; i < diagonal.length; i++) {
+      diagonal[i] = host.segment().get(FLOAT, 4L * i * (diagonal.length + 1));
+    }
+    return diagonal;
+  }
+
+  /** The places of the diagonal from its largest element to its smallest, ties by place. */
+  static int[] descending(float[] diagonal) {
+    return IntStream.range(0, diagonal.length)
+        .boxed()
+        .sorted(Comparator.comparingDouble(i -> -diagonal[i]))
+        .mapToInt(Integer::intValue)
+        .toArray();
+  }
+
+  /**
+   * The upper triangular U with {@code UᵀU = H⁻¹} that GPTQ's column loop needs, for H with rows
+   * and columns in a given order and something added to its diagonal.
+   *
+   * <p>With J the reversal of order and {@code J H J = L Lᵀ} (Cholesky), {@code H = R Rᵀ} for the
+   * upper triangular {@code R = J L J}, hence {@code H⁻¹ = R⁻ᵀ R⁻¹} and {@code U = R⁻¹ = J L⁻¹ J}:
+   * one factorisation and one triangular inverse, where the textbook way through H⁻¹ takes two
+   * factorisations and an inverse, and loses digits on the way.
+   *
+   * @param order place in H of each row and column of the result
+   * @param diagonal what stands on H's diagonal before damping
+   * @param damping added to it
+   * @return U, or null if H is not positive definite
+   */
+  Tensor inverseFactor(int[] order, float[] diagonal, double damping) {
+    int n = order.length;
+    try (Scope scope = Scope.open()) {
+      int[] reversed = new int[n];
+      for (int i = 0; i < n; i++) {
+        reversed[i] = order[n - 1 - i];
+      }
+      Tensor factor = permuted(matrix(), reversed);
+      factor = withDiagonal(factor, reversed, diagonal, damping);
+      if (Ops.choleskyInPlace(factor) >= 0) {
+        return null;
+      }
+      Tensor inverse = Ops.invertLower(factor);
+      int[] back = IntStream.range(0, n).map(i -> n - 1 - i).toArray();
+      return scope.keep(permuted(inverse, back));
+    }
+  }
+
+  /** Rows and columns of a square matrix in another order. */
+  private static Tensor permuted(Tensor x, int[] order) {
+    Tensor index = Host.index(x.device(), order);
+    return QuantizedWeight.columns(Ops.gatherRows(x, index), index);
+  }
+
+  private static Tensor withDiagonal(Tensor x, int[] order, float[] diagonal, double damping) {
+    Tensor host = Ops.to(x, Device.CPU);
+    for (int i = 0; i < order.length; i++) {
+      float value = (float) (diagonal[order[i]] + damping);
+      host.segment().set(FLOAT, 4L * i * (order.length + 1), value);
+    }
+    return Ops.to(host, x.device());
+  }
+}

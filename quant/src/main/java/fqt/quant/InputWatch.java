@@ -1,0 +1,134 @@
+package fqt.quant;
+
+import fqt.nn.Module;
+import fqt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.IdentityHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.regex.Pattern;
+
+/**
+ * Watches the inputs of a layer's linears while calibration samples run through it: which come
+ * first, which share an input, and what the inputs' second moments are.
+ */
+final class InputWatch {
+  private static final Pattern NUMBER = Pattern.compile("(?<=^|\\.)\\d+(?=\\.|$)");
+
+  private InputWatch() {}
+
+  /**
+   * Sets of linears in the order in which they run. Linears fed the same tensor are one stage, and
+   * so are those whose paths differ only in a number, such as the same projection of all experts.
+   */
+  static List<List<SchemeRules.Target>> stages(
+      Module layer, Collection<SchemeRules.Target> targets, LayerForwardManager forward) {
+    Map<String, Integer> stageOf = new HashMap<>();
+    Map<Tensor, Integer> stageOfInput = new IdentityHashMap<>();
+    List<List<SchemeRules.Target>> stages = new ArrayList<>();
+    try (Hooks hooks = new Hooks()) {
+      for (SchemeRules.Target target : targets) {
+        hooks.before(
+            target,
+            input -> {
+              int next = stages.size();
+              int stage =
+                  stageOf.computeIfAbsent(
+                      kind(target), kind -> stageOfInput.getOrDefault(input, next));
+              stageOfInput.putIfAbsent(input, stage);
+              if (stage == next) {
+                stages.add(new ArrayList<>());
+              }
+            });
+      }
+      forward.observe(layer, 0);
+    }
+    List<SchemeRules.Target> unseen = new ArrayList<>();
+    for (SchemeRules.Target target : targets) {
+      Integer stage = stageOf.get(kind(target));
+      (stage == null ? unseen : stages.get(stage)).add(target);
+    }
+    if (!unseen.isEmpty()) {
+      stages.add(unseen);
+    }
+    return stages;
+  }
+
+  private static String kind(SchemeRules.Target target) {
+    return NUMBER.matcher(target.name()).replaceAll("*");
+  }
+
+  /**
+   * The Hessians of some linears, from all samples. Linears that are fed the same tensors get the
+   * same one; linears that no sample reached get none.
+   *
+   * @throws IllegalStateException if linears share their input in one sample and not in another
+   */
+  static Map<SchemeRules.Target, Hessian> hessians(
+      Module layer, List<SchemeRules.Target> targets, LayerForwardManager forward) {
+    Map<SchemeRules.Target, Hessian> hessians = new HashMap<>();
+    Map<Tensor, Hessian> seen = new IdentityHashMap<>();
+    Map<Hessian, SchemeRules.Target> feeders = new IdentityHashMap<>();
+    Set<SchemeRules.Target> waiting = new HashSet<>();
+    try (Hooks hooks = new Hooks()) {
+      for (SchemeRules.Target target : targets) {
+        hooks.before(
+            target,
+            input -> {
+              Hessian shared = seen.get(input);
+              Hessian own = hessians.get(target);
+              if (shared == null) {
+                shared = own == null ? new Hessian(input.device(), input.dim(-1)) : own;
+                SchemeRules.Target feeder = feeders.putIfAbsent(shared, target);
+                requireSame(feeder == null || feeder == target, target);
+                shared.add(input);
+                seen.put(input, shared);
+              }
+              requireSame(own == null || own == shared, target);
+              hessians.put(target, shared);
+              waiting.remove(target);
+              if (waiting.isEmpty()) {
+                throw LayerForwardManager.enough();
+              }
+            });
+      }
+      forward.observe(
+          layer,
+          sample -> {
+            seen.clear();
+            feeders.clear();
+            waiting.addAll(targets);
+          });
+    }
+    return hessians;
+  }
+
+  private static void requireSame(boolean same, SchemeRules.Target target) {
+    if (!same) {
+      throw new IllegalStateException(
+          target.name() + " shares its input with another linear in some samples only");
+    }
+  }
+
+  /** Hooks that go away together. */
+  private static final class Hooks implements AutoCloseable {
+    interface InputHook {
+      void see(Tensor input);
+    }
+
+    private final List<Module.Registration> registrations = new ArrayList<>();
+
+    void before(SchemeRules.Target target, InputHook hook) {
+      registrations.add(target.linear().before((module, input, args) -> hook.see(input)));
+    }
+
+    @Override
+    public void close() {
+      registrations.forEach(Module.Registration::close);
+    }
+  }
+}

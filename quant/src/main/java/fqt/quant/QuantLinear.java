@@ -1,0 +1,67 @@
+package fqt.quant;
+
+import fqt.nn.LayerArgs;
+import fqt.nn.Module;
+import fqt.tensor.Blocks;
+import fqt.tensor.DType;
+import fqt.tensor.Ops;
+import fqt.tensor.PackedWeight;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+
+/**
+ * {@code y = x Wᵀ + b} with a weight of a few bits, unpacked inside the matrix kernel; activations
+ * stay in floating point.
+ */
+public final class QuantLinear extends Module {
+  private final PackedWeight weight;
+
+  /**
+   * A linear over a packed weight.
+   *
+   * @param weight [outputs, inputs]
+   * @param bias [outputs], any float type, or null
+   */
+  public QuantLinear(PackedWeight weight, Tensor bias) {
+    this.weight = weight;
+    parameter("codes", weight.codes());
+    parameter("scales", weight.scales());
+    parameter("zeros", weight.zeros());
+    parameter("group_index", weight.groupIndex());
+    parameter("bias", bias);
+  }
+
+  /** The weight. */
+  public PackedWeight weight() {
+    return weight;
+  }
+
+  /** The bias, [outputs], or null. */
+  public Tensor bias() {
+    return parameters().get("bias");
+  }
+
+  /** The weight that the codes stand for, F32 [outputs, inputs]. */
+  public Tensor dequantize() {
+    try (Scope scope = Scope.open()) {
+      Tensor codes = Ops.unpack(weight.codes(), weight.bits(), weight.columns());
+      Tensor scale = Ops.to(weight.scales(), DType.F32);
+      Tensor zero =
+          weight.zeros() == null
+              ? Ops.full(
+                  scale.device(), DType.F32, 1 << (weight.bits() - 1), scale.shape().toArray())
+              : Ops.to(weight.zeros(), DType.F32);
+      Quantizer quantizer =
+          Quantizer.integer(weight.bits(), new Blocks(1, weight.groupSize()))
+              .withSymmetric(weight.zeros() == null)
+              .withScaleType(weight.scales().dtype());
+      return scope.keep(
+          new QuantizedWeight(quantizer, codes, scale, zero, weight.groupIndex()).dequantize());
+    }
+  }
+
+  @Override
+  protected Tensor forward(Tensor input, LayerArgs args) {
+    return Ops.packedLinear(input, weight, bias());
+  }
+}

@@ -1,0 +1,20 @@
+package fqt.quant;
+
+import fqt.nn.Module;
+
+/** Hears what a quantization job does, while it does it, on the thread of the job. */
+public interface QuantListener {
+  /** Hears nothing. */
+  QuantListener NONE = new QuantListener() {};
+
+  /** A linear was quantized and stands in its place. */
+  default void linearFinished(LinearReport report) {}
+
+  /**
+   * All linears of a layer were quantized, and the calibration inputs are those of the next one.
+   *
+   * @param index place of the layer in the list
+   * @param layer the layer, with its quantized linears
+   */
+  default void layerFinished(int index, Module layer) {}
+}

@@ -1,0 +1,247 @@
+package fqt.quant;
+
+import fqt.tensor.Axis;
+import fqt.tensor.BinaryOp;
+import fqt.tensor.Blocks;
+import fqt.tensor.DType;
+import fqt.tensor.Float8;
+import fqt.tensor.Ops;
+import fqt.tensor.ReduceOp;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+
+/**
+ * Turns matrices into small codes and back: {@code x ≈ scale · (code − zero)} with one scale a
+ * block.
+ *
+ * <p>Integer codes are unsigned, 0 … 2^bits − 1; symmetric ones have the zero point 2^(bits−1)
+ * everywhere. A scale is rounded to the type that it will be stored in before any code is chosen,
+ * so that what is written is what was computed with. Rounding is half to even, values saturate.
+ *
+ * @param codes integers or 8-bit floats
+ * @param bits width of a code, 2 to 8; 8 for floats
+ * @param blocks which elements share a scale
+ * @param symmetric whether the range is centred on zero; otherwise it spans the block's smallest
+ *     and largest element and zero
+ * @param rule how a symmetric integer scale follows from the largest magnitude
+ * @param scaleType float type in which scales are stored
+ * @param search whether scales are shrunk to the least squared error instead of covering the range
+ */
+public record Quantizer(
+    CodeType codes,
+    int bits,
+    Blocks blocks,
+    boolean symmetric,
+    ScaleRule rule,
+    DType scaleType,
+    boolean search) {
+  /**
+   * Scales and zero points, one a block.
+   *
+   * @param scale F32 of the blocks' scale shape, every value exact in the scale type
+   * @param zero like scale, whole numbers; null for float codes
+   */
+  public record Params(Tensor scale, Tensor zero) {
+    /** Lets both outlive a scope. */
+    Params keep(Scope scope) {
+      scope.keep(scale);
+      if (zero != null) {
+        scope.keep(zero);
+      }
+      return this;
+    }
+  }
+
+  /**
+   * Checks the choice.
+   *
+   * @throws IllegalArgumentException if bits or types do not exist
+   */
+  public Quantizer {
+    if (bits < 2 || bits > 8) {
+      throw new IllegalArgumentException("codes of " + bits + " bits; expected 2 to 8");
+    }
+    if (codes == CodeType.F8_E4M3 && (bits != 8 || !symmetric)) {
+      throw new IllegalArgumentException("8-bit floats have 8 bits and a symmetric range");
+    }
+    if (!scaleType.isFloat() || scaleType.byteSize() < 2) {
+      throw new IllegalArgumentException(
+          "scales of type " + scaleType + "; expected F32, F16 or BF16");
+    }
+  }
+
+  /** Symmetric integers over the full range, with scales in F32. */
+  public static Quantizer integer(int bits, Blocks blocks) {
+    return new Quantizer(
+        CodeType.INTEGER, bits, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
+  }
+
+  /** 8-bit floats (e4m3), with scales in F32. */
+  public static Quantizer fp8(Blocks blocks) {
+    return new Quantizer(CodeType.F8_E4M3, 8, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
+  }
+
+  /** The same with another width. */
+  public Quantizer withBits(int newBits) {
+    return new Quantizer(codes, newBits, blocks, symmetric, rule, scaleType, search);
+  }
+
+  /** The same over other blocks. */
+  public Quantizer withBlocks(Blocks newBlocks) {
+    return new Quantizer(codes, bits, newBlocks, symmetric, rule, scaleType, search);
+  }
+
+  /** The same with a centred range or one that follows the block. */
+  public Quantizer withSymmetric(boolean newSymmetric) {
+    return new Quantizer(codes, bits, blocks, newSymmetric, rule, scaleType, search);
+  }
+
+  /** The same with another scale rule. */
+  public Quantizer withRule(ScaleRule newRule) {
+    return new Quantizer(codes, bits, blocks, symmetric, newRule, scaleType, search);
+  }
+
+  /** The same with scales stored in another type. */
+  public Quantizer withScaleType(DType newType) {
+    return new Quantizer(codes, bits, blocks, symmetric, rule, newType, search);
+  }
+
+  /** The same with or without the search for the least squared error. */
+  public Quantizer withSearch(boolean newSearch) {
+    return new Quantizer(codes, bits, blocks, symmetric, rule, scaleType, newSearch);
+  }
+
+  /** Smallest code. */
+  public float low() {
+    return codes == CodeType.INTEGER ? 0 : -Float8.E4M3_MAX;
+  }
+
+  /** Largest code. */
+  public float high() {
+    return codes == CodeType.INTEGER ? (1 << bits) - 1 : Float8.E4M3_MAX;
+  }
+
+  /** The zero point of symmetric integers. */
+  public float middle() {
+    return 1 << (bits - 1);
+  }
+
+  /** Scales and zero points for x, F32 [M, K]. */
+  public Params fit(Tensor x) {
+    try (Scope scope = Scope.open()) {
+      Ops.Range range = Ops.blockRange(x, blocks);
+      Params params = search ? new RangeSearch(this, x).best(range) : params(range, 1);
+      return params.keep(scope);
+    }
+  }
+
+  /** Scales and zero points of blocks with the given ranges, shrunk by a factor. */
+  Params params(Ops.Range range, float shrink) {
+    Tensor low = Ops.affine(range.min(), shrink, 0);
+    Tensor high = Ops.affine(range.max(), shrink, 0);
+    if (!symmetric) {
+      return asymmetric(low, high);
+    }
+    Tensor magnitude = Ops.binary(BinaryOp.MAX, high, Ops.affine(low, -1, 0));
+    Tensor scale;
+    if (codes == CodeType.F8_E4M3) {
+      scale = divide(magnitude, Float8.E4M3_MAX);
+    } else if (rule == ScaleRule.FULL_RANGE) {
+      scale = divide(Ops.affine(magnitude, 2, 0), high());
+    } else {
+      scale = divide(magnitude, middle() - 1);
+    }
+    Tensor zero =
+        codes == CodeType.INTEGER
+            ? Ops.full(scale.device(), DType.F32, middle(), scale.shape().toArray())
+            : null;
+    return new Params(stored(scale), zero);
+  }
+
+  private Params asymmetric(Tensor min, Tensor max) {
+    Tensor nothing = constant(min, 0);
+    Tensor low = Ops.binary(BinaryOp.MIN, min, nothing);
+    Tensor high = Ops.binary(BinaryOp.MAX, max, nothing);
+    Tensor scale = stored(divide(Ops.subtract(high, low), high()));
+    Tensor zero =
+        Ops.quantize(
+            Ops.affine(low, -1, 0), new Blocks(1, 1), scale, null, 0, high(), codes.dtype());
+    return new Params(scale, Ops.to(zero, DType.F32));
+  }
+
+  /** Rounds scales to their stored type; a scale that would vanish becomes the smallest one. */
+  private Tensor stored(Tensor scale) {
+    double smallest = scaleType == DType.F16 ? 0x1p-24 : Float.MIN_NORMAL;
+    Tensor floored = Ops.binary(BinaryOp.MAX, scale, constant(scale, smallest));
+    return Ops.to(Ops.to(floored, scaleType), DType.F32);
+  }
+
+  private static Tensor divide(Tensor x, float divisor) {
+    return Ops.divide(x, constant(x, divisor));
+  }
+
+  /** A value for each element of the last dimension of x. */
+  private static Tensor constant(Tensor x, double value) {
+    return Ops.full(x.device(), DType.F32, value, x.dim(-1));
+  }
+
+  /** Codes of x [M, K] under given scales. */
+  public Tensor encode(Tensor x, Params params) {
+    return Ops.quantize(x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype());
+  }
+
+  /** What codes [M, K] stand for, F32. */
+  public Tensor decode(Tensor encoded, Params params) {
+    return Ops.dequantize(encoded, blocks, params.scale(), params.zero(), DType.F32);
+  }
+
+  /** What quantizing x [M, K] and decoding gives under given scales. */
+  public Tensor fake(Tensor x, Params params) {
+    return Ops.fakeQuantize(x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype());
+  }
+
+  /** Σ (fake − x)² of each block of x under given scales. */
+  Tensor error(Tensor x, Params params) {
+    return Ops.quantizationError(
+        x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype());
+  }
+
+  /** What quantizing x [M, K] with fitted scales and decoding gives. */
+  public Tensor fake(Tensor x) {
+    try (Scope scope = Scope.open()) {
+      return scope.keep(fake(x, fit(x)));
+    }
+  }
+
+  /**
+   * Quantizes a weight, F32 [N, K].
+   *
+   * @throws IllegalArgumentException if a scale does not fit its type
+   */
+  public QuantizedWeight quantize(Tensor weight) {
+    try (Scope scope = Scope.open()) {
+      Params params = fit(weight);
+      requireFinite(params.scale());
+      Tensor encoded = scope.keep(encode(weight, params));
+      params.keep(scope);
+      return new QuantizedWeight(this, encoded, params.scale(), params.zero(), null);
+    }
+  }
+
+  /** Checks that scales did not overflow the type they are stored in. */
+  void requireFinite(Tensor scale) {
+    float[] largest = Host.floats(Ops.reduce(ReduceOp.MAX, Axis.ROWS, scale));
+    for (float value : largest) {
+      if (!Float.isFinite(value)) {
+        throw new IllegalArgumentException(
+            "a scale does not fit the type " + scaleType + "; store scales as BF16 or F32");
+      }
+    }
+  }
+
+  @Override
+  public String toString() {
+    String kind = codes == CodeType.INTEGER ? "int" + bits : "fp8";
+    return kind + (symmetric ? "" : " asymmetric") + " " + blocks;
+  }
+}

@@ -1,0 +1,116 @@
+package fqt.tools;
+
+import java.io.PrintWriter;
+import java.lang.module.ModuleDescriptor;
+import java.util.concurrent.Callable;
+import picocli.CommandLine;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.IVersionProvider;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
+import picocli.CommandLine.ParameterException;
+import picocli.CommandLine.ParseResult;
+import picocli.CommandLine.ScopeType;
+import picocli.CommandLine.Spec;
+
+/**
+ * The {@code fqt} command. Exit code 0 is success, 1 a failure, 2 wrong usage; an error is one
+ * sentence on standard error, with a stack trace only under {@code --verbose}.
+ */
+@Command(
+    name = "fqt",
+    description = "Quantizes transformer models and shows what that does to them.",
+    synopsisSubcommandLabel = "COMMAND",
+    versionProvider = Main.Version.class,
+    footer = {"", "'fqt COMMAND --help' tells more about a command."},
+    subcommands = {DoctorCommand.class})
+public final class Main implements Callable<Integer> {
+  private static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");
+
+  @Option(
+      names = {"-h", "--help"},
+      usageHelp = true,
+      scope = ScopeType.INHERIT,
+      description = "Show this help and exit.")
+  private boolean help;
+
+  @Option(
+      names = "--verbose",
+      scope = ScopeType.INHERIT,
+      description = "Show the stack trace of an error.")
+  private boolean verbose;
+
+  @Option(
+      names = {"-V", "--version"},
+      versionHelp = true,
+      description = "Show the version and exit.")
+  private boolean version;
+
+  @Spec private CommandSpec spec;
+
+  /** What {@code --version} prints. */
+  static final class Version implements IVersionProvider {
+    @Override
+    public String[] getVersion() {
+      ModuleDescriptor descriptor = Main.class.getModule().getDescriptor();
+      String number =
+          descriptor == null ? "(class path)" : descriptor.rawVersion().orElse("(development)");
+      return new String[] {"fqt " + number};
+    }
+  }
+
+  /** Runs one command line and ends the process. */
+  public static void main(String[] arguments) {
+    int code = run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments);
+    System.out.flush();
+    System.exit(code);
+  }
+
+  /**
+   * Runs one command line.
+   *
+   * @param out takes what the command prints
+   * @param err takes errors and progress
+   * @return the exit code
+   */
+  public static int run(PrintWriter out, PrintWriter err, String... arguments) {
+    if (Runtime.version().compareToIgnoreOptional(OLDEST) < 0) {
+      err.println(
+          "fqt: this is Java %s; FQT needs 25.0.3 or later, because earlier ones move memory that native code uses (JDK-8377811)"
+              .formatted(Runtime.version()));
+      return 1;
+    }
+    CommandLine line = new CommandLine(new Main());
+    line.setOut(out).setErr(err);
+    line.setCaseInsensitiveEnumValuesAllowed(true).setAbbreviatedOptionsAllowed(false);
+    line.setParameterExceptionHandler(Main::wrongUsage);
+    line.setExecutionExceptionHandler(Main::failed);
+    int code = line.execute(arguments);
+    out.flush();
+    err.flush();
+    return code;
+  }
+
+  @Override
+  public Integer call() {
+    throw new ParameterException(spec.commandLine(), "a command is missing");
+  }
+
+  private static int wrongUsage(ParameterException wrong, String[] arguments) {
+    CommandLine line = wrong.getCommandLine();
+    String name = line.getCommandSpec().qualifiedName();
+    line.getErr()
+        .printf(
+            "%s: %s ('%s --help' tells more)%n", name, Failures.oneLine(wrong.getMessage()), name);
+    return 2;
+  }
+
+  private static int failed(Exception failure, CommandLine line, ParseResult parsed) {
+    line.getErr()
+        .println(line.getCommandSpec().qualifiedName() + ": " + Failures.sentence(failure));
+    if (line.getCommandSpec().root().userObject() instanceof Main main && main.verbose) {
+      failure.printStackTrace(line.getErr());
+    }
+    return 1;
+  }
+}
