@@ -31,7 +31,7 @@ public record JsonObject(Map<String, Object> values, String source) {
    *
    * @throws FileFormatException if it is none
    */
-  static JsonObject of(Object value, String source) {
+  public static JsonObject of(Object value, String source) {
     if (!(value instanceof Map<?, ?> map)) {
       throw new FileFormatException(
           source + " holds " + describe(value) + ", expected a JSON object");

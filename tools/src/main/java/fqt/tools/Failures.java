@@ -39,12 +39,14 @@ final class Failures {
     return message == null ? "no reason given" : message.strip().replaceAll("\\s*\\R\\s*", "; ");
   }
 
+  /** What a wrapper that adds no words of its own wraps. */
   private static Throwable unwrap(Throwable failure) {
     Throwable cause = failure;
     while (cause.getCause() != null
         && (cause instanceof UncheckedIOException
             || cause instanceof ExecutionException
-            || cause instanceof CompletionException)) {
+            || cause instanceof CompletionException)
+        && cause.getCause().toString().equals(cause.getMessage())) {
       cause = cause.getCause();
     }
     return cause;

@@ -23,7 +23,7 @@ import picocli.CommandLine.Spec;
     synopsisSubcommandLabel = "COMMAND",
     versionProvider = Main.Version.class,
     footer = {"", "'fqt COMMAND --help' tells more about a command."},
-    subcommands = {DoctorCommand.class})
+    subcommands = {InspectCommand.class, DoctorCommand.class})
 public final class Main implements Callable<Integer> {
   private static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");
 

@@ -1,0 +1,82 @@
+package fqt.tools;
+
+import fqt.io.Json;
+import fqt.io.JsonObject;
+import fqt.io.Safetensors;
+import fqt.io.TensorEntry;
+import java.io.PrintWriter;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.Collection;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.concurrent.Callable;
+import java.util.stream.Collectors;
+import picocli.CommandLine.Command;
+import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
+
+/** {@code fqt inspect}: what a checkpoint or a safetensors file holds, from its headers alone. */
+@Command(
+    name = "inspect",
+    description = "Lists the tensors of a checkpoint or safetensors file, and how it is quantized.")
+final class InspectCommand implements Callable<Integer> {
+  @Parameters(
+      paramLabel = "PATH",
+      description = "Checkpoint folder, .safetensors file or .safetensors.index.json.")
+  private Path path;
+
+  @Spec private CommandSpec spec;
+
+  @Override
+  public Integer call() {
+    PrintWriter out = spec.commandLine().getOut();
+    Path config = path.resolve("config.json");
+    if (Files.isDirectory(path) && Files.exists(config)) {
+      summary(out, Json.readObject(config));
+    }
+    try (Safetensors file = Safetensors.open(path)) {
+      Collection<TensorEntry> entries = file.entries();
+      Table table = new Table("tensor", "type", "shape", "bytes");
+      for (TensorEntry entry : entries) {
+        table.row(entry.name(), entry.format(), entry.shape(), entry.byteSize());
+      }
+      out.print(table);
+      out.println();
+      totals(out, entries);
+    }
+    return 0;
+  }
+
+  private static void summary(PrintWriter out, JsonObject config) {
+    out.println("model         " + config.getString("model_type", "of unknown type"));
+    JsonObject quantization = config.getObjectOrEmpty("quantization_config");
+    String plain =
+        quantization.values().entrySet().stream()
+            .filter(entry -> entry.getValue() != null)
+            .map(entry -> entry.getKey() + "=" + Json.write(entry.getValue()))
+            .collect(Collectors.joining(" "));
+    out.println("quantization  " + (plain.isEmpty() ? "none" : plain));
+    out.println();
+  }
+
+  private static void totals(PrintWriter out, Collection<TensorEntry> entries) {
+    Map<String, long[]> byType = new TreeMap<>();
+    for (TensorEntry entry : entries) {
+      long[] sum = byType.computeIfAbsent(entry.format(), unused -> new long[3]);
+      sum[0]++;
+      sum[1] += entry.shape().count();
+      sum[2] += entry.byteSize();
+    }
+    Table table = new Table("type", "tensors", "elements", "size");
+    long bytes = 0;
+    for (Map.Entry<String, long[]> type : byType.entrySet()) {
+      long[] sum = type.getValue();
+      table.row(type.getKey(), sum[0], sum[1], Units.bytes(sum[2]));
+      bytes += sum[2];
+    }
+    out.print(table);
+    out.printf("%d tensors, %s%n", entries.size(), Units.bytes(bytes));
+  }
+}

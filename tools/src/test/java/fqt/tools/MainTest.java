@@ -1,0 +1,94 @@
+package fqt.tools;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import java.io.File;
+import java.io.IOException;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Conventions of the command line: help, exit codes, errors of one sentence. */
+class MainTest {
+  @Test
+  void helpListsTheCommands() {
+    CommandRun run = CommandRun.of("--help");
+    assertEquals(0, run.code());
+    assertTrue(run.out().contains("Usage: fqt"), run.out());
+    assertTrue(run.out().contains("doctor"), run.out());
+    assertEquals("", run.err());
+  }
+
+  @Test
+  void versionIsOneLine() {
+    CommandRun run = CommandRun.of("--version");
+    assertEquals(0, run.code());
+    assertTrue(run.out().matches("fqt \\d+\\.\\d+\\.\\S+\\R"), run.out());
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"", "nonsense", "doctor --nonsense", "inspect", "inspect a b"})
+  void wrongUsageIsOneSentenceAndCode2(String line) {
+    CommandRun run = CommandRun.of(line.isEmpty() ? new String[0] : line.split(" "));
+    assertEquals(2, run.code());
+    assertEquals("", run.out());
+    assertEquals(1, run.err().lines().count(), run.err());
+    assertTrue(run.err().contains("--help"), run.err());
+  }
+
+  @Test
+  void failureIsOneSentenceAndCode1() {
+    CommandRun run = CommandRun.of("inspect", "/nowhere/at/all");
+    assertEquals(1, run.code());
+    assertEquals("fqt inspect: cannot read /nowhere/at/all: no such file", run.err().strip());
+  }
+
+  @Test
+  void verboseShowsTheTrace() {
+    CommandRun run = CommandRun.of("inspect", "--verbose", "/nowhere/at/all");
+    assertEquals(1, run.code());
+    assertTrue(run.err().contains("\tat ") && run.err().contains("InspectCommand.call"), run.err());
+  }
+
+  @Test
+  void doctorNamesTheEssentials() {
+    CommandRun run = CommandRun.of("doctor");
+    assertEquals(0, run.code());
+    for (String title : List.of("fqt", "jdk", "machine", "memory", "cpu", "gpu")) {
+      assertTrue(run.out().lines().anyMatch(line -> line.startsWith(title + " ")), run.out());
+    }
+    assertTrue(run.out().contains("threads"), run.out());
+  }
+
+  /** The class path, other than the module path, does not bring the Vector API along. */
+  @Test
+  void classPathWithoutTheVectorApiIsExplained() throws IOException, InterruptedException {
+    String plain = onClassPath(List.of(), "doctor");
+    assertTrue(plain.contains("add --add-modules jdk.incubator.vector"), plain);
+    String withModule = onClassPath(List.of("--add-modules", "jdk.incubator.vector"), "doctor");
+    assertTrue(withModule.contains("threads"), withModule);
+  }
+
+  private static String onClassPath(List<String> options, String... arguments)
+      throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(options);
+    command.add("-cp");
+    command.add(
+        System.getProperty("jdk.module.path", "")
+            + File.pathSeparator
+            + System.getProperty("java.class.path"));
+    command.add("fqt.tools.Main");
+    command.addAll(List.of(arguments));
+    Process process = new ProcessBuilder(command).redirectErrorStream(true).start();
+    String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertEquals(0, process.waitFor(), output);
+    return output;
+  }
+}
