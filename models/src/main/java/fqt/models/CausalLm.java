@@ -1,0 +1,278 @@
+package fqt.models;
+
+import fqt.io.Safetensors;
+import fqt.io.TensorSource;
+import fqt.nn.Embedding;
+import fqt.nn.KvCache;
+import fqt.nn.LayerArgs;
+import fqt.nn.Linear;
+import fqt.nn.Module;
+import fqt.nn.Rotary;
+import fqt.tensor.AttentionMask;
+import fqt.tensor.Device;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import java.nio.file.Path;
+import java.util.Arrays;
+import java.util.Collections;
+import java.util.List;
+import java.util.function.IntConsumer;
+
+/**
+ * A language model: embedding, decoder layers, final norm and head. On the CPU its weights are
+ * views of the mapped checkpoint; a layer is loaded when it is first asked for and may be freed
+ * again, so that a caller who goes through the layers one by one holds one at a time.
+ *
+ * <p>Hidden states of several sequences are packed into one matrix [tokens, features]; {@link
+ * #args} says where each sequence begins. Not safe for several threads.
+ *
+ * {@snippet :
+ * try (CausalLm model = CausalLm.load(Path.of("Qwen2-0.5B"), Device.CPU)) {
+ *   Tensor hidden = model.embed(ids);
+ *   LayerArgs args = model.args(0, ids.dim(0));
+ *   for (Module layer : model.layers()) {
+ *     hidden = layer.apply(hidden, args);
+ *   }
+ *   Tensor logits = model.finish(hidden);
+ * }
+ * }
+ */
+public final class CausalLm implements AutoCloseable {
+  private final ModelConfig config;
+  private final Device device;
+  private final TensorSource source;
+  private final String prefix;
+  private final Rotary rotary;
+  private final LayerList layers;
+  private final Embedding embedding;
+  private final Module norm;
+  private final Module head;
+  private final Scope.Holding holding;
+
+  private CausalLm(ModelConfig config, TensorSource source, Device device) {
+    this.config = config;
+    this.device = device;
+    this.source = source;
+    this.prefix = "model.";
+    this.rotary = config.text().rotary().rotary();
+    checkNames();
+    Weights weights = new CheckpointWeights(source, device, config.quantization());
+    LayerBuilder builder = new LayerBuilder(config.text(), weights);
+    this.layers =
+        new LayerList(config.text().layers(), i -> builder.layer(i, layerPrefix(i)));
+    try (Scope scope = Scope.open()) {
+      this.embedding = embedding(weights);
+      this.norm = builder.norm(prefix + "norm", config.text().hidden());
+      this.head = head(weights);
+      this.holding = scope.handOver();
+    }
+  }
+
+  /**
+   * Opens a checkpoint: a folder with {@code config.json} and safetensors files.
+   *
+   * @param folder the checkpoint, in floating point or as {@code fqt quantize} wrote it
+   * @param device where the model runs
+   * @throws fqt.io.FileFormatException if the architecture is not supported, an entry or a tensor
+   *     is missing, has a wrong shape, or is one too many
+   * @throws java.io.UncheckedIOException if a file cannot be read
+   */
+  public static CausalLm load(Path folder, Device device) {
+    ModelConfig config = ModelConfig.read(folder);
+    Safetensors tensors = Safetensors.open(folder);
+    try {
+      return new CausalLm(config, tensors, device);
+    } catch (RuntimeException e) {
+      tensors.close();
+      throw e;
+    }
+  }
+
+  /**
+   * A model over tensors from anywhere; they must live as long as the model.
+   *
+   * @throws fqt.io.FileFormatException if a tensor is missing, has a wrong shape, or is one too
+   *     many
+   */
+  public static CausalLm of(ModelConfig config, TensorSource tensors, Device device) {
+    return new CausalLm(config, tensors, device);
+  }
+
+  private void checkNames() {
+    Inventory inventory = new Inventory(source, config.isQuantized());
+    LayerBuilder builder = new LayerBuilder(config.text(), inventory);
+    for (int i = 0; i < config.text().layers(); i++) {
+      builder.layer(i, layerPrefix(i));
+    }
+    embedding(inventory);
+    builder.norm(prefix + "norm", config.text().hidden());
+    if (!config.text().tied() || inventory.has("lm_head.weight")) {
+      inventory.linear("lm_head", config.text().hidden(), config.text().vocabulary(), false);
+    }
+    inventory.requireAllUsed();
+  }
+
+  private Embedding embedding(Weights weights) {
+    return new Embedding(
+        weights.tensor(
+            prefix + "embed_tokens.weight", config.text().vocabulary(), config.text().hidden()));
+  }
+
+  private Module head(Weights weights) {
+    return config.text().tied()
+        ? new Linear(embedding.weight(), null)
+        : weights.linear("lm_head", config.text().hidden(), config.text().vocabulary(), false);
+  }
+
+  /** What {@code config.json} says. */
+  public ModelConfig config() {
+    return config;
+  }
+
+  /** Where the model runs. */
+  public Device device() {
+    return device;
+  }
+
+  /** The checkpoint's tensors. */
+  public TensorSource tensors() {
+    return source;
+  }
+
+  /** The decoder layers; each is loaded when first asked for and then stays the same object. */
+  public List<Module> layers() {
+    return Collections.unmodifiableList(layers);
+  }
+
+  /** Path of a layer in the checkpoint, such as {@code model.layers.3}. */
+  public String layerPrefix(int index) {
+    return prefix + "layers." + index;
+  }
+
+  /** Frees a layer; whoever asks for it again gets it fresh from the checkpoint. */
+  public void release(int layer) {
+    layers.release(layer);
+  }
+
+  /** Hidden states before the first layer: ids I32 [tokens] in, F32 [tokens, hidden] out. */
+  public Tensor embed(Tensor ids) {
+    return embedding.apply(ids, LayerArgs.NONE);
+  }
+
+  /** The embedding table as a module. */
+  public Module embedding() {
+    return embedding;
+  }
+
+  /** The norm after the last layer. */
+  public Module norm() {
+    return norm;
+  }
+
+  /** The head: hidden states to logits. */
+  public Module head() {
+    return head;
+  }
+
+  /** Logits F32 [tokens, vocabulary] of the hidden states after the last layer. */
+  public Tensor finish(Tensor hidden) {
+    try (Scope scope = Scope.open()) {
+      return scope.keep(head.apply(norm.apply(hidden, LayerArgs.NONE), LayerArgs.NONE));
+    }
+  }
+
+  /**
+   * Layer arguments for whole packed sequences without a cache.
+   *
+   * @param bounds start of each sequence, beginning with 0 and ending with the number of tokens
+   */
+  public LayerArgs args(long... bounds) {
+    AttentionMask mask = AttentionMask.segments(true, bounds);
+    long[] positions = new long[Math.toIntExact(mask.queries())];
+    for (int i = 0; i + 1 < bounds.length; i++) {
+      for (long t = bounds[i]; t < bounds[i + 1]; t++) {
+        positions[(int) t] = t - bounds[i];
+      }
+    }
+    return args(positions, mask, null);
+  }
+
+  /**
+   * Layer arguments for the next tokens of one sequence.
+   *
+   * @param cache holds the {@code from} tokens before them, or null if {@code from} is 0
+   */
+  public LayerArgs args(KvCache cache, long from, long tokens) {
+    long[] positions = new long[Math.toIntExact(tokens)];
+    Arrays.setAll(positions, i -> from + i);
+    return args(positions, AttentionMask.causal(tokens, from + tokens), cache);
+  }
+
+  /** Layer arguments for tokens at the given positions. */
+  public LayerArgs args(long[] positions, AttentionMask mask, KvCache cache) {
+    long[][] all = new long[config.text().rotary().axes()][];
+    Arrays.fill(all, positions);
+    return args(all, mask, cache);
+  }
+
+  /** Layer arguments for tokens placed along several axes: {@code positions[axis][token]}. */
+  public LayerArgs args(long[][] positions, AttentionMask mask, KvCache cache) {
+    Rotary.Tables tables = rotary.tables(device, positions);
+    return new LayerArgs(tables.cos(), tables.sin(), mask, cache);
+  }
+
+  /** An empty cache for so many tokens of one sequence, in the current scope. */
+  public KvCache newCache(long capacity) {
+    var heads = config.text().heads().getFirst();
+    return new KvCache(device, layers.size(), capacity, heads.keyValues(), heads.size());
+  }
+
+  /**
+   * What a forward pass gives.
+   *
+   * @param logits F32 [sequences, tokens, vocabulary]
+   * @param hiddenStates F32 [sequences, tokens, hidden] each: before the first layer, after each,
+   *     the last one after the final norm; empty unless asked for
+   */
+  public record Output(Tensor logits, List<Tensor> hiddenStates) {}
+
+  /** Logits F32 [sequences, tokens, vocabulary] of ids I32 [sequences, tokens]. */
+  public Tensor forward(Tensor ids) {
+    return forward(ids, false).logits();
+  }
+
+  /** Logits and, if asked for, hidden states of ids I32 [sequences, tokens]. */
+  public Output forward(Tensor ids, boolean hiddenStates) {
+    return ForwardPass.run(this, ids, hiddenStates);
+  }
+
+  /**
+   * Hidden states after the last layer, before the final norm; earlier ones are freed.
+   *
+   * @param hidden F32 [tokens, hidden], left alone
+   */
+  public Tensor runLayers(Tensor hidden, LayerArgs args) {
+    return ForwardPass.layers(this, hidden, args);
+  }
+
+  /**
+   * Continues a prompt token by token with a key-value cache.
+   *
+   * @param prompt token ids, at least one
+   * @param listener told each new token as soon as it is known
+   * @return the new tokens, a stop token included if one ended the text
+   */
+  public int[] generate(int[] prompt, GenerationConfig generation, IntConsumer listener) {
+    return Generation.run(this, prompt, generation, listener);
+  }
+
+  /** Frees the layers and closes the checkpoint if {@link #load} opened it. */
+  @Override
+  public void close() {
+    layers.releaseAll();
+    holding.close();
+    if (source instanceof Safetensors file) {
+      file.close();
+    }
+  }
+}
