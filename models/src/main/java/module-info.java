@@ -2,5 +2,7 @@
 module fqt.models {
   requires transitive fqt.tensor;
 
+  exports fqt.models;
+
   uses fqt.nn.LinearReader;
 }

@@ -58,8 +58,7 @@ public final class CausalLm implements AutoCloseable {
     checkNames();
     Weights weights = new CheckpointWeights(source, device, config.quantization());
     LayerBuilder builder = new LayerBuilder(config.text(), weights);
-    this.layers =
-        new LayerList(config.text().layers(), i -> builder.layer(i, layerPrefix(i)));
+    this.layers = new LayerList(config.text().layers(), i -> builder.layer(i, layerPrefix(i)));
     try (Scope scope = Scope.open()) {
       this.embedding = embedding(weights);
       this.norm = builder.norm(prefix + "norm", config.text().hidden());

@@ -71,7 +71,8 @@ final class CheckpointWeights implements Weights {
       }
     }
     return new Linear(
-        tensor(prefix + ".weight", outputs, inputs), bias ? tensor(prefix + ".bias", outputs) : null);
+        tensor(prefix + ".weight", outputs, inputs),
+        bias ? tensor(prefix + ".bias", outputs) : null);
   }
 
   /** The same tensors, moved to a device when asked for. */

@@ -13,8 +13,7 @@ final class ForwardPass {
 
   static CausalLm.Output run(CausalLm model, Tensor ids, boolean keepStates) {
     if (ids.rank() != 2) {
-      throw new IllegalArgumentException(
-          "ids are " + ids + "; expected shape [sequences, tokens]");
+      throw new IllegalArgumentException("ids are " + ids + "; expected shape [sequences, tokens]");
     }
     long sequences = ids.dim(0);
     long tokens = ids.dim(1);

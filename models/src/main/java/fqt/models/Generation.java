@@ -13,8 +13,7 @@ import java.util.function.IntConsumer;
 final class Generation {
   private Generation() {}
 
-  static int[] run(
-      CausalLm model, int[] prompt, GenerationConfig config, IntConsumer listener) {
+  static int[] run(CausalLm model, int[] prompt, GenerationConfig config, IntConsumer listener) {
     if (prompt.length == 0) {
       throw new IllegalArgumentException("the prompt has no tokens");
     }
@@ -40,8 +39,7 @@ final class Generation {
     return Arrays.copyOf(made, count);
   }
 
-  private static int step(
-      CausalLm model, int[] tokens, long from, KvCache cache, Sampler sampler) {
+  private static int step(CausalLm model, int[] tokens, long from, KvCache cache, Sampler sampler) {
     try (Scope scope = Scope.open()) {
       Tensor ids = Ops.to(Ops.of(tokens, tokens.length), model.device());
       LayerArgs args = model.args(cache, from, tokens.length);

@@ -63,8 +63,7 @@ public record GenerationConfig(
   public static GenerationConfig load(Path folder) {
     Path file = folder.resolve(FILE);
     boolean recommended = Files.exists(file);
-    JsonObject entries =
-        Json.readObject(recommended ? file : folder.resolve(ModelConfig.FILE));
+    JsonObject entries = Json.readObject(recommended ? file : folder.resolve(ModelConfig.FILE));
     boolean sample = recommended && entries.getBoolean("do_sample", false);
     return new GenerationConfig(
         entries.getInt("max_new_tokens", 256),

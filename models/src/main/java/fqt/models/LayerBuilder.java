@@ -18,9 +18,7 @@ record LayerBuilder(TextConfig config, Weights weights) {
         norm(prefix + ".input_layernorm", config.hidden()),
         attention(config.heads().get(index), prefix + ".self_attn"),
         norm(prefix + ".post_attention_layernorm", config.hidden()),
-        config.sparse(index)
-            ? experts(prefix + ".mlp")
-            : mlp(prefix + ".mlp", config.width()));
+        config.sparse(index) ? experts(prefix + ".mlp") : mlp(prefix + ".mlp", config.width()));
   }
 
   RmsNorm norm(String prefix, long features) {

@@ -34,9 +34,7 @@ final class LayerHeads {
 
   private static long window(Family family, JsonObject config, int layers, int layer) {
     long window = config.getLong("sliding_window", 0);
-    if (window == 0
-        || !config.getBoolean("use_sliding_window", false)
-        || family == Family.LLAMA) {
+    if (window == 0 || !config.getBoolean("use_sliding_window", false) || family == Family.LLAMA) {
       return 0;
     }
     if (config.has("layer_types")) {

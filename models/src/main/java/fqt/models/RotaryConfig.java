@@ -19,8 +19,7 @@ public record RotaryConfig(double theta, int dimensions, RotaryScaling scaling, 
         config.getObjectOrEmpty(config.has("rope_parameters") ? "rope_parameters" : "rope_scaling");
     double theta = entries.getDouble("rope_theta", config.getDouble("rope_theta", 10000));
     double partial =
-        entries.getDouble(
-            "partial_rotary_factor", config.getDouble("partial_rotary_factor", 1.0));
+        entries.getDouble("partial_rotary_factor", config.getDouble("partial_rotary_factor", 1.0));
     int[] sections = new int[0];
     if (entries.has("mrope_section")) {
       long[] given = entries.getLongs("mrope_section");
@@ -64,8 +63,7 @@ public record RotaryConfig(double theta, int dimensions, RotaryScaling scaling, 
   private static RotaryScaling yarn(JsonObject entries, JsonObject config) {
     double original =
         entries.getDouble(
-            "original_max_position_embeddings",
-            config.getDouble("max_position_embeddings", 0));
+            "original_max_position_embeddings", config.getDouble("max_position_embeddings", 0));
     double factor =
         entries.has("factor")
             ? entries.getDouble("factor")

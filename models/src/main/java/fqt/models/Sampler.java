@@ -44,8 +44,7 @@ final class Sampler {
     float penalty = (float) config.repetitionPenalty();
     if (penalty != 1) {
       seen.stream()
-          .forEach(
-              id -> logits[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty);
+          .forEach(id -> logits[id] = logits[id] > 0 ? logits[id] / penalty : logits[id] * penalty);
     }
   }
 
@@ -85,7 +84,9 @@ final class Sampler {
     return Math.exp((logits[ranked(rank)] - largest) / config.temperature());
   }
 
-  /** Sorts by logit, then by falling id: a float's bits as a number that sorts alike, and the id. */
+  /**
+   * Sorts by logit, then by falling id: a float's bits as a number that sorts alike, and the id.
+   */
   private void sort() {
     for (int id = 0; id < logits.length; id++) {
       int bits = Float.floatToIntBits(logits[id]);

@@ -79,7 +79,9 @@ public record TextConfig(
       case "relu" -> UnaryOp.RELU;
       default ->
           throw config.wrong(
-              "hidden_act", "one of silu, gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, relu", name);
+              "hidden_act",
+              "one of silu, gelu, gelu_new, gelu_pytorch_tanh, quick_gelu, relu",
+              name);
     };
   }
 
