@@ -3,4 +3,8 @@ module fqt.quant {
   requires transitive fqt.tensor;
 
   exports fqt.quant;
+  exports fqt.quant.format;
+
+  provides fqt.nn.LinearReader with
+      fqt.quant.format.GptqReader;
 }

@@ -239,9 +239,13 @@ public record Quantizer(
     }
   }
 
+  /** Type of the codes, such as {@code int4} or {@code fp8}. */
+  public String typeName() {
+    return codes == CodeType.INTEGER ? "int" + bits : "fp8";
+  }
+
   @Override
   public String toString() {
-    String kind = codes == CodeType.INTEGER ? "int" + bits : "fp8";
-    return kind + (symmetric ? "" : " asymmetric") + " " + blocks;
+    return typeName() + (symmetric ? "" : " asymmetric") + " " + blocks;
   }
 }

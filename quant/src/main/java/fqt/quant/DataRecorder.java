@@ -1,0 +1,139 @@
+package fqt.quant;
+
+import fqt.io.Safetensors;
+import fqt.io.SafetensorsWriter;
+import fqt.nn.Linear;
+import fqt.nn.Module;
+import fqt.tensor.Backends;
+import fqt.tensor.Device;
+import fqt.tensor.Ops;
+import fqt.tensor.Storage;
+import fqt.tensor.Tensor;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.SequencedMap;
+
+/**
+ * Records what flows through a running network: hooks copy tensors to host memory, each under a
+ * name, one entry for each call. Closing removes the hooks and frees the recordings.
+ *
+ * {@snippet :
+ * try (DataRecorder recorder = new DataRecorder()) {
+ *   recorder.input("input", model.layers().getFirst());
+ *   recorder.positions(model.layers().getFirst());
+ *   model.generate(prompt);
+ *   recorder.save(folder.resolve("0000.safetensors"));
+ * }
+ * }
+ *
+ * <p>A file of recordings is a safetensors file in which entry {@code i} of the list {@code name}
+ * is the tensor {@code name.i}. Not safe for several threads.
+ */
+public final class DataRecorder implements AutoCloseable {
+  /** Name under which {@link CalibrationDataset} looks for the inputs of the first layer. */
+  public static final String INPUT = "input";
+
+  /** Name of the recorded rotary tables. */
+  public static final String COS = "cos";
+
+  /** Name of the recorded rotary tables. */
+  public static final String SIN = "sin";
+
+  private final List<Module.Registration> hooks = new ArrayList<>();
+  private final SequencedMap<String, List<Tensor>> recordings = new LinkedHashMap<>();
+  private final List<Storage> storages = new ArrayList<>();
+
+  /** Records the input of a module; token ids too, of an embedding. */
+  public void input(String name, Module module) {
+    hooks.add(module.before((self, input, args) -> record(name, input)));
+  }
+
+  /** Records the output of a module. */
+  public void output(String name, Module module) {
+    hooks.add(module.after((self, input, args, output) -> record(name, output)));
+  }
+
+  /** Records the rotary tables that a module is called with, as {@code cos} and {@code sin}. */
+  public void positions(Module module) {
+    hooks.add(
+        module.before(
+            (self, input, args) -> {
+              if (args.cos() != null) {
+                record(COS, args.cos());
+                record(SIN, args.sin());
+              }
+            }));
+  }
+
+  /** Records the input of every linear below a module, under its path. */
+  public void linearInputs(String prefix, Module module) {
+    module.visit(
+        (path, part) -> {
+          if (part instanceof Linear) {
+            input(prefix.isEmpty() ? path : prefix + "." + path, part);
+          }
+        });
+  }
+
+  private void record(String name, Tensor tensor) {
+    Storage storage = Backends.of(Device.CPU).allocate(tensor.byteSize());
+    storages.add(storage);
+    Tensor copy = Tensor.of(storage, tensor.dtype(), tensor.shape());
+    Ops.copyInto(Ops.to(tensor, Device.CPU), copy);
+    recordings.computeIfAbsent(name, unused -> new ArrayList<>()).add(copy);
+  }
+
+  /** What was recorded, by name, in the order of the calls; until {@link #clear}. */
+  public Map<String, List<Tensor>> recordings() {
+    return Collections.unmodifiableMap(recordings);
+  }
+
+  /** Writes the recordings to a file that appears whole or not at all. */
+  public void save(Path file) {
+    SequencedMap<String, Tensor> tensors = new LinkedHashMap<>();
+    recordings.forEach(
+        (name, list) -> {
+          for (int i = 0; i < list.size(); i++) {
+            tensors.put(name + "." + i, list.get(i));
+          }
+        });
+    SafetensorsWriter.writeFile(file, tensors, Map.of("format", "fqt-recording"));
+  }
+
+  /**
+   * The entries of one list in a file of recordings, in their order; none if there is no such list.
+   *
+   * @return views of the file
+   */
+  public static List<Tensor> load(Safetensors file, String name) {
+    List<Tensor> list = new ArrayList<>();
+    while (file.has(name + "." + list.size())) {
+      list.add(file.get(name + "." + list.size()));
+    }
+    return list;
+  }
+
+  /** Forgets and frees what was recorded; the hooks stay. */
+  public void clear() {
+    recordings.clear();
+    storages.forEach(Storage::release);
+    storages.clear();
+  }
+
+  /** Removes the hooks; the recordings stay. */
+  public void remove() {
+    hooks.forEach(Module.Registration::close);
+    hooks.clear();
+  }
+
+  /** Removes the hooks and frees the recordings. */
+  @Override
+  public void close() {
+    remove();
+    clear();
+  }
+}

@@ -1,0 +1,36 @@
+package fqt.quant.format;
+
+import fqt.nn.Module;
+import fqt.quant.Scheme;
+import fqt.tensor.DType;
+import fqt.tensor.Tensor;
+import java.util.Map;
+import java.util.SequencedMap;
+
+/** A way to store quantized linears in a checkpoint. */
+public interface CheckpointFormat {
+  /** The name on the command line. */
+  String name();
+
+  /**
+   * The scheme as this format stores it: its scale type and scale rule.
+   *
+   * @param scheme what the user wants
+   * @param modelType type of the original weights
+   * @throws IllegalArgumentException if no server loads such a checkpoint, with the nearest scheme
+   *     that works
+   */
+  Scheme prepare(Scheme scheme, DType modelType);
+
+  /**
+   * The tensors of a quantized linear, named {@code prefix.…}, bias included.
+   *
+   * @param prefix full path of the linear in the checkpoint
+   * @param linear what a quantizer put in its place, of a scheme that {@link #prepare} gave
+   * @return in the current scope, or views of the linear's own
+   */
+  SequencedMap<String, Tensor> tensors(String prefix, Module linear);
+
+  /** What belongs under {@code quantization_config} in {@code config.json}. */
+  Map<String, Object> config(CheckpointContents contents);
+}
