@@ -5,8 +5,6 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.io.Safetensors;
 import fqt.tensor.Blocks;
-import fqt.tensor.DType;
-import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
@@ -44,18 +42,10 @@ class GptqReferenceTest {
         equal += ours[i] == theirs[i] ? 1 : 0;
       }
       double share = (double) equal / ours.length;
-          name
-              + " equal "
-              + share
-              + " loss "
-              + solution.loss()
-              + " theirs "
-              + file.get(name + ".loss").get(0));
       assertTrue(share >= 0.999, share + " of the codes are equal");
       double loss = file.get(name + ".loss").get(0);
       assertEquals(loss, solution.loss(), 1e-3 * loss);
       assertEquals(0, factor.dead().length);
-
     }
   }
 }

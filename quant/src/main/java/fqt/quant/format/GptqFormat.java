@@ -95,7 +95,7 @@ public final class GptqFormat implements CheckpointFormat {
 
   @Override
   public Map<String, Object> config(CheckpointContents contents) {
-    Quantizer weights = contents.rules().base().weights();
+    Quantizer weights = contents.base().weights();
     Map<String, Object> config = new LinkedHashMap<>();
     config.put("quant_method", "gptq");
     config.put("bits", (long) weights.bits());
