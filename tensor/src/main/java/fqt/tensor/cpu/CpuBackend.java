@@ -52,12 +52,12 @@ final class CpuBackend implements Backend {
 
   @Override
   public void copy(Tensor source, Tensor target) {
-    ScalarCopy.copy(source, target);
+    CopyKernels.copy(threads, source, target);
   }
 
   @Override
   public void fill(Tensor target, double value) {
-    ScalarCopy.fill(target, value);
+    CopyKernels.fill(threads, target, value);
   }
 
   @Override
@@ -92,67 +92,67 @@ final class CpuBackend implements Backend {
 
   @Override
   public void binary(BinaryOp op, Tensor a, Tensor b, Tensor out) {
-    ScalarPointwise.binary(op, a, b, out);
+    Pointwise.binary(threads, op, a, b, out);
   }
 
   @Override
   public void unary(UnaryOp op, Tensor x, Tensor out) {
-    ScalarPointwise.unary(op, x, out);
+    Pointwise.unary(threads, op, x, out);
   }
 
   @Override
   public void affine(Tensor x, float scale, float shift, Tensor out) {
-    ScalarPointwise.affine(x, scale, shift, out);
+    Pointwise.affine(threads, x, scale, shift, out);
   }
 
   @Override
   public void gated(UnaryOp op, Tensor gate, Tensor up, Tensor out) {
-    ScalarPointwise.gated(op, gate, up, out);
+    Pointwise.gated(threads, op, gate, up, out);
   }
 
   @Override
   public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-    ScalarRows.rmsNorm(x, weight, eps, out);
+    Rows.rmsNorm(threads, x, weight, eps, out);
   }
 
   @Override
   public void layerNorm(Tensor x, Tensor weight, Tensor bias, float eps, Tensor out) {
-    ScalarRows.layerNorm(x, weight, bias, eps, out);
+    Rows.layerNorm(threads, x, weight, bias, eps, out);
   }
 
   @Override
   public void softmax(Tensor x, Tensor out) {
-    ScalarRows.softmax(x, out);
+    Rows.softmax(threads, x, out);
   }
 
   @Override
   public void reduce(ReduceOp op, Axis axis, Tensor x, Tensor out) {
-    ScalarRows.reduce(op, axis, x, out);
+    Rows.reduce(threads, op, axis, x, out);
   }
 
   @Override
   public void topK(Tensor x, long k, Tensor values, Tensor indices) {
-    ScalarRows.topK(x, k, values, indices);
+    TopK.topK(threads, x, k, values, indices);
   }
 
   @Override
   public void crossEntropy(Tensor x, Tensor target, Tensor out) {
-    ScalarRows.crossEntropy(x, target, out);
+    Rows.crossEntropy(threads, x, target, out);
   }
 
   @Override
   public void gatherRows(Tensor table, Tensor index, Tensor out) {
-    ScalarRows.gatherRows(table, index, out);
+    Rows.gatherRows(threads, table, index, out);
   }
 
   @Override
   public void scatterAddRows(Tensor rows, Tensor index, Tensor weight, Tensor out) {
-    ScalarRows.scatterAddRows(rows, index, weight, out);
+    Rows.scatterAddRows(threads, rows, index, weight, out);
   }
 
   @Override
   public void rotary(Tensor x, Tensor cos, Tensor sin, Tensor out) {
-    ScalarAttention.rotary(x, cos, sin, out);
+    Rotary.rotary(threads, x, cos, sin, out);
   }
 
   @Override
@@ -162,18 +162,18 @@ final class CpuBackend implements Backend {
 
   @Override
   public void blockRange(Tensor x, Blocks blocks, Tensor min, Tensor max) {
-    ScalarQuantize.blockRange(x, blocks, min, max);
+    BlockRange.blockRange(threads, x, blocks, min, max);
   }
 
   @Override
   public void quantize(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, Tensor codes) {
-    ScalarQuantize.quantize(x, blocks, scale, zero, low, high, codes);
+    QuantizeKernels.quantize(threads, x, blocks, scale, zero, low, high, codes);
   }
 
   @Override
   public void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
-    ScalarQuantize.dequantize(codes, blocks, scale, zero, out);
+    QuantizeKernels.dequantize(threads, codes, blocks, scale, zero, out);
   }
 
   @Override
@@ -186,7 +186,7 @@ final class CpuBackend implements Backend {
       float high,
       DType codes,
       Tensor out) {
-    ScalarQuantize.fakeQuantize(x, blocks, scale, zero, low, high, codes, out);
+    QuantizeKernels.fakeQuantize(threads, x, blocks, scale, zero, low, high, codes, out);
   }
 
   @Override
@@ -204,12 +204,12 @@ final class CpuBackend implements Backend {
 
   @Override
   public void pack(Tensor codes, int bits, Tensor words) {
-    ScalarQuantize.pack(codes, bits, words);
+    BitStreams.pack(threads, codes, bits, words);
   }
 
   @Override
   public void unpack(Tensor words, int bits, Tensor codes) {
-    ScalarQuantize.unpack(words, bits, codes);
+    BitStreams.unpack(threads, words, bits, codes);
   }
 
   @Override

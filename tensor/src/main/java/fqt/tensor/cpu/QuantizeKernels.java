@@ -1,0 +1,188 @@
+package fqt.tensor.cpu;
+
+import fqt.tensor.Blocks;
+import fqt.tensor.DType;
+import fqt.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
+
+/**
+ * Quantization of a matrix by blocks. Rows go through the first-level cache in runs; the scale and
+ * zero point of each element of a run are spread out beside it, so that one loop serves every shape
+ * of block.
+ */
+final class QuantizeKernels {
+  private static final int CAPACITY = Carrier.CAPACITY;
+
+  private final Blocks blocks;
+  private final long rows;
+  private final long columns;
+  private final MemorySegment scale;
+  private final MemorySegment zero;
+
+  private QuantizeKernels(Tensor x, Blocks blocks, Tensor scale, Tensor zero) {
+    this.blocks = blocks;
+    this.rows = x.dim(0);
+    this.columns = x.dim(1);
+    this.scale = scale.segment();
+    this.zero = zero == null ? null : zero.segment();
+  }
+
+  /** What is done to one run: {@code n} elements from element {@code index} on. */
+  private interface Step {
+    void run(Run run, long index, int n);
+  }
+
+  static void quantize(
+      Threads threads,
+      Tensor x,
+      Blocks blocks,
+      Tensor scale,
+      Tensor zero,
+      float low,
+      float high,
+      Tensor codes) {
+    MemorySegment from = x.segment();
+    MemorySegment to = codes.segment();
+    new QuantizeKernels(x, blocks, scale, zero)
+        .forEachRun(
+            threads,
+            (run, index, n) -> {
+              run.carrier.readFloats(from, DType.F32, index, n);
+              run.encode(codes.dtype(), low, high, n);
+              run.carrier.writeFloatsAs(to, codes.dtype(), index, n);
+            });
+  }
+
+  static void dequantize(
+      Threads threads, Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
+    MemorySegment from = codes.segment();
+    MemorySegment to = out.segment();
+    new QuantizeKernels(codes, blocks, scale, zero)
+        .forEachRun(
+            threads,
+            (run, index, n) -> {
+              run.carrier.readFloats(from, codes.dtype(), index, n);
+              run.decode(n);
+              run.carrier.writeFloats(to, out.dtype(), index, n);
+            });
+  }
+
+  static void fakeQuantize(
+      Threads threads,
+      Tensor x,
+      Blocks blocks,
+      Tensor scale,
+      Tensor zero,
+      float low,
+      float high,
+      DType codes,
+      Tensor out) {
+    MemorySegment from = x.segment();
+    MemorySegment to = out.segment();
+    new QuantizeKernels(x, blocks, scale, zero)
+        .forEachRun(
+            threads,
+            (run, index, n) -> {
+              run.carrier.readFloats(from, DType.F32, index, n);
+              run.encode(codes, low, high, n);
+              if (codes.isFloat()) {
+                run.carrier.encode(codes, n);
+                run.carrier.decode(codes, n);
+              }
+              run.decode(n);
+              run.carrier.writeFloats(to, DType.F32, index, n);
+            });
+  }
+
+  private void forEachRun(Threads threads, Step step) {
+    threads.forEach(
+        rows,
+        Pointwise.rowsAtOnce(columns),
+        (first, end) -> {
+          Run run = new Run();
+          for (long start = 0; start < columns; start += CAPACITY) {
+            int n = (int) Math.min(CAPACITY, columns - start);
+            long spread = -1;
+            for (long m = first; m < end; m++) {
+              long row = m / blocks.rowsOf(rows);
+              if (row != spread) {
+                spread(scale, row, start, run.scales, n);
+                if (zero != null) {
+                  spread(zero, row, start, run.zeros, n);
+                }
+                spread = row;
+              }
+              step.run(run, m * columns + start, n);
+            }
+          }
+        });
+  }
+
+  /** Writes what the blocks of a row hold, once for each column from {@code start} on. */
+  private void spread(MemorySegment perBlock, long row, long start, float[] perColumn, int n) {
+    long size = blocks.columnsOf(columns);
+    long first = row * Math.ceilDiv(columns, size);
+    if (size == 1) {
+      MemorySegment.copy(perBlock, Element.FLOAT, (first + start) * Float.BYTES, perColumn, 0, n);
+      return;
+    }
+    int i = 0;
+    while (i < n) {
+      long block = (start + i) / size;
+      int end = (int) Math.min(n, (block + 1) * size - start);
+      Arrays.fill(perColumn, i, end, Element.f32(perBlock, first + block));
+      i = end;
+    }
+  }
+
+  /** A run of elements with the scale and zero point of each. */
+  private static final class Run {
+    final Carrier carrier = new Carrier();
+    final float[] scales = new float[CAPACITY];
+    final float[] zeros = new float[CAPACITY];
+
+    /** Values to codes, still as F32: whole, or ready to be rounded to an F8 type. */
+    void encode(DType codes, float low, float high, int n) {
+      if (codes.isFloat()) {
+        divide(carrier.floats, scales, low, high, n);
+      } else {
+        round(carrier.floats, scales, zeros, low, high, n);
+      }
+    }
+
+    void decode(int n) {
+      float[] values = carrier.floats;
+      for (int i = 0; i < n; i += Lanes.LENGTH) {
+        FloatVector code = FloatVector.fromArray(Lanes.F, values, i);
+        code.sub(FloatVector.fromArray(Lanes.F, zeros, i))
+            .mul(FloatVector.fromArray(Lanes.F, scales, i))
+            .intoArray(values, i);
+      }
+    }
+
+    private static void divide(float[] values, float[] scales, float low, float high, int n) {
+      for (int i = 0; i < n; i += Lanes.LENGTH) {
+        FloatVector value = FloatVector.fromArray(Lanes.F, values, i);
+        value
+            .div(FloatVector.fromArray(Lanes.F, scales, i))
+            .max(low)
+            .min(high)
+            .intoArray(values, i);
+      }
+    }
+
+    private static void round(
+        float[] values, float[] scales, float[] zeros, float low, float high, int n) {
+      for (int i = 0; i < n; i += Lanes.LENGTH) {
+        FloatVector ratio =
+            FloatVector.fromArray(Lanes.F, values, i)
+                .div(FloatVector.fromArray(Lanes.F, scales, i));
+        FloatVector whole = Lanes.rint(ratio).blend(0f, ratio.compare(VectorOperators.NE, ratio));
+        whole.add(FloatVector.fromArray(Lanes.F, zeros, i)).max(low).min(high).intoArray(values, i);
+      }
+    }
+  }
+}
