@@ -27,7 +27,8 @@ final class AttentionBlock {
   private final MemorySegment values;
   private final long scores;
   private final long means;
-  private final long sums;
+  private final double[] sums;
+  private final float[] weights = new float[KEYS];
   private final float[] largest;
   private final long[] from;
   private final long[] to;
@@ -44,7 +45,7 @@ final class AttentionBlock {
     long high = roundUp(rows);
     this.scores = high * padded * Float.BYTES;
     this.means = scores + high * KEYS * Float.BYTES;
-    this.sums = means + high * padded * Float.BYTES;
+    this.sums = new double[rows];
     this.largest = new float[rows];
     this.from = new long[rows];
     this.to = new long[rows];
@@ -52,9 +53,9 @@ final class AttentionBlock {
     Arrays.fill(largest, Float.NEGATIVE_INFINITY);
   }
 
-  /** Bytes of scratch memory: queries, scores, means and sums. */
+  /** Bytes of scratch memory: queries, scores and means. */
   static long scratchBytes(int rows, int depth) {
-    return (long) roundUp(rows) * (2L * PackedKeys.padded(depth) + KEYS + LENGTH) * Float.BYTES;
+    return (long) roundUp(rows) * (2L * PackedKeys.padded(depth) + KEYS) * Float.BYTES;
   }
 
   private static int roundUp(int rows) {
@@ -175,41 +176,22 @@ final class AttentionBlock {
   private void weighRow(int r, long row) {
     float before = largest[r];
     float after = Math.max(before, RowLoops.max(scratch, row, KEYS));
-    long sum = sums + (long) r * LENGTH * Float.BYTES;
-    if (after > before) {
-      FloatVector shrink = VectorMath.exp(FloatVector.broadcast(Lanes.F, before - after));
-      scale(sum, LENGTH, shrink);
-      scale(means + (long) r * padded * Float.BYTES, padded, shrink);
-      largest[r] = after;
-    }
+    largest[r] = after;
     if (after == Float.NEGATIVE_INFINITY) {
       scratch.asSlice(row, (long) KEYS * Float.BYTES).fill((byte) 0);
       return;
     }
-    FloatVector total = load(scratch, sum);
-    for (int j = 0; j < KEYS; j += LENGTH) {
-      long at = row + (long) j * Float.BYTES;
-      FloatVector weight = VectorMath.exp(load(scratch, at).sub(after));
-      store(weight, scratch, at);
-      total = total.add(weight);
+    if (after > before) {
+      float shrink = (float) StrictMath.exp((double) before - after);
+      RowLoops.scale(scratch, means + (long) r * padded * Float.BYTES, shrink, padded);
+      sums[r] *= shrink;
     }
-    store(total, scratch, sum);
-    if (Float.isNaN(after)) {
-      largest[r] = after;
-    }
-  }
-
-  private void scale(long offset, int n, FloatVector factor) {
-    for (int i = 0; i < n; i += LENGTH) {
-      long at = offset + (long) i * Float.BYTES;
-      store(load(scratch, at).mul(factor), scratch, at);
-    }
+    sums[r] += RowLoops.exp(scratch, row, after, scratch, KEYS, weights);
   }
 
   /** Writes the mean of the values of a row as head {@code head}, counted over all tokens. */
   void mean(int row, Tensor out, long head) {
-    double total = Lanes.sum(load(scratch, sums + (long) row * LENGTH * Float.BYTES));
-    float factor = total == 0 ? 0 : (float) (1 / total);
+    float factor = sums[row] == 0 ? 0 : (float) (1 / sums[row]);
     MemorySegment target = out.segment();
     for (int d = 0; d < depth; d += LENGTH) {
       long at = (long) d * Float.BYTES;

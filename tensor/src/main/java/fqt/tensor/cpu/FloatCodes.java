@@ -40,7 +40,7 @@ final class FloatCodes {
       IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
       IntVector rounded = bits.add(odd).add(0x7fff).lanewise(VectorOperators.LSHR, 16);
       IntVector quiet = bits.lanewise(VectorOperators.LSHR, 16).or(0x40);
-      rounded.blend(quiet, isNan(value)).intoArray(codes, i);
+      rounded.blend(quiet, isNan(bits)).intoArray(codes, i);
     }
   }
 
@@ -81,9 +81,9 @@ final class FloatCodes {
           bits.add(odd).add(0x7ffff).lanewise(VectorOperators.LSHR, 20).sub(120 << 3);
       // Subnormals are multiples of 2^-9: adding 2^14 leaves them in the lowest bits.
       IntVector subnormal = magnitude.add(0x1p14f).reinterpretAsInts().and(0xf);
-      IntVector code = normal.blend(subnormal, magnitude.lt(0x1p-6f).cast(I));
-      code = code.blend(0x7e, magnitude.compare(VectorOperators.GE, 448f).cast(I));
-      code = code.blend(0x7f, isNan(value));
+      IntVector code = normal.blend(subnormal, bits.lt(Float.floatToRawIntBits(0x1p-6f)));
+      code = code.blend(0x7e, bits.compare(VectorOperators.GE, Float.floatToRawIntBits(448f)));
+      code = code.blend(0x7f, isNan(bits));
       code.or(signBit(value)).intoArray(codes, i);
     }
   }
@@ -98,9 +98,9 @@ final class FloatCodes {
           bits.add(odd).add(0xfffff).lanewise(VectorOperators.LSHR, 21).sub(112 << 2);
       // Subnormals are multiples of 2^-16: adding 2^7 leaves them in the lowest bits.
       IntVector subnormal = magnitude.add(0x1p7f).reinterpretAsInts().and(0xf);
-      IntVector code = normal.blend(subnormal, magnitude.lt(0x1p-14f).cast(I));
-      code = code.blend(0x7b, magnitude.compare(VectorOperators.GE, 57344f).cast(I));
-      code = code.blend(0x7f, isNan(value));
+      IntVector code = normal.blend(subnormal, bits.lt(Float.floatToRawIntBits(0x1p-14f)));
+      code = code.blend(0x7b, bits.compare(VectorOperators.GE, Float.floatToRawIntBits(57344f)));
+      code = code.blend(0x7f, isNan(bits));
       code.or(signBit(value)).intoArray(codes, i);
     }
   }
@@ -116,7 +116,8 @@ final class FloatCodes {
   /** 1 for everything but zero. */
   static void notZero(float[] floats, int[] ints, int n) {
     for (int i = 0; i < n; i += LENGTH) {
-      VectorMask<Integer> zero = FloatVector.fromArray(F, floats, i).eq(0f).cast(I);
+      IntVector bits = FloatVector.fromArray(F, floats, i).reinterpretAsInts();
+      VectorMask<Integer> zero = bits.and(0x7fffffff).eq(0);
       IntVector.broadcast(I, 1).blend(0, zero).intoArray(ints, i);
     }
   }
@@ -129,7 +130,7 @@ final class FloatCodes {
     return value.reinterpretAsInts().lanewise(VectorOperators.LSHR, 24).and(0x80);
   }
 
-  private static VectorMask<Integer> isNan(FloatVector value) {
-    return value.compare(VectorOperators.NE, value).cast(I);
+  private static VectorMask<Integer> isNan(IntVector bits) {
+    return bits.and(0x7fffffff).compare(VectorOperators.GT, 0x7f800000);
   }
 }

@@ -10,7 +10,7 @@ import jdk.incubator.vector.VectorMask;
 /** Operations element by element, shared out over the threads in pieces that fit a cache. */
 final class Pointwise {
   private static final long GRAIN = 1 << 15;
-  private static final int CHUNK = 1 << 11;
+  private static final int CHUNK = Carrier.CAPACITY;
 
   private Pointwise() {}
 
@@ -49,7 +49,7 @@ final class Pointwise {
         GRAIN,
         (from, end) -> {
           long at = from * Float.BYTES;
-          UnaryLoops.run(op, bytes, at, to, at, (int) (end - from));
+          new UnaryLoops().run(op, bytes, at, to, at, (int) (end - from));
         });
   }
 
@@ -87,10 +87,11 @@ final class Pointwise {
         gate.count(),
         GRAIN,
         (from, end) -> {
+          UnaryLoops loops = new UnaryLoops();
           for (long i = from; i < end; i += CHUNK) {
             long at = i * Float.BYTES;
             int n = (int) Math.min(CHUNK, end - i);
-            UnaryLoops.run(op, gates, at, to, at, n);
+            loops.run(op, gates, at, to, at, n);
             BinaryLoops.run(BinaryOp.MULTIPLY, to, at, ups, at, to, at, n);
           }
         });

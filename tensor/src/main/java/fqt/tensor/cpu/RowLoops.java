@@ -98,37 +98,60 @@ final class RowLoops {
     return largest.reduceLanes(VectorOperators.MAX);
   }
 
-  /** Σ e^(x − shift), added up in F64: beside a 1 many small terms would be lost in F32. */
-  static double sumExp(MemorySegment x, long offset, int n, float shift) {
-    DoubleVector lower = DoubleVector.zero(Lanes.D);
-    DoubleVector upper = lower;
-    int i = 0;
-    for (; i <= n - LENGTH; i += LENGTH) {
-      FloatVector value = VectorMath.exp(load(x, offset + (long) i * Float.BYTES).sub(shift));
-      lower = lower.add(value.convertShape(VectorOperators.F2D, Lanes.D, 0));
-      upper = upper.add(value.convertShape(VectorOperators.F2D, Lanes.D, 1));
-    }
-    double sum = Lanes.sum(lower.add(upper));
-    if (i < n) {
-      VectorMask<Float> tail = first(n - i);
-      FloatVector value = load(x, offset + (long) i * Float.BYTES, tail);
-      sum += Lanes.sum(FloatVector.zero(F).blend(VectorMath.exp(value.sub(shift)), tail));
+  /**
+   * {@code out = e^(x − shift)} by way of a buffer of whole vectors; nothing is written if out is
+   * null.
+   *
+   * @return the sum, made in F64: beside a 1 many small terms would be lost in F32
+   */
+  static double exp(
+      MemorySegment x, long offset, float shift, MemorySegment out, int n, float[] buffer) {
+    double sum = 0;
+    for (int i = 0; i < n; i += buffer.length) {
+      long at = offset + (long) i * Float.BYTES;
+      int length = Math.min(buffer.length, n - i);
+      MemorySegment.copy(x, Element.FLOAT, at, buffer, 0, length);
+      subtract(buffer, shift, length);
+      VectorMath.exp(buffer, length);
+      sum += sum(buffer, length);
+      if (out != null) {
+        MemorySegment.copy(buffer, 0, out, Element.FLOAT, at, length);
+      }
     }
     return sum;
   }
 
-  /** {@code out = e^(x − shift) * factor}. */
-  static void scaledExp(
-      MemorySegment x, long offset, MemorySegment out, int n, float shift, float factor) {
+  private static void subtract(float[] x, float shift, int n) {
+    for (int i = 0; i < n; i += LENGTH) {
+      FloatVector.fromArray(F, x, i).sub(shift).intoArray(x, i);
+    }
+  }
+
+  private static double sum(float[] x, int n) {
+    int step = Lanes.D.length();
+    DoubleVector sums = DoubleVector.zero(Lanes.D);
+    int i = 0;
+    for (; i <= n - step; i += step) {
+      FloatVector half = FloatVector.fromArray(Lanes.HALF, x, i);
+      sums = sums.add(half.convertShape(VectorOperators.F2D, Lanes.D, 0));
+    }
+    double sum = Lanes.sum(sums);
+    for (; i < n; i++) {
+      sum += x[i];
+    }
+    return sum;
+  }
+
+  /** {@code x = x * factor}. */
+  static void scale(MemorySegment x, long offset, float factor, int n) {
     int i = 0;
     for (; i <= n - LENGTH; i += LENGTH) {
       long at = offset + (long) i * Float.BYTES;
-      store(VectorMath.exp(load(x, at).sub(shift)).mul(factor), out, at);
+      store(load(x, at).mul(factor), x, at);
     }
-    if (i < n) {
+    for (; i < n; i++) {
       long at = offset + (long) i * Float.BYTES;
-      VectorMask<Float> tail = first(n - i);
-      store(VectorMath.exp(load(x, at, tail).sub(shift)).mul(factor), out, at, tail);
+      x.set(Element.FLOAT, at, x.get(Element.FLOAT, at) * factor);
     }
   }
 

@@ -55,11 +55,12 @@ final class Rows {
         x.dim(0),
         Pointwise.rowsAtOnce(columns),
         (first, end) -> {
+          float[] buffer = new float[Carrier.CAPACITY];
           for (long m = first; m < end; m++) {
             long at = m * columns * Float.BYTES;
             float largest = RowLoops.max(from, at, columns);
-            double sum = RowLoops.sumExp(from, at, columns, largest);
-            RowLoops.scaledExp(from, at, to, columns, largest, (float) (1 / sum));
+            double sum = RowLoops.exp(from, at, largest, to, columns, buffer);
+            RowLoops.scale(to, at, (float) (1 / sum), columns);
           }
         });
   }
@@ -73,11 +74,12 @@ final class Rows {
         x.dim(0),
         Pointwise.rowsAtOnce(columns),
         (first, end) -> {
+          float[] buffer = new float[Carrier.CAPACITY];
           for (long m = first; m < end; m++) {
             int wanted = ScalarRows.index(targets, m, columns);
             long at = m * columns * Float.BYTES;
             float largest = RowLoops.max(from, at, columns);
-            double sum = RowLoops.sumExp(from, at, columns, largest);
+            double sum = RowLoops.exp(from, at, largest, null, columns, buffer);
             double score = Element.f32(from, m * columns + wanted);
             Element.f32(to, m, (float) (Math.log(sum) + largest - score));
           }

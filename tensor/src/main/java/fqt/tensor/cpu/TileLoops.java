@@ -14,7 +14,7 @@ import jdk.incubator.vector.VectorMask;
  * weighted sums of single rows. Offsets and steps are in bytes.
  */
 final class TileLoops {
-  /** Rows of a tile; with four vectors of columns it keeps 16 sums, which C2 has registers for. */
+  /** Rows of a tile; with two vectors of columns its sums and operands fit 16 registers. */
   static final int ROWS = 4;
 
   private TileLoops() {}
@@ -32,9 +32,9 @@ final class TileLoops {
       long target) {
     long width = (long) columns * Float.BYTES;
     int j = 0;
-    for (; j <= columns - 4 * LENGTH; j += 4 * LENGTH) {
+    for (; j <= columns - 2 * LENGTH; j += 2 * LENGTH) {
       long at = (long) j * Float.BYTES;
-      tile4x4(a, first, step, b, panel + at, width, inner, c, target + at);
+      tile4x2(a, first, step, b, panel + at, width, inner, c, target + at);
     }
     for (; j < columns; j += LENGTH) {
       long at = (long) j * Float.BYTES;
@@ -42,7 +42,7 @@ final class TileLoops {
     }
   }
 
-  private static void tile4x4(
+  private static void tile4x2(
       MemorySegment a,
       long first,
       long step,
@@ -55,64 +55,38 @@ final class TileLoops {
     long v = (long) LENGTH * Float.BYTES;
     FloatVector c00 = load(c, target);
     FloatVector c01 = load(c, target + v);
-    FloatVector c02 = load(c, target + 2 * v);
-    FloatVector c03 = load(c, target + 3 * v);
     FloatVector c10 = load(c, target + width);
     FloatVector c11 = load(c, target + width + v);
-    FloatVector c12 = load(c, target + width + 2 * v);
-    FloatVector c13 = load(c, target + width + 3 * v);
     FloatVector c20 = load(c, target + 2 * width);
     FloatVector c21 = load(c, target + 2 * width + v);
-    FloatVector c22 = load(c, target + 2 * width + 2 * v);
-    FloatVector c23 = load(c, target + 2 * width + 3 * v);
     FloatVector c30 = load(c, target + 3 * width);
     FloatVector c31 = load(c, target + 3 * width + v);
-    FloatVector c32 = load(c, target + 3 * width + 2 * v);
-    FloatVector c33 = load(c, target + 3 * width + 3 * v);
     for (int i = 0; i < inner; i++) {
       long row = panel + i * width;
       long at = first + (long) i * Float.BYTES;
       FloatVector b0 = load(b, row);
       FloatVector b1 = load(b, row + v);
-      FloatVector b2 = load(b, row + 2 * v);
-      FloatVector b3 = load(b, row + 3 * v);
       FloatVector a0 = FloatVector.broadcast(F, a.get(Element.FLOAT, at));
       c00 = a0.fma(b0, c00);
       c01 = a0.fma(b1, c01);
-      c02 = a0.fma(b2, c02);
-      c03 = a0.fma(b3, c03);
       FloatVector a1 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + step));
       c10 = a1.fma(b0, c10);
       c11 = a1.fma(b1, c11);
-      c12 = a1.fma(b2, c12);
-      c13 = a1.fma(b3, c13);
       FloatVector a2 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + 2 * step));
       c20 = a2.fma(b0, c20);
       c21 = a2.fma(b1, c21);
-      c22 = a2.fma(b2, c22);
-      c23 = a2.fma(b3, c23);
       FloatVector a3 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + 3 * step));
       c30 = a3.fma(b0, c30);
       c31 = a3.fma(b1, c31);
-      c32 = a3.fma(b2, c32);
-      c33 = a3.fma(b3, c33);
     }
     store(c00, c, target);
     store(c01, c, target + v);
-    store(c02, c, target + 2 * v);
-    store(c03, c, target + 3 * v);
     store(c10, c, target + width);
     store(c11, c, target + width + v);
-    store(c12, c, target + width + 2 * v);
-    store(c13, c, target + width + 3 * v);
     store(c20, c, target + 2 * width);
     store(c21, c, target + 2 * width + v);
-    store(c22, c, target + 2 * width + 2 * v);
-    store(c23, c, target + 2 * width + 3 * v);
     store(c30, c, target + 3 * width);
     store(c31, c, target + 3 * width + v);
-    store(c32, c, target + 3 * width + 2 * v);
-    store(c33, c, target + 3 * width + 3 * v);
   }
 
   private static void tile4x1(

@@ -2,7 +2,6 @@ package fqt.tensor.cpu;
 
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
-import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /**
@@ -17,6 +16,13 @@ final class VectorMath {
   private static final float LN2_LOW = -2.12194440e-4f;
 
   private VectorMath() {}
+
+  /** {@code x = eˣ} over an array of whole vectors. */
+  static void exp(float[] x, int n) {
+    for (int i = 0; i < n; i += Lanes.LENGTH) {
+      exp(FloatVector.fromArray(Lanes.F, x, i)).intoArray(x, i);
+    }
+  }
 
   /** eˣ within 1 unit in the last place; overflows to infinity, underflows gradually to 0. */
   static FloatVector exp(FloatVector x) {
@@ -45,37 +51,8 @@ final class VectorMath {
     return exponent.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats();
   }
 
-  /** 1 / (1 + e⁻ˣ). */
-  static FloatVector sigmoid(FloatVector x) {
-    return FloatVector.broadcast(Lanes.F, 1).div(exp(x.neg()).add(1f));
-  }
-
-  /** x · sigmoid(x). */
-  static FloatVector silu(FloatVector x) {
-    return x.div(exp(x.neg()).add(1f));
-  }
-
-  /** x · sigmoid(1.702 x). */
-  static FloatVector quickGelu(FloatVector x) {
-    return x.div(exp(x.mul(-1.702f)).add(1f));
-  }
-
-  /** GELU with the tanh approximation; 1 + tanh(y) = 2 sigmoid(2 y). */
-  static FloatVector geluTanh(FloatVector x) {
-    FloatVector cubic = x.mul(x).mul(0.044715f).mul(x).add(x);
-    return x.div(exp(cubic.mul(-1.5957691f)).add(1f));
-  }
-
-  /** GELU: x Φ(x) with Φ(x) = erfc(−x / √2) / 2. */
-  static FloatVector gelu(FloatVector x) {
-    FloatVector z = x.abs().mul(0.70710678f);
-    FloatVector tail = erfc(z).mul(0.5f);
-    VectorMask<Float> negative = x.lt(0f);
-    return x.mul(tail.neg().add(1f).blend(tail, negative));
-  }
-
-  /** erfc(z) for z ≥ 0: t e^(−z²) p(t), with t = 1 / (1 + z / 2). */
-  private static FloatVector erfc(FloatVector z) {
+  /** {@code erfc(z) e^(z²) = t p(t)} for z ≥ 0, with t = 1 / (1 + z / 2). */
+  static FloatVector erfcFactor(FloatVector z) {
     FloatVector one = FloatVector.broadcast(Lanes.F, 1);
     FloatVector t = one.div(z.mul(0.5f).add(1f));
     FloatVector p = t.mul(-0.059364915f).add(0.28601897f);
@@ -86,11 +63,6 @@ final class VectorMath {
     p = fma(p, t, 0.24285306f);
     p = fma(p, t, 0.28240967f);
     p = fma(p, t, 0.28208447f);
-    // z² is rounded; its error, found with a fused multiply-add, corrects the exponential.
-    FloatVector bounded = z.min(20f);
-    FloatVector square = bounded.mul(bounded);
-    FloatVector error = bounded.fma(bounded, square.neg());
-    FloatVector gauss = exp(square.neg());
-    return gauss.sub(gauss.mul(error)).mul(t).mul(p);
+    return p.mul(t);
   }
 }
