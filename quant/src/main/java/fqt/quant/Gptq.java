@@ -71,10 +71,10 @@ public final class Gptq {
             ? InputWatch.stages(layer, targets.sequencedValues(), forward)
             : List.of(List.copyOf(targets.sequencedValues()));
     for (List<SchemeRules.Target> stage : stages) {
-      try (Scope scope = Scope.open()) {
-        Map<SchemeRules.Target, Hessian> hessians = InputWatch.hessians(layer, stage, forward);
+      try (Scope scope = Scope.open();
+          Hessians hessians = Hessians.collect(layer, stage, forward)) {
         for (List<SchemeRules.Target> sharing : sharing(stage, hessians)) {
-          quantizeSharing(sharing, hessians.get(sharing.getFirst()), config, listener);
+          quantizeSharing(sharing, hessians.of(sharing.getFirst()), config, listener);
         }
         for (SchemeRules.Target target : stage) {
           Scheme.keep(scope, target.place().get());
@@ -85,11 +85,11 @@ public final class Gptq {
 
   /** Targets with the same Hessian together, in the order of their first. */
   private static Iterable<List<SchemeRules.Target>> sharing(
-      List<SchemeRules.Target> stage, Map<SchemeRules.Target, Hessian> hessians) {
+      List<SchemeRules.Target> stage, Hessians hessians) {
     Map<Object, List<SchemeRules.Target>> byHessian = new IdentityHashMap<>();
     Map<Object, List<SchemeRules.Target>> ordered = new LinkedHashMap<>();
     for (SchemeRules.Target target : stage) {
-      Hessian hessian = hessians.get(target);
+      Hessian hessian = hessians.of(target);
       Object key = hessian == null ? target : hessian;
       List<SchemeRules.Target> together = byHessian.get(key);
       if (together == null) {

@@ -5,16 +5,14 @@ import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collection;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.regex.Pattern;
 
 /**
  * Watches the inputs of a layer's linears while calibration samples run through it: which come
- * first, which share an input, and what the inputs' second moments are.
+ * first, and which share an input.
  */
 final class InputWatch {
   private static final Pattern NUMBER = Pattern.compile("(?<=^|\\.)\\d+(?=\\.|$)");
@@ -62,60 +60,8 @@ final class InputWatch {
     return NUMBER.matcher(target.name()).replaceAll("*");
   }
 
-  /**
-   * The Hessians of some linears, from all samples. Linears that are fed the same tensors get the
-   * same one; linears that no sample reached get none.
-   *
-   * @throws IllegalStateException if linears share their input in one sample and not in another
-   */
-  static Map<SchemeRules.Target, Hessian> hessians(
-      Module layer, List<SchemeRules.Target> targets, LayerForwardManager forward) {
-    Map<SchemeRules.Target, Hessian> hessians = new HashMap<>();
-    Map<Tensor, Hessian> seen = new IdentityHashMap<>();
-    Map<Hessian, SchemeRules.Target> feeders = new IdentityHashMap<>();
-    Set<SchemeRules.Target> waiting = new HashSet<>();
-    try (Hooks hooks = new Hooks()) {
-      for (SchemeRules.Target target : targets) {
-        hooks.before(
-            target,
-            input -> {
-              Hessian shared = seen.get(input);
-              Hessian own = hessians.get(target);
-              if (shared == null) {
-                shared = own == null ? new Hessian(input.device(), input.dim(-1)) : own;
-                SchemeRules.Target feeder = feeders.putIfAbsent(shared, target);
-                requireSame(feeder == null || feeder == target, target);
-                shared.add(input);
-                seen.put(input, shared);
-              }
-              requireSame(own == null || own == shared, target);
-              hessians.put(target, shared);
-              waiting.remove(target);
-              if (waiting.isEmpty()) {
-                throw LayerForwardManager.enough();
-              }
-            });
-      }
-      forward.observe(
-          layer,
-          sample -> {
-            seen.clear();
-            feeders.clear();
-            waiting.addAll(targets);
-          });
-    }
-    return hessians;
-  }
-
-  private static void requireSame(boolean same, SchemeRules.Target target) {
-    if (!same) {
-      throw new IllegalStateException(
-          target.name() + " shares its input with another linear in some samples only");
-    }
-  }
-
   /** Hooks that go away together. */
-  private static final class Hooks implements AutoCloseable {
+  static final class Hooks implements AutoCloseable {
     interface InputHook {
       void see(Tensor input);
     }
