@@ -1,4 +1,8 @@
-/** Kernels for NVIDIA GPUs, run through JCuda. */
+/** NVIDIA GPUs: memory, streams, quantized matrix multiply and the kernels that do the work. */
 module fqt.cuda {
-  requires fqt.tensor;
+  requires transitive fqt.tensor;
+  requires java.logging;
+  requires jcuda;
+
+  exports fqt.cuda;
 }

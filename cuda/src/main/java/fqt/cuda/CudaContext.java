@@ -1,0 +1,226 @@
+package fqt.cuda;
+
+import fqt.tensor.Device;
+import fqt.tensor.Storage;
+import fqt.tensor.Tensor;
+import java.lang.foreign.Arena;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicLong;
+import jcuda.driver.CUcontext;
+import jcuda.driver.CUdevice;
+import jcuda.driver.CUdevice_attribute;
+import jcuda.driver.CUresult;
+import jcuda.driver.JCudaDriver;
+
+/**
+ * One GPU, through its primary context, which other libraries of the process share. Close it when
+ * its streams, events, graphs and storages are closed.
+ */
+public final class CudaContext implements AutoCloseable {
+  /** Errors after which the driver refuses everything until the process ends. */
+  private static final Set<Integer> STICKY =
+      Set.of(
+          CUresult.CUDA_ERROR_ECC_UNCORRECTABLE,
+          CUresult.CUDA_ERROR_ILLEGAL_ADDRESS,
+          CUresult.CUDA_ERROR_LAUNCH_TIMEOUT,
+          CUresult.CUDA_ERROR_ASSERT,
+          CUresult.CUDA_ERROR_HARDWARE_STACK_ERROR,
+          CUresult.CUDA_ERROR_ILLEGAL_INSTRUCTION,
+          CUresult.CUDA_ERROR_MISALIGNED_ADDRESS,
+          CUresult.CUDA_ERROR_INVALID_ADDRESS_SPACE,
+          CUresult.CUDA_ERROR_INVALID_PC,
+          CUresult.CUDA_ERROR_LAUNCH_FAILED);
+
+  private final Device device;
+  private final CUdevice handle;
+  private final CUcontext context = new CUcontext();
+  private final int capability;
+  private final int processors;
+  private final Arena arena = Arena.ofShared();
+  private final LaunchBlock block = new LaunchBlock(arena);
+  private final TensorMaps maps = new TensorMaps(arena);
+  private final KernelSet kernels = new KernelSet();
+  private final AtomicLong liveBytes = new AtomicLong();
+  private final CudaStream stream;
+  private volatile CudaException broken;
+  private boolean closed;
+
+  private CudaContext(int index) {
+    device = Device.cuda(index);
+    handle = CudaDevices.device(index);
+    capability = CudaDevices.capability(handle);
+    processors =
+        CudaDevices.attribute(handle, CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+    CudaException.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, handle), "opening " + device);
+    stream = new CudaStream(this);
+  }
+
+  /**
+   * Opens a GPU.
+   *
+   * @throws IllegalStateException if there is no driver or no such GPU, saying why
+   */
+  public static CudaContext open(int index) {
+    return new CudaContext(index);
+  }
+
+  /** Where tensors of this GPU are. */
+  public Device device() {
+    return device;
+  }
+
+  /** The stream that copies run on, and everything else that names no other. */
+  public CudaStream stream() {
+    return stream;
+  }
+
+  /** A further stream; close it before the context. */
+  public CudaStream newStream() {
+    return new CudaStream(this);
+  }
+
+  /** Compute capability times ten, 90 for 9.0. */
+  public int capability() {
+    return capability;
+  }
+
+  /** Multiprocessors of the GPU. */
+  public int processors() {
+    return processors;
+  }
+
+  /** Bytes in storages that {@link #allocate} gave out and nobody released. */
+  public long liveBytes() {
+    return liveBytes.get();
+  }
+
+  /**
+   * Uninitialised memory of the GPU.
+   *
+   * @throws CudaException if there is not enough, with what is free
+   */
+  public Storage allocate(long byteSize) {
+    bind();
+    Handles.DevicePointer pointer = new Handles.DevicePointer();
+    int code = JCudaDriver.cuMemAlloc(pointer, Math.max(1, byteSize));
+    if (code == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
+      long[] free = new long[1];
+      long[] total = new long[1];
+      JCudaDriver.cuMemGetInfo(free, total);
+      throw new CudaException(
+          code,
+          "%s has %d of %d bytes free; %d were asked for"
+              .formatted(device, free[0], total[0], byteSize));
+    }
+    check(code, "allocating " + byteSize + " bytes on " + device);
+    liveBytes.addAndGet(byteSize);
+    return new DeviceStorage(
+        device, new DeviceStorage.Allocation(this, pointer.address(), byteSize));
+  }
+
+  void free(long address, long byteSize) {
+    bind();
+    liveBytes.addAndGet(-byteSize);
+    check(
+        JCudaDriver.cuMemFree(new Handles.DevicePointer(address)),
+        "freeing " + byteSize + " bytes on " + device);
+  }
+
+  /** Copies a contiguous tensor from the host to this GPU; done when the call returns. */
+  public void upload(Tensor source, Tensor target) {
+    Checks.sameElements(source, target);
+    long address = Checks.address(target, device, "target");
+    bind();
+    check(
+        JCudaDriver.cuMemcpyHtoDAsync(
+            new Handles.DevicePointer(address),
+            new Handles.HostPointer(source.segment()),
+            source.byteSize(),
+            stream.handle()),
+        "copying " + source + " to " + device);
+    stream.synchronize();
+  }
+
+  /** Copies a contiguous tensor from this GPU to the host; done when the call returns. */
+  public void download(Tensor source, Tensor target) {
+    Checks.sameElements(source, target);
+    long address = Checks.address(source, device, "source");
+    bind();
+    check(
+        JCudaDriver.cuMemcpyDtoHAsync(
+            new Handles.HostPointer(target.segment()),
+            new Handles.DevicePointer(address),
+            source.byteSize(),
+            stream.handle()),
+        "copying " + source + " to the host");
+    stream.synchronize();
+  }
+
+  /** Sets every byte of a storage of this GPU; done when the call returns. */
+  public void fill(Storage storage, byte value) {
+    bind();
+    check(
+        JCudaDriver.cuMemsetD8Async(
+            new Handles.DevicePointer(storage.address()),
+            value,
+            storage.byteSize(),
+            stream.handle()),
+        "filling " + storage.byteSize() + " bytes on " + device);
+    stream.synchronize();
+  }
+
+  /** Makes this GPU current on the calling thread, which every driver call needs. */
+  void bind() {
+    if (broken != null) {
+      throw new CudaException(
+          broken.code(), device + " is lost to this process since " + broken.getMessage());
+    }
+    if (closed) {
+      throw new IllegalStateException(device + " is closed");
+    }
+    CudaException.check(JCudaDriver.cuCtxSetCurrent(context), "selecting " + device);
+  }
+
+  /** Like {@link CudaException#check}; remembers errors that the GPU does not recover from. */
+  void check(int code, String action) {
+    if (code != CUresult.CUDA_SUCCESS) {
+      try {
+        CudaException.check(code, action);
+      } catch (CudaException e) {
+        if (STICKY.contains(code)) {
+          broken = e;
+        }
+        throw e;
+      }
+    }
+  }
+
+  // The caller holds this context's lock while it uses these three.
+
+  LaunchBlock block() {
+    return block;
+  }
+
+  TensorMaps maps() {
+    return maps;
+  }
+
+  KernelSet kernels() {
+    return kernels;
+  }
+
+  /** Waits for the GPU's work and lets the GPU go. A second call does nothing. */
+  @Override
+  public synchronized void close() {
+    if (!closed) {
+      if (broken == null) {
+        stream.close();
+        bind();
+        kernels.unload();
+      }
+      closed = true;
+      arena.close();
+      JCudaDriver.cuDevicePrimaryCtxRelease(handle);
+    }
+  }
+}

@@ -1,0 +1,65 @@
+package fqt.cuda;
+
+import jcuda.driver.CUgraph;
+import jcuda.driver.CUgraphExec;
+import jcuda.driver.CUstreamCaptureMode;
+import jcuda.driver.JCudaDriver;
+
+/**
+ * A recorded sequence of work that one call repeats. Addresses are recorded too: the tensors must
+ * live as long as the graph, and nothing may be allocated while recording.
+ */
+public final class CudaGraph implements AutoCloseable {
+  private final CudaContext context;
+  private final CUgraphExec handle = new CUgraphExec();
+  private boolean closed;
+
+  private CudaGraph(CudaContext context) {
+    this.context = context;
+  }
+
+  /**
+   * Records what an action puts into a stream, without running it. Kernels must have been used once
+   * before, since loading them cannot be recorded.
+   */
+  public static CudaGraph record(CudaStream stream, Runnable action) {
+    CudaContext context = stream.context();
+    CudaGraph result = new CudaGraph(context);
+    CUgraph graph = new CUgraph();
+    context.bind();
+    context.check(
+        JCudaDriver.cuStreamBeginCapture(
+            stream.handle(), CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_THREAD_LOCAL),
+        "starting to record a graph");
+    try {
+      action.run();
+    } finally {
+      context.bind();
+      context.check(
+          JCudaDriver.cuStreamEndCapture(stream.handle(), graph), "ending to record a graph");
+    }
+    int code = JCudaDriver.cuGraphInstantiate(result.handle, graph, 0);
+    JCudaDriver.cuGraphDestroy(graph);
+    context.check(code, "preparing a recorded graph");
+    return result;
+  }
+
+  /** Puts the recorded work into a stream. */
+  public void launch(CudaStream stream) {
+    if (closed) {
+      throw new IllegalStateException("the graph is closed");
+    }
+    context.bind();
+    context.check(JCudaDriver.cuGraphLaunch(handle, stream.handle()), "launching a graph");
+  }
+
+  /** Gives the recording back. A second call does nothing. */
+  @Override
+  public void close() {
+    if (!closed) {
+      context.bind();
+      closed = true;
+      context.check(JCudaDriver.cuGraphExecDestroy(handle), "closing a graph");
+    }
+  }
+}

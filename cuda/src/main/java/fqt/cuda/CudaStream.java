@@ -1,0 +1,61 @@
+package fqt.cuda;
+
+import jcuda.driver.CUstream_flags;
+import jcuda.driver.JCudaDriver;
+
+/** A queue of work on one GPU; what is put in runs in order. Belongs to a {@link CudaContext}. */
+public final class CudaStream implements AutoCloseable {
+  private final CudaContext context;
+  private final Handles.Stream handle = new Handles.Stream();
+  private boolean closed;
+
+  CudaStream(CudaContext context) {
+    this.context = context;
+    context.bind();
+    context.check(
+        JCudaDriver.cuStreamCreate(handle, CUstream_flags.CU_STREAM_NON_BLOCKING),
+        "creating a stream");
+  }
+
+  /** The GPU that runs this queue. */
+  public CudaContext context() {
+    return context;
+  }
+
+  Handles.Stream handle() {
+    if (closed) {
+      throw new IllegalStateException("the stream is closed");
+    }
+    return handle;
+  }
+
+  /**
+   * Waits until everything in this queue has run.
+   *
+   * @throws CudaException if something in it failed
+   */
+  public void synchronize() {
+    context.bind();
+    context.check(JCudaDriver.cuStreamSynchronize(handle()), "running the work of a stream");
+  }
+
+  /** Lets later work of this queue wait for an event of another. */
+  public void await(CudaEvent event) {
+    context.bind();
+    context.check(
+        JCudaDriver.cuStreamWaitEvent(handle(), event.handle(), 0), "waiting for an event");
+  }
+
+  /** Waits for the work and gives the queue back. A second call does nothing. */
+  @Override
+  public void close() {
+    if (!closed) {
+      context.bind();
+      closed = true;
+      int finished = JCudaDriver.cuStreamSynchronize(handle);
+      int destroyed = JCudaDriver.cuStreamDestroy(handle);
+      context.check(finished, "running the work of a stream");
+      context.check(destroyed, "closing a stream");
+    }
+  }
+}

@@ -1,0 +1,186 @@
+package fqt.cuda;
+
+import fqt.tensor.DType;
+
+/**
+ * Which Hopper kernel multiplies [M, K] by [N, K], and how it is spread over the GPU.
+ *
+ * @param module name of the PTX resource
+ * @param kernel name of the kernel in it
+ * @param gridX blocks along the first dimension, a multiple of {@code cluster}
+ * @param gridY blocks along the second
+ * @param threads of a block
+ * @param sharedBytes dynamic shared memory of a block
+ * @param cluster blocks that work together
+ * @param boxA rows of A that one copy fetches
+ * @param boxB rows of B that one copy fetches
+ * @param raster tiles along M that run together
+ * @param cost expected time in microseconds
+ */
+record GemmPlan(
+    String module,
+    String kernel,
+    int gridX,
+    int gridY,
+    int threads,
+    int sharedBytes,
+    int cluster,
+    int boxA,
+    int boxB,
+    int raster,
+    double cost) {
+  /** What is added up where. */
+  enum Sum {
+    FAST,
+    PRECISE,
+    BLOCKWISE
+  }
+
+  /** Width of a tile and how many stages of its operands fit into shared memory. */
+  record Tile(int width, int stages) {}
+
+  static final Tile[] LARGE_FAST = {
+    new Tile(192, 5), new Tile(144, 6), new Tile(128, 6), new Tile(112, 6)
+  };
+  static final Tile[] LARGE_PRECISE = {new Tile(192, 5), new Tile(144, 6), new Tile(112, 6)};
+  static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 6)};
+  static final Tile[] SMALL = {
+    new Tile(8, 6),
+    new Tile(16, 6),
+    new Tile(32, 5),
+    new Tile(64, 4),
+    new Tile(128, 6),
+    new Tile(256, 4)
+  };
+
+  /** Bytes of K in one stage. */
+  static final int STEP_BYTES = 128;
+
+  private static final int ROWS = 128;
+  private static final int RASTER = 8;
+  private static final int MAX_SPLIT = 8;
+
+  // Measured on an H200 under load: what a step of K costs in cycles, and the rate of the clock
+  // that explains the times, power limit included.
+  private static final double CYCLES_PER_MICROSECOND = 1300;
+  private static final double PRECISE_CYCLES_PER_MICROSECOND = 1080;
+  private static final double L2_BYTES_PER_CYCLE = 47;
+  private static final double MEMORY_BYTES_PER_MICROSECOND = 4.0e6;
+  private static final double FIXED_MICROSECONDS = 4;
+
+  /**
+   * The cheapest plan by a model of the machine.
+   *
+   * @param operand I8, F8_E4M3 or BF16
+   * @param blocks steps of 128 bytes along K
+   * @param processors multiprocessors of the GPU
+   */
+  static GemmPlan of(DType operand, Sum sum, long m, long n, long blocks, int processors) {
+    GemmPlan best = null;
+    for (Tile tile : large(sum)) {
+      best = cheaper(best, large(operand, sum, tile, m, n, blocks, processors));
+    }
+    for (Tile tile : SMALL) {
+      boolean exists = sum == Sum.FAST || sum == Sum.PRECISE && tile.width <= 128;
+      boolean fits = tile.width < 2 * m || tile.width == SMALL[0].width;
+      if (exists && fits && m <= 4L * tile.width) {
+        for (int split = 1; split <= Math.min(MAX_SPLIT, blocks); split++) {
+          best = cheaper(best, small(operand, sum, tile, split, m, n, blocks, processors));
+        }
+      }
+    }
+    return best;
+  }
+
+  private static Tile[] large(Sum sum) {
+    return switch (sum) {
+      case FAST -> LARGE_FAST;
+      case PRECISE -> LARGE_PRECISE;
+      case BLOCKWISE -> LARGE_BLOCKWISE;
+    };
+  }
+
+  private static GemmPlan cheaper(GemmPlan best, GemmPlan other) {
+    return best == null || other.cost < best.cost ? other : best;
+  }
+
+  /** Persistent blocks of three warpgroups; pairs of them share B. */
+  static GemmPlan large(
+      DType operand, Sum sum, Tile tile, long m, long n, long blocks, int processors) {
+    long tilesM = Math.ceilDiv(m, ROWS);
+    int cluster = tilesM > 1 && processors > 1 ? 2 : 1;
+    long tiles = Math.ceilDiv(tilesM, cluster) * Math.ceilDiv(n, tile.width);
+    int clusters = (int) Math.min(tiles, processors / cluster);
+    long rounds = Math.ceilDiv(tiles, clusters);
+    int stage = (ROWS + tile.width) * STEP_BYTES;
+    double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
+    double cycles = rounds * blocks * Math.max(4.0 * tile.width, traffic);
+    double rate = sum == Sum.FAST ? CYCLES_PER_MICROSECOND : PRECISE_CYCLES_PER_MICROSECOND;
+    int staging = 8 * 16 * 128;
+    int scales = 2 * 2 * tile.width * Float.BYTES;
+    int barriers = (2 * tile.stages + 2) * Long.BYTES;
+    return new GemmPlan(
+        sum == Sum.FAST ? module(operand, "") : "gemm_e4m3_precise_sm90a",
+        "gemm_large_" + format(operand) + suffix(sum) + "_" + tile.width,
+        clusters * cluster,
+        1,
+        384,
+        tile.stages * stage + staging + scales + barriers,
+        cluster,
+        ROWS,
+        tile.width / 2,
+        RASTER,
+        FIXED_MICROSECONDS + cycles / rate);
+  }
+
+  /** One tile a cluster, whose blocks share K; the rows of B are the tensor core's rows. */
+  static GemmPlan small(
+      DType operand, Sum sum, Tile tile, int split, long m, long n, long blocks, int processors) {
+    long tilesN = Math.ceilDiv(n, ROWS);
+    long tilesM = Math.ceilDiv(m, tile.width);
+    int stage = (ROWS + tile.width) * STEP_BYTES;
+    int sums = tile.width * (ROWS + 4) * Float.BYTES;
+    int perProcessor = tile.width <= 64 ? 2 : 1;
+    double waves = (double) tilesN * tilesM * split / (processors * perProcessor);
+    double step = Math.max(4.0 * tile.width, stage / L2_BYTES_PER_CYCLE) * perProcessor;
+    double cycles = Math.max(1, waves) * Math.ceilDiv(blocks, split) * step;
+    if (waves > 1) {
+      cycles = Math.ceil(waves) * Math.ceilDiv(blocks, split) * step * (tile.width > 64 ? 1 : 0.5);
+    }
+    double memory = n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND;
+    double reduction = 0.3 * split * (1 + tile.width / 64.0);
+    return new GemmPlan(
+        module(operand, "_small"),
+        "gemm_small_" + format(operand) + suffix(sum) + "_" + tile.width,
+        Math.toIntExact(tilesN * split),
+        Math.toIntExact(tilesM),
+        288,
+        Math.max(tile.stages * stage, sums) + 2 * tile.stages * Long.BYTES,
+        split,
+        tile.width,
+        ROWS,
+        0,
+        FIXED_MICROSECONDS + reduction + Math.max(memory, cycles / CYCLES_PER_MICROSECOND));
+  }
+
+  private static String module(DType operand, String size) {
+    return "gemm_" + format(operand) + size + "_sm90a";
+  }
+
+  static String format(DType operand) {
+    return switch (operand) {
+      case I8 -> "s8";
+      case F8_E4M3 -> "e4m3";
+      case BF16 -> "bf16";
+      default -> throw new IllegalArgumentException("no kernel multiplies " + operand);
+    };
+  }
+
+  private static String suffix(Sum sum) {
+    return switch (sum) {
+      case FAST -> "";
+      case PRECISE -> "_precise";
+      case BLOCKWISE -> "_blockwise";
+    };
+  }
+}

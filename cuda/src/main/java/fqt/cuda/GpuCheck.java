@@ -1,0 +1,227 @@
+package fqt.cuda;
+
+import fqt.tensor.DType;
+import java.util.List;
+import java.util.Random;
+
+/**
+ * Checks the kernels on the GPU of this machine against float64 on the host, with fresh inputs each
+ * time: {@code java -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [seed]}. Without a GPU it says
+ * so and succeeds.
+ */
+public final class GpuCheck {
+  private static final int[] TAILS = {
+    1, 2, 3, 7, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 127, 128, 129, 191, 193, 255, 257, 300
+  };
+  private static final int[][] LAYERS = {
+    {1, 4608, 3584},
+    {17, 3584, 3584},
+    {33, 3584, 18944},
+    {65, 4608, 3584},
+    {129, 1152, 896},
+    {256, 3584, 3584},
+    {1000, 1280, 3420},
+    {1024, 3584, 3584},
+    {2048, 896, 4864}
+  };
+
+  // Allowed error of a sum, as a share of the sum of magnitudes. Hopper adds e4m3 products with
+  // about 14 bits; bfloat16 and integer sums are as good as float32's.
+  private static final double E4M3_FAST_BOUND = 0x1p-10;
+  private static final double E4M3_PRECISE_BOUND = 0x1p-11;
+  private static final double BF16_BOUND = 0x1p-16;
+
+  private final CudaContext context;
+  private final Random random;
+  private final boolean quick;
+  private int checks;
+  private int failures;
+
+  GpuCheck(CudaContext context, long seed, boolean quick) {
+    this.context = context;
+    this.random = new Random(seed);
+    this.quick = quick;
+  }
+
+  /** Runs all checks; exits with 1 if one fails. */
+  public static void main(String[] arguments) {
+    List<String> words = List.of(arguments);
+    if (CudaDevices.count() == 0) {
+      System.out.println("skipped, " + CudaDevices.describe().getFirst());
+      return;
+    }
+    long seed =
+        words.stream()
+            .filter(w -> w.matches("\\d+"))
+            .mapToLong(Long::parseLong)
+            .findFirst()
+            .orElse(System.nanoTime());
+    System.out.println(CudaDevices.describe().getFirst() + "; seed " + seed);
+    boolean failed;
+    try (CudaContext context = CudaContext.open(0)) {
+      failed = new GpuCheck(context, seed, words.contains("quick")).run() > 0;
+      if (context.liveBytes() != 0) {
+        System.out.println("leaked " + context.liveBytes() + " bytes");
+        failed = true;
+      }
+    }
+    if (failed) {
+      System.exit(1);
+    }
+  }
+
+  /** The number of failures. */
+  int run() {
+    boolean hopper = GemmFamily.of(context.capability()) == GemmFamily.HOPPER;
+    for (DType operand : List.of(DType.I8, DType.F8_E4M3, DType.BF16)) {
+      tails(operand);
+      if (hopper) {
+        everyPlan(operand);
+      }
+      portable(operand);
+      if (!quick) {
+        layers(operand);
+      }
+    }
+    if (hopper) {
+      blockwise();
+    }
+    new QuantizeCheck(context, random, this::report).run();
+    System.out.println(checks + " checks, " + failures + " failures");
+    return failures;
+  }
+
+  private int tail() {
+    return TAILS[random.nextInt(TAILS.length)];
+  }
+
+  private void tails(DType operand) {
+    for (int i = 0; i < (quick ? 6 : 120); i++) {
+      matmul(operand, tail(), tail(), tail(), null, null);
+    }
+  }
+
+  private void layers(DType operand) {
+    for (int[] shape : LAYERS) {
+      matmul(operand, shape[0], shape[1], shape[2], null, null);
+    }
+  }
+
+  private void everyPlan(DType operand) {
+    for (GemmPlan.Sum sum : GemmPlan.Sum.values()) {
+      boolean applies =
+          sum == GemmPlan.Sum.FAST || sum == GemmPlan.Sum.PRECISE && operand == DType.F8_E4M3;
+      for (int i = 0; applies && i < (quick ? 1 : 4); i++) {
+        int m = i == 0 ? 300 : tail();
+        int n = i == 0 ? 519 : tail();
+        int k = i == 0 ? 1040 : tail();
+        long blocks = Math.ceilDiv(k * operand.byteSize(), GemmPlan.STEP_BYTES);
+        for (GemmPlan plan : GemmPlanSet.of(operand, sum, m, n, blocks, context.processors())) {
+          matmul(operand, m, n, k, plan, null);
+        }
+      }
+    }
+  }
+
+  /** The kernels for other GPUs, which Hopper can run too. */
+  private void portable(DType operand) {
+    GemmFamily family = operand == DType.F8_E4M3 ? GemmFamily.ADA : GemmFamily.AMPERE;
+    if (!family.multiplies(operand) || context.capability() < 89) {
+      return;
+    }
+    for (int i = 0; i < (quick ? 2 : 30); i++) {
+      matmul(operand, tail(), tail(), tail(), null, family);
+    }
+    matmul(operand, 300, 519, 1040, null, family);
+  }
+
+  private void blockwise() {
+    for (int i = 0; i < (quick ? 3 : 40); i++) {
+      int m = i == 0 ? 1000 : tail();
+      int n = i == 0 ? 1024 : tail();
+      int k = i == 0 ? 2048 : tail();
+      try (GpuCase test = new GpuCase(context, random.nextLong(), DType.F8_E4M3, m, n, k, true)) {
+        CudaMatmul matmul = new CudaMatmul(context);
+        double error =
+            test.error(
+                DType.BF16,
+                E4M3_PRECISE_BOUND,
+                32,
+                out ->
+                    matmul.blockwise(
+                        context.stream(),
+                        test.a,
+                        test.b,
+                        test.scaleA,
+                        test.scaleB,
+                        test.bias,
+                        out,
+                        MatmulOptions.FAST));
+        report("blockwise %d x %d x %d".formatted(m, n, k), error);
+      }
+    }
+  }
+
+  private void matmul(DType operand, int m, int n, int k, GemmPlan plan, GemmFamily family) {
+    List<DType> outTypes = List.of(DType.BF16, DType.F16, DType.F32);
+    try (GpuCase test = new GpuCase(context, random.nextLong(), operand, m, n, k, false)) {
+      CudaMatmul matmul =
+          family == null ? new CudaMatmul(context) : new CudaMatmul(context, family);
+      if (operand == DType.I8) {
+        double error =
+            test.error(
+                DType.I32,
+                0,
+                64,
+                out -> multiply(matmul, test, plan, out, false, MatmulOptions.FAST));
+        report(title(operand, "I32", m, n, k, plan, family), error);
+      }
+      DType outType = outTypes.get(random.nextInt(outTypes.size()));
+      boolean precise = plan != null ? plan.kernel().contains("precise") : random.nextBoolean();
+      MatmulOptions options = precise ? MatmulOptions.PRECISE : MatmulOptions.FAST;
+      double bound =
+          switch (operand) {
+            case I8 -> 0;
+            case F8_E4M3 -> precise && family == null ? E4M3_PRECISE_BOUND : E4M3_FAST_BOUND;
+            default -> BF16_BOUND;
+          };
+      double error =
+          test.error(outType, bound, 64, out -> multiply(matmul, test, plan, out, true, options));
+      report(title(operand, outType + (precise ? " precise" : ""), m, n, k, plan, family), error);
+    }
+  }
+
+  private void multiply(
+      CudaMatmul matmul,
+      GpuCase test,
+      GemmPlan plan,
+      fqt.tensor.Tensor out,
+      boolean scaled,
+      MatmulOptions options) {
+    matmul.scaled(
+        context.stream(),
+        test.a,
+        test.b,
+        scaled ? test.scaleA.reshape(-1) : null,
+        scaled ? test.scaleB.reshape(-1) : null,
+        scaled ? test.bias : null,
+        out,
+        options,
+        plan);
+  }
+
+  private static String title(
+      DType operand, String out, int m, int n, int k, GemmPlan plan, GemmFamily family) {
+    String how = plan == null ? "" : " " + plan.kernel() + "/" + plan.cluster();
+    return "%s -> %s, %d x %d x %d%s%s"
+        .formatted(operand, out, m, n, k, how, family == null ? "" : " " + family);
+  }
+
+  private void report(String title, double error) {
+    checks++;
+    if (!(error <= 1)) {
+      failures++;
+      System.out.println("FAILED " + title + ": error " + error + " of what is allowed");
+    }
+  }
+}

@@ -1,0 +1,192 @@
+package fqt.cuda;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import java.io.IOException;
+import java.io.InputStream;
+import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
+import java.util.ArrayList;
+import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
+import java.util.Properties;
+import java.util.TreeMap;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
+import java.util.stream.Stream;
+import jcuda.nvptxcompiler.JNvPTXCompiler;
+import jcuda.nvptxcompiler.nvPTXCompileResult;
+import jcuda.nvptxcompiler.nvPTXCompilerHandle;
+import org.junit.jupiter.api.BeforeAll;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
+
+/**
+ * The PTX that ships: made from these sources, and compiled without spills by old and new ptxas.
+ */
+class PtxTest {
+  private static final Path SOURCES = Path.of("src/main/cuda");
+  private static final Path RESOURCES = Path.of("src/main/resources/fqt/cuda");
+  private static final Pattern VERSION = Pattern.compile("(?m)^\\.version (\\d+)\\.(\\d+)$");
+  private static final Pattern TARGET = Pattern.compile("(?m)^\\.target (sm_\\w+)");
+  private static final Pattern ENTRY = Pattern.compile("(?m)\\.visible \\.entry (\\w+)\\(");
+  private static final Pattern SPILLS =
+      Pattern.compile("(\\d+) bytes stack frame, (\\d+) bytes spill stores, (\\d+) bytes spill");
+
+  @BeforeAll
+  static void loadCompiler() {
+    Natives.load("JNvPTXCompiler", "jcuda.nvptxcompiler.JNvPTXCompiler");
+  }
+
+  static List<Path> resources() throws IOException {
+    try (Stream<Path> files = Files.list(RESOURCES)) {
+      List<Path> ptx = files.filter(f -> f.toString().endsWith(".ptx")).sorted().toList();
+      assertEquals(12, ptx.size(), "PTX resources");
+      return ptx;
+    }
+  }
+
+  @Test
+  void ptxWasMadeFromTheseSources() throws IOException, NoSuchAlgorithmException {
+    Properties properties = new Properties();
+    try (InputStream in = Files.newInputStream(RESOURCES.resolve("kernels.properties"))) {
+      properties.load(in);
+    }
+    Map<String, Path> files = new TreeMap<>();
+    try (Stream<Path> list = Files.list(SOURCES)) {
+      list.forEach(file -> files.put(file.getFileName().toString(), file));
+    }
+    MessageDigest digest = MessageDigest.getInstance("SHA-256");
+    for (Map.Entry<String, Path> file : files.entrySet()) {
+      digest.update((file.getKey() + "\n").getBytes(StandardCharsets.UTF_8));
+      digest.update(Files.readAllBytes(file.getValue()));
+    }
+    assertEquals(
+        HexFormat.of().formatHex(digest.digest()),
+        properties.getProperty("sources"),
+        "src/main/cuda changed: compile it with mvn -pl cuda generate-resources -Pkernels");
+  }
+
+  /** JCuda carries the ptxas of CUDA 12.0, the oldest that knows Hopper. */
+  @ParameterizedTest
+  @MethodSource("resources")
+  void oldestCompilerAcceptsIt(Path ptx) throws IOException {
+    String text = Files.readString(ptx);
+    assumeTrue(version(text) <= 80, "later than the PTX 8.0 of the built-in compiler");
+    requireClean(text, compile(text));
+  }
+
+  @ParameterizedTest
+  @MethodSource("resources")
+  void installedCompilerAcceptsIt(Path ptx) throws IOException, InterruptedException {
+    assumeTrue(onPath("ptxas"), "no ptxas is installed");
+    String text = Files.readString(ptx);
+    Process ptxas =
+        new ProcessBuilder(
+                "ptxas", "-v", "-arch=" + target(text), "-o", "/dev/null", ptx.toString())
+            .redirectErrorStream(true)
+            .start();
+    String log = new String(ptxas.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
+    assertEquals(0, ptxas.waitFor(), log);
+    requireClean(text, log);
+  }
+
+  private static void requireClean(String text, String log) {
+    // C75xx: wgmma that was serialized, setmaxnreg that was ignored.
+    assertFalse(log.contains("C75") || log.contains("serializ"), log);
+    Matcher spills = SPILLS.matcher(log);
+    int kernels = 0;
+    while (spills.find()) {
+      kernels++;
+      assertEquals(
+          "0 0 0", "%s %s %s".formatted(spills.group(1), spills.group(2), spills.group(3)));
+    }
+    assertEquals(entries(text).size(), kernels, log);
+  }
+
+  private static String compile(String text) {
+    byte[] bytes = (text + "\0").getBytes(StandardCharsets.US_ASCII);
+    nvPTXCompilerHandle handle = new nvPTXCompilerHandle();
+    JNvPTXCompiler.nvPTXCompilerCreate(handle, bytes.length, bytes);
+    String[] options = {"--gpu-name=" + target(text), "--verbose"};
+    int code = JNvPTXCompiler.nvPTXCompilerCompile(handle, options.length, options);
+    long[] size = new long[1];
+    boolean failed = code != nvPTXCompileResult.NVPTXCOMPILE_SUCCESS;
+    if (failed) {
+      JNvPTXCompiler.nvPTXCompilerGetErrorLogSize(handle, size);
+    } else {
+      JNvPTXCompiler.nvPTXCompilerGetInfoLogSize(handle, size);
+    }
+    byte[] log = new byte[(int) size[0] + 1];
+    if (failed) {
+      JNvPTXCompiler.nvPTXCompilerGetErrorLog(handle, log);
+    } else {
+      JNvPTXCompiler.nvPTXCompilerGetInfoLog(handle, log);
+    }
+    JNvPTXCompiler.nvPTXCompilerDestroy(handle);
+    String words = new String(log, StandardCharsets.US_ASCII);
+    assertFalse(failed, words);
+    return words;
+  }
+
+  @Test
+  void everyPlannedKernelExistsWithItsStages() throws IOException {
+    List<String> kernels = new ArrayList<>();
+    for (Path ptx : resources()) {
+      kernels.addAll(entries(Files.readString(ptx)));
+    }
+    StringBuilder sources = new StringBuilder();
+    try (Stream<Path> list = Files.list(SOURCES)) {
+      for (Path file : list.toList()) {
+        sources.append(Files.readString(file));
+      }
+    }
+    for (GemmPlan plan : GemmPlanTest.allPlans(300, 700, 40)) {
+      assertTrue(kernels.contains(plan.kernel()), plan.kernel());
+      String text = Files.readString(RESOURCES.resolve(plan.module() + ".ptx"));
+      assertTrue(entries(text).contains(plan.kernel()), plan.kernel() + " in " + plan.module());
+      Matcher macro =
+          Pattern.compile("GEMM_(LARGE|SMALL)\\(" + plan.kernel() + ", \\w+, (\\d+), \\w+, (\\d+)")
+              .matcher(sources);
+      assertTrue(macro.find(), plan.kernel());
+      int width = Integer.parseInt(macro.group(2));
+      int stages = Integer.parseInt(macro.group(3));
+      assertEquals(
+          Math.max(stages * (128 + width) * 128, macro.group(1).equals("SMALL") ? width * 528 : 0)
+              + (macro.group(1).equals("SMALL")
+                  ? stages * 16
+                  : 16384 + width * 16 + stages * 16 + 16),
+          plan.sharedBytes(),
+          plan.kernel());
+    }
+  }
+
+  private static List<String> entries(String text) {
+    return ENTRY.matcher(text).results().map(m -> m.group(1)).toList();
+  }
+
+  private static int version(String text) {
+    Matcher matcher = VERSION.matcher(text);
+    assertTrue(matcher.find());
+    return Integer.parseInt(matcher.group(1)) * 10 + Integer.parseInt(matcher.group(2));
+  }
+
+  private static String target(String text) {
+    Matcher matcher = TARGET.matcher(text);
+    assertTrue(matcher.find());
+    return matcher.group(1);
+  }
+
+  private static boolean onPath(String program) {
+    return Stream.of(System.getenv("PATH").split(":"))
+        .anyMatch(folder -> Files.isExecutable(Path.of(folder, program)));
+  }
+}
