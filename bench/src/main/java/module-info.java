@@ -1,4 +1,6 @@
 /** JMH benchmarks. */
 module fqt.bench {
   requires fqt.tensor;
+  requires jdk.incubator.vector;
+  requires jmh.core;
 }

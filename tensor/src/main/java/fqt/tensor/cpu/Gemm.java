@@ -8,30 +8,32 @@ import java.util.concurrent.ConcurrentLinkedDeque;
  * of high-performance matrix multiplication" (2008):
  *
  * <pre>
- *   for each {@value #BLOCK_COLUMNS} columns            block of b in the last-level cache
- *     for each {@value #DEPTH} terms
- *       for each {@value #BLOCK_ROWS} rows
- *         pack a and b                      shared out in strips
- *         for each {@value #TASK_ROWS} x {@value #TASK_COLUMNS} piece           shared out; its rows of a stay in the second level
- *           for each strip of b             stays in the first level
- *             for each strip of a           one tile
+ *   for each BLOCK_COLUMNS columns                a block of b in the last-level cache
+ *     for each DEPTH terms
+ *       for each BLOCK_ROWS rows
+ *         pack a and b                            strips shared out among threads
+ *         for each TASK_ROWS x TASK_COLUMNS       shared out; its rows of a in the second level
+ *           for each strip of b                   in the first level
+ *             for each strip of a                 one tile in registers
  * </pre>
  *
  * Every sum runs over its terms in the same order whoever computes it, so results do not depend on
  * the number of threads.
  */
 final class Gemm {
-  /** Terms of the sums that one pass adds up. */
-  static final int DEPTH = 256;
+  /** Terms of the sums that one pass adds up: a strip of b takes 32 KiB. */
+  static final int DEPTH = 8192 / GemmKernel.COLUMNS;
 
   /**
    * Distance of two packed rows of a: a little over DEPTH, so that they do not share cache sets.
    */
   static final int A_STRIDE = DEPTH + 16;
 
-  private static final int TASK_ROWS = 96;
+  /** Rows of a that one task keeps in the second-level cache: 96 KiB, whole tiles of 6 or 8. */
+  private static final int TASK_ROWS = 24576 / DEPTH;
+
   private static final int TASK_COLUMNS = 512;
-  private static final int BLOCK_ROWS = 16 * TASK_ROWS;
+  private static final int BLOCK_ROWS = 1536;
   private static final int BLOCK_COLUMNS = 4 * TASK_COLUMNS;
 
   /** Multiply-adds below which waking other threads costs more than it brings. */

@@ -9,7 +9,10 @@ import jdk.incubator.vector.VectorSpecies;
  *
  * <p>The strips are heap arrays and the methods are small on purpose. Larger kernels, and kernels
  * over memory segments, sometimes make the C1 compiler give up ("out of virtual registers"), after
- * which the method never reaches C2 and runs a hundred times slower until the JVM ends.
+ * which the method never reaches C2 and runs a hundred times slower until the JVM ends. The rows of
+ * a are found by adding a stride that is no constant: with constant distances C2 loads the values
+ * of all rows before the first multiplication, more than 16 registers hold, and the spilling halves
+ * the speed.
  */
 final class GemmKernel {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -52,30 +55,28 @@ final class GemmKernel {
     FloatVector d4 = FloatVector.zero(SPECIES);
     FloatVector c5 = FloatVector.zero(SPECIES);
     FloatVector d5 = FloatVector.zero(SPECIES);
-    int a1 = aAt + aStride;
-    int a2 = aAt + 2 * aStride;
-    int a3 = aAt + 3 * aStride;
-    int a4 = aAt + 4 * aStride;
-    int a5 = aAt + 5 * aStride;
+    int lower = aAt + 3 * aStride;
     for (int k = 0; k < depth; k++) {
+      int i = aAt + k;
+      int j = lower + k;
       FloatVector u = FloatVector.fromArray(SPECIES, b, bAt + k * COLUMNS);
       FloatVector v = FloatVector.fromArray(SPECIES, b, bAt + k * COLUMNS + LANES);
-      FloatVector x = FloatVector.broadcast(SPECIES, a[aAt + k]);
+      FloatVector x = FloatVector.broadcast(SPECIES, a[i]);
       c0 = x.fma(u, c0);
       d0 = x.fma(v, d0);
-      x = FloatVector.broadcast(SPECIES, a[a1 + k]);
+      x = FloatVector.broadcast(SPECIES, a[i + aStride]);
       c1 = x.fma(u, c1);
       d1 = x.fma(v, d1);
-      x = FloatVector.broadcast(SPECIES, a[a2 + k]);
+      x = FloatVector.broadcast(SPECIES, a[i + 2 * aStride]);
       c2 = x.fma(u, c2);
       d2 = x.fma(v, d2);
-      x = FloatVector.broadcast(SPECIES, a[a3 + k]);
+      x = FloatVector.broadcast(SPECIES, a[j]);
       c3 = x.fma(u, c3);
       d3 = x.fma(v, d3);
-      x = FloatVector.broadcast(SPECIES, a[a4 + k]);
+      x = FloatVector.broadcast(SPECIES, a[j + aStride]);
       c4 = x.fma(u, c4);
       d4 = x.fma(v, d4);
-      x = FloatVector.broadcast(SPECIES, a[a5 + k]);
+      x = FloatVector.broadcast(SPECIES, a[j + 2 * aStride]);
       c5 = x.fma(u, c5);
       d5 = x.fma(v, d5);
     }
@@ -112,38 +113,34 @@ final class GemmKernel {
     FloatVector d6 = FloatVector.zero(SPECIES);
     FloatVector c7 = FloatVector.zero(SPECIES);
     FloatVector d7 = FloatVector.zero(SPECIES);
-    int a1 = aAt + aStride;
-    int a2 = aAt + 2 * aStride;
-    int a3 = aAt + 3 * aStride;
-    int a4 = aAt + 4 * aStride;
-    int a5 = aAt + 5 * aStride;
-    int a6 = aAt + 6 * aStride;
-    int a7 = aAt + 7 * aStride;
+    int lower = aAt + 4 * aStride;
     for (int k = 0; k < depth; k++) {
+      int i = aAt + k;
+      int j = lower + k;
       FloatVector u = FloatVector.fromArray(SPECIES, b, bAt + k * COLUMNS);
       FloatVector v = FloatVector.fromArray(SPECIES, b, bAt + k * COLUMNS + LANES);
-      FloatVector x = FloatVector.broadcast(SPECIES, a[aAt + k]);
+      FloatVector x = FloatVector.broadcast(SPECIES, a[i]);
       c0 = x.fma(u, c0);
       d0 = x.fma(v, d0);
-      x = FloatVector.broadcast(SPECIES, a[a1 + k]);
+      x = FloatVector.broadcast(SPECIES, a[i + aStride]);
       c1 = x.fma(u, c1);
       d1 = x.fma(v, d1);
-      x = FloatVector.broadcast(SPECIES, a[a2 + k]);
+      x = FloatVector.broadcast(SPECIES, a[i + 2 * aStride]);
       c2 = x.fma(u, c2);
       d2 = x.fma(v, d2);
-      x = FloatVector.broadcast(SPECIES, a[a3 + k]);
+      x = FloatVector.broadcast(SPECIES, a[i + 3 * aStride]);
       c3 = x.fma(u, c3);
       d3 = x.fma(v, d3);
-      x = FloatVector.broadcast(SPECIES, a[a4 + k]);
+      x = FloatVector.broadcast(SPECIES, a[j]);
       c4 = x.fma(u, c4);
       d4 = x.fma(v, d4);
-      x = FloatVector.broadcast(SPECIES, a[a5 + k]);
+      x = FloatVector.broadcast(SPECIES, a[j + aStride]);
       c5 = x.fma(u, c5);
       d5 = x.fma(v, d5);
-      x = FloatVector.broadcast(SPECIES, a[a6 + k]);
+      x = FloatVector.broadcast(SPECIES, a[j + 2 * aStride]);
       c6 = x.fma(u, c6);
       d6 = x.fma(v, d6);
-      x = FloatVector.broadcast(SPECIES, a[a7 + k]);
+      x = FloatVector.broadcast(SPECIES, a[j + 3 * aStride]);
       c7 = x.fma(u, c7);
       d7 = x.fma(v, d7);
     }

@@ -1,11 +1,15 @@
 package fqt.tensor.cpu;
 
 import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorSpecies;
 
 /** Copies blocks of operands into the layouts that {@link GemmKernel} reads. */
 final class Packing {
+  private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+
   /** Columns of b that one call packs. */
-  static final int STRIP = 4 * GemmKernel.COLUMNS;
+  static final int STRIP = 128;
 
   /** Terms that are read at a time when the terms of a sum are not neighbours in memory. */
   private static final int BATCH = 32;
@@ -42,29 +46,44 @@ final class Packing {
    * last one is filled up with zeros.
    */
   static void right(Operand b, long column, int columns, long term, int depth, float[] to, int at) {
-    for (int done = 0; done < columns; done += GemmKernel.COLUMNS) {
-      int width = Math.min(GemmKernel.COLUMNS, columns - done);
-      int start = at + done * depth;
-      if (width < GemmKernel.COLUMNS) {
-        Arrays.fill(to, start, start + depth * GemmKernel.COLUMNS, 0);
-      }
-      if (!b.outerIsDense()) {
-        float[] rows = new float[width * Gemm.A_STRIDE];
-        for (int c = 0; c < width; c++) {
-          b.readInner(column + done + c, term, depth, rows, c * Gemm.A_STRIDE);
-        }
-        Transpose.copy(rows, 0, Gemm.A_STRIDE, width, depth, to, start, GemmKernel.COLUMNS);
-      }
+    int whole = columns - columns % GemmKernel.COLUMNS;
+    if (whole < columns) {
+      Arrays.fill(to, at + whole * depth, at + (whole + GemmKernel.COLUMNS) * depth, 0);
     }
     if (b.outerIsDense()) {
-      float[] line = new float[columns];
-      for (int k = 0; k < depth; k++) {
-        b.readOuter(column, term + k, columns, line, 0);
-        for (int done = 0; done < columns; done += GemmKernel.COLUMNS) {
-          int width = Math.min(GemmKernel.COLUMNS, columns - done);
-          System.arraycopy(line, done, to, at + done * depth + k * GemmKernel.COLUMNS, width);
-        }
+      rightByTerms(b, column, columns, term, depth, to, at);
+    } else {
+      rightByColumns(b, column, columns, term, depth, to, at);
+    }
+  }
+
+  private static void rightByColumns(
+      Operand b, long column, int columns, long term, int depth, float[] to, int at) {
+    float[] lines = new float[Math.min(columns, GemmKernel.COLUMNS) * Gemm.A_STRIDE];
+    for (int done = 0; done < columns; done += GemmKernel.COLUMNS) {
+      int width = Math.min(GemmKernel.COLUMNS, columns - done);
+      for (int c = 0; c < width; c++) {
+        b.readInner(column + done + c, term, depth, lines, c * Gemm.A_STRIDE);
+      }
+      int start = at + done * depth;
+      Transpose.copy(lines, 0, Gemm.A_STRIDE, width, depth, to, start, GemmKernel.COLUMNS);
+    }
+  }
+
+  private static void rightByTerms(
+      Operand b, long column, int columns, long term, int depth, float[] to, int at) {
+    float[] line = new float[Gemm.roundUp(columns, GemmKernel.COLUMNS)];
+    for (int k = 0; k < depth; k++) {
+      b.readOuter(column, term + k, columns, line, 0);
+      for (int done = 0; done < columns; done += GemmKernel.COLUMNS) {
+        copyTerm(line, done, to, at + done * depth + k * GemmKernel.COLUMNS);
       }
     }
+  }
+
+  private static void copyTerm(float[] from, int start, float[] to, int at) {
+    FloatVector.fromArray(SPECIES, from, start).intoArray(to, at);
+    FloatVector.fromArray(SPECIES, from, start + SPECIES.length())
+        .intoArray(to, at + SPECIES.length());
   }
 }
