@@ -23,7 +23,18 @@ import picocli.CommandLine.Spec;
     synopsisSubcommandLabel = "COMMAND",
     versionProvider = Main.Version.class,
     footer = {"", "'fqt COMMAND --help' tells more about a command."},
-    subcommands = {InspectCommand.class, DoctorCommand.class})
+    subcommands = {
+      DemoCommand.class,
+      QuantizeCommand.class,
+      EvalCommand.class,
+      ForwardCommand.class,
+      GenerateCommand.class,
+      TokenizeCommand.class,
+      RecordCommand.class,
+      InspectCommand.class,
+      RandomModelCommand.class,
+      DoctorCommand.class
+    })
 public final class Main implements Callable<Integer> {
   private static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");
 

@@ -16,6 +16,7 @@ import java.util.Arrays;
 import java.util.List;
 import java.util.Random;
 import java.util.function.Function;
+import java.util.function.Supplier;
 
 /**
  * Token ids of a data file, to be cut into windows. A {@code .txt} file is one document, a {@code
@@ -31,23 +32,31 @@ record TokenData(String source, int[] ids, int rowLength) {
   private static final String SAFETENSORS = ".safetensors";
 
   /**
+   * How text becomes ids.
+   *
+   * @param encode tokenizer
+   * @param endOfText id that is put between documents
+   */
+  record Encoder(Function<String, int[]> encode, int endOfText) {}
+
+  /**
    * Reads a data file.
    *
    * @param source path, after {@code .safetensors} perhaps with {@code :name}
-   * @param encode tokenizer
-   * @param endOfText id that is put between documents
+   * @param encoder asked for only if the file holds text
    * @param vocabulary number of ids that the model knows
    * @throws FileFormatException if the file does not hold what its name promises, or an id is out
    *     of range
    */
-  static TokenData load(
-      String source, Function<String, int[]> encode, int endOfText, long vocabulary) {
+  static TokenData load(String source, Supplier<Encoder> encoder, long vocabulary) {
     try {
       TokenData data;
       if (source.endsWith(".txt")) {
-        data = new TokenData(source, encode.apply(Files.readString(Path.of(source))), 0);
+        data =
+            new TokenData(
+                source, encoder.get().encode().apply(Files.readString(Path.of(source))), 0);
       } else if (source.endsWith(".jsonl")) {
-        data = ofLines(source, encode, endOfText);
+        data = ofLines(source, encoder.get());
       } else if (source.contains(SAFETENSORS)) {
         data = ofTensor(source);
       } else {
@@ -62,8 +71,7 @@ record TokenData(String source, int[] ids, int rowLength) {
     }
   }
 
-  private static TokenData ofLines(String source, Function<String, int[]> encode, int endOfText)
-      throws IOException {
+  private static TokenData ofLines(String source, Encoder encoder) throws IOException {
     IdBuffer ids = new IdBuffer();
     try (BufferedReader lines = Files.newBufferedReader(Path.of(source))) {
       long number = 0;
@@ -71,9 +79,9 @@ record TokenData(String source, int[] ids, int rowLength) {
         number++;
         if (!line.isBlank()) {
           if (ids.count > 0) {
-            ids.add(endOfText);
+            ids.add(encoder.endOfText());
           }
-          ids.add(encode.apply(text(line, source + " line " + number)));
+          ids.add(encoder.encode().apply(text(line, source + " line " + number)));
         }
       }
     }

@@ -125,7 +125,8 @@ class TokenDataTest {
   }
 
   private static TokenData load(String source) {
-    return TokenData.load(source, text -> text.chars().toArray(), END, 256);
+    return TokenData.load(
+        source, () -> new TokenData.Encoder(text -> text.chars().toArray(), END), 256);
   }
 
   private String write(String name, String text) throws IOException {

@@ -1,0 +1,61 @@
+package fqt.tools;
+
+import fqt.io.Json;
+import fqt.quant.LinearReport;
+import java.io.IOException;
+import java.io.UncheckedIOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+
+/** What a job says of each linear: a table for people, lines of JSON for programs. */
+final class QuantizeReport {
+  /** Name of the file of JSON lines in the output folder. */
+  static final String FILE = "fqt_linears.jsonl";
+
+  private QuantizeReport() {}
+
+  /** One row a linear, its notes below the table. */
+  static String table(List<LinearReport> reports) {
+    Table table = new Table("linear", "method", "loss", "tokens", "damping", "time");
+    StringBuilder notes = new StringBuilder();
+    for (LinearReport report : reports) {
+      table.row(
+          report.name(),
+          report.method(),
+          String.format(Locale.ROOT, "%.5g", report.loss()),
+          report.tokens(),
+          String.format(Locale.ROOT, "%.4g", report.damping()),
+          String.format(Locale.ROOT, "%.2f s", report.seconds()));
+      for (String note : report.notes()) {
+        notes.append(report.name()).append(": ").append(note).append(System.lineSeparator());
+      }
+    }
+    return table.toString() + notes;
+  }
+
+  /** Writes the lines of JSON into a folder. */
+  static void write(Path folder, List<LinearReport> reports) {
+    List<String> lines = new ArrayList<>();
+    for (LinearReport report : reports) {
+      Map<String, Object> line = new LinkedHashMap<>();
+      line.put("linear", report.name());
+      line.put("method", report.method());
+      line.put("loss", report.loss());
+      line.put("tokens", report.tokens());
+      line.put("damping", report.damping());
+      line.put("seconds", report.seconds());
+      line.put("notes", report.notes());
+      lines.add(Json.write(line));
+    }
+    try {
+      Files.write(folder.resolve(FILE), lines);
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
+  }
+}
