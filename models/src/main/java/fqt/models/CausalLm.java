@@ -5,17 +5,18 @@ import fqt.io.TensorSource;
 import fqt.nn.Embedding;
 import fqt.nn.KvCache;
 import fqt.nn.LayerArgs;
-import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.nn.Rotary;
 import fqt.tensor.AttentionMask;
 import fqt.tensor.Device;
+import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.NoSuchElementException;
 import java.util.function.IntConsumer;
 
 /**
@@ -41,9 +42,10 @@ public final class CausalLm implements AutoCloseable {
   private final ModelConfig config;
   private final Device device;
   private final TensorSource source;
-  private final String prefix;
+  private final ModelBuilder builder;
   private final Rotary rotary;
   private final LayerList layers;
+  private final VisionTower vision;
   private final Embedding embedding;
   private final Module norm;
   private final Module head;
@@ -53,18 +55,20 @@ public final class CausalLm implements AutoCloseable {
     this.config = config;
     this.device = device;
     this.source = source;
-    this.prefix = "model.";
     this.rotary = config.text().rotary().rotary();
-    checkNames();
+    Inventory inventory = new Inventory(source, config.isQuantized());
+    new ModelBuilder(config, inventory, device).buildAll();
+    inventory.requireAllUsed();
     Weights weights = new CheckpointWeights(source, device, config.quantization());
-    LayerBuilder builder = new LayerBuilder(config.text(), weights);
-    this.layers = new LayerList(config.text().layers(), i -> builder.layer(i, layerPrefix(i)));
+    this.builder = new ModelBuilder(config, weights, device);
+    this.layers = new LayerList(config.text().layers(), builder::layer);
     try (Scope scope = Scope.open()) {
-      this.embedding = embedding(weights);
-      this.norm = builder.norm(prefix + "norm", config.text().hidden());
-      this.head = head(weights);
+      this.embedding = builder.embedding();
+      this.norm = builder.norm();
+      this.head = builder.head(embedding);
       this.holding = scope.handOver();
     }
+    this.vision = builder.vision();
   }
 
   /**
@@ -97,32 +101,6 @@ public final class CausalLm implements AutoCloseable {
     return new CausalLm(config, tensors, device);
   }
 
-  private void checkNames() {
-    Inventory inventory = new Inventory(source, config.isQuantized());
-    LayerBuilder builder = new LayerBuilder(config.text(), inventory);
-    for (int i = 0; i < config.text().layers(); i++) {
-      builder.layer(i, layerPrefix(i));
-    }
-    embedding(inventory);
-    builder.norm(prefix + "norm", config.text().hidden());
-    if (!config.text().tied() || inventory.has("lm_head.weight")) {
-      inventory.linear("lm_head", config.text().hidden(), config.text().vocabulary(), false);
-    }
-    inventory.requireAllUsed();
-  }
-
-  private Embedding embedding(Weights weights) {
-    return new Embedding(
-        weights.tensor(
-            prefix + "embed_tokens.weight", config.text().vocabulary(), config.text().hidden()));
-  }
-
-  private Module head(Weights weights) {
-    return config.text().tied()
-        ? new Linear(embedding.weight(), null)
-        : weights.linear("lm_head", config.text().hidden(), config.text().vocabulary(), false);
-  }
-
   /** What {@code config.json} says. */
   public ModelConfig config() {
     return config;
@@ -145,7 +123,17 @@ public final class CausalLm implements AutoCloseable {
 
   /** Path of a layer in the checkpoint, such as {@code model.layers.3}. */
   public String layerPrefix(int index) {
-    return prefix + "layers." + index;
+    return builder.layerPath(index);
+  }
+
+  /**
+   * The module at a path of the checkpoint, such as {@code model.layers.3.mlp.down_proj}, {@code
+   * visual.blocks.0.attn}, {@code model.norm} or {@code lm_head}.
+   *
+   * @throws NoSuchElementException if there is none
+   */
+  public Module module(String path) {
+    return builder.find(this, path);
   }
 
   /** Frees a layer; whoever asks for it again gets it fresh from the checkpoint. */
@@ -173,6 +161,48 @@ public final class CausalLm implements AutoCloseable {
     return head;
   }
 
+  /** What turns pictures into tokens, or null if the model sees none. */
+  public VisionTower vision() {
+    return vision;
+  }
+
+  /**
+   * Hidden states before the first layer of a text with pictures.
+   *
+   * @param ids I32 [tokens]
+   * @param pictures those that the picture tokens stand for, or null
+   * @throws IllegalArgumentException if picture tokens and pictures do not match
+   */
+  public Tensor embed(Tensor ids, Pictures pictures) {
+    Tensor hidden = embed(ids);
+    if (pictures != null) {
+      try (Scope scope = Scope.open()) {
+        Tensor seen = requireVision().forward(pictures.to(device));
+        long[] host = Ops.to(ids, Device.CPU).toLongs();
+        PictureText.replace(hidden, host, config.pictureToken(), seen);
+      }
+    }
+    return hidden;
+  }
+
+  private VisionTower requireVision() {
+    if (vision == null) {
+      throw new IllegalArgumentException(
+          "a model of type '%s' sees no pictures".formatted(config.modelType()));
+    }
+    return vision;
+  }
+
+  /**
+   * A prompt in which each picture token stands as often as its picture needs.
+   *
+   * @param prompt token ids with one picture token a picture
+   */
+  public int[] expand(int[] prompt, Pictures pictures) {
+    int merged = requireVision().config().mergedPatches();
+    return PictureText.expand(prompt, config.pictureToken(), pictures, merged);
+  }
+
   /** Logits F32 [tokens, vocabulary] of the hidden states after the last layer. */
   public Tensor finish(Tensor hidden) {
     try (Scope scope = Scope.open()) {
@@ -187,12 +217,14 @@ public final class CausalLm implements AutoCloseable {
    */
   public LayerArgs args(long... bounds) {
     AttentionMask mask = AttentionMask.segments(true, bounds);
-    long[] positions = new long[Math.toIntExact(mask.queries())];
+    long[] places = new long[Math.toIntExact(mask.queries())];
     for (int i = 0; i + 1 < bounds.length; i++) {
       for (long t = bounds[i]; t < bounds[i + 1]; t++) {
-        positions[(int) t] = t - bounds[i];
+        places[(int) t] = t - bounds[i];
       }
     }
+    long[][] positions = new long[config.text().rotary().axes()][];
+    Arrays.fill(positions, places);
     return args(positions, mask, null);
   }
 
@@ -202,16 +234,34 @@ public final class CausalLm implements AutoCloseable {
    * @param cache holds the {@code from} tokens before them, or null if {@code from} is 0
    */
   public LayerArgs args(KvCache cache, long from, long tokens) {
-    long[] positions = new long[Math.toIntExact(tokens)];
-    Arrays.setAll(positions, i -> from + i);
-    return args(positions, AttentionMask.causal(tokens, from + tokens), cache);
+    return args(
+        TokenPlaces.ofText(from, Math.toIntExact(tokens), config.text().rotary().axes())
+            .positions(),
+        AttentionMask.causal(tokens, from + tokens),
+        cache);
   }
 
-  /** Layer arguments for tokens at the given positions. */
-  public LayerArgs args(long[] positions, AttentionMask mask, KvCache cache) {
-    long[][] all = new long[config.text().rotary().axes()][];
-    Arrays.fill(all, positions);
-    return args(all, mask, cache);
+  /**
+   * Layer arguments for whole packed sequences with pictures.
+   *
+   * @param ids I32 [tokens]
+   * @param pictures of all sequences, in order, or null
+   * @throws IllegalArgumentException if picture tokens and pictures do not match
+   */
+  public LayerArgs args(Tensor ids, Pictures pictures, long... bounds) {
+    return pictures == null
+        ? args(bounds)
+        : args(
+            places(ids, pictures, bounds).positions(), AttentionMask.segments(true, bounds), null);
+  }
+
+  TokenPlaces places(Tensor ids, Pictures pictures, long... bounds) {
+    return TokenPlaces.of(
+        Ops.to(ids, Device.CPU).toLongs(),
+        bounds,
+        config.pictureToken(),
+        pictures.grids(),
+        requireVision().config().merge());
   }
 
   /** Layer arguments for tokens placed along several axes: {@code positions[axis][token]}. */
@@ -242,7 +292,12 @@ public final class CausalLm implements AutoCloseable {
 
   /** Logits and, if asked for, hidden states of ids I32 [sequences, tokens]. */
   public Output forward(Tensor ids, boolean hiddenStates) {
-    return ForwardPass.run(this, ids, hiddenStates);
+    return forward(ids, null, hiddenStates);
+  }
+
+  /** The same of texts with pictures, which stand in the order of their tokens; or null. */
+  public Output forward(Tensor ids, Pictures pictures, boolean hiddenStates) {
+    return ForwardPass.run(this, ids, pictures, hiddenStates);
   }
 
   /**
@@ -262,13 +317,27 @@ public final class CausalLm implements AutoCloseable {
    * @return the new tokens, a stop token included if one ended the text
    */
   public int[] generate(int[] prompt, GenerationConfig generation, IntConsumer listener) {
-    return Generation.run(this, prompt, generation, listener);
+    return generate(prompt, null, generation, listener);
+  }
+
+  /**
+   * The same for a prompt with pictures.
+   *
+   * @param prompt token ids in which picture tokens stand as often as {@link #expand} says
+   * @param pictures in the order of their tokens, or null
+   */
+  public int[] generate(
+      int[] prompt, Pictures pictures, GenerationConfig generation, IntConsumer listener) {
+    return Generation.run(this, prompt, pictures, generation, listener);
   }
 
   /** Frees the layers and closes the checkpoint if {@link #load} opened it. */
   @Override
   public void close() {
     layers.releaseAll();
+    if (vision != null) {
+      vision.close();
+    }
     holding.close();
     if (source instanceof Safetensors file) {
       file.close();

@@ -13,7 +13,9 @@ enum Family {
   QWEN2_MOE("qwen2_moe", Bias.QKV_ENTRY, false, false, true),
   QWEN3("qwen3", Bias.ATTENTION_ENTRY, true, false, false),
   QWEN3_MOE("qwen3_moe", Bias.ATTENTION_ENTRY, true, false, true),
-  LLAMA("llama", Bias.ATTENTION_ENTRY, false, true, false);
+  LLAMA("llama", Bias.ATTENTION_ENTRY, false, true, false),
+  QWEN2_VL("qwen2_vl", Bias.ALWAYS, false, false, false),
+  QWEN2_5_VL("qwen2_5_vl", Bias.ALWAYS, false, false, false);
 
   /** Where it stands whether the attention's projections have biases. */
   enum Bias {
@@ -50,6 +52,11 @@ enum Family {
   /** The family of a model type. */
   static Optional<Family> of(String modelType) {
     return Arrays.stream(values()).filter(f -> f.modelType.equals(modelType)).findFirst();
+  }
+
+  /** Whether pictures can stand in the text. */
+  boolean seesPictures() {
+    return this == QWEN2_VL || this == QWEN2_5_VL;
   }
 
   /** All model types. */

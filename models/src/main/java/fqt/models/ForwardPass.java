@@ -11,15 +11,16 @@ import java.util.List;
 final class ForwardPass {
   private ForwardPass() {}
 
-  static CausalLm.Output run(CausalLm model, Tensor ids, boolean keepStates) {
+  static CausalLm.Output run(CausalLm model, Tensor ids, Pictures pictures, boolean keepStates) {
     if (ids.rank() != 2) {
       throw new IllegalArgumentException("ids are " + ids + "; expected shape [sequences, tokens]");
     }
     long sequences = ids.dim(0);
     long tokens = ids.dim(1);
     try (Scope scope = Scope.open()) {
-      LayerArgs args = model.args(bounds(sequences, tokens));
-      Tensor hidden = model.embed(ids.reshape(-1));
+      Tensor flat = ids.reshape(-1);
+      LayerArgs args = model.args(flat, pictures, bounds(sequences, tokens));
+      Tensor hidden = model.embed(flat, pictures);
       List<Tensor> states = new ArrayList<>();
       if (keepStates) {
         for (Module layer : model.layers()) {

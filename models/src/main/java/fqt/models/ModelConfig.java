@@ -4,6 +4,7 @@ import fqt.io.FileFormatException;
 import fqt.io.Json;
 import fqt.io.JsonObject;
 import java.nio.file.Path;
+import java.util.LinkedHashMap;
 import java.util.Map;
 
 /**
@@ -11,11 +12,21 @@ import java.util.Map;
  *
  * @param modelType such as {@code qwen2}
  * @param text the language model
+ * @param vision the vision tower, or null
+ * @param pictureToken the token that stands for a square of a picture; −1 without vision
  * @param quantization the {@code quantization_config} of a quantized checkpoint, otherwise empty
  */
-public record ModelConfig(String modelType, TextConfig text, Map<String, Object> quantization) {
+public record ModelConfig(
+    String modelType,
+    TextConfig text,
+    VisionConfig vision,
+    int pictureToken,
+    Map<String, Object> quantization) {
   /** File name of the configuration in a checkpoint. */
   public static final String FILE = "config.json";
+
+  private static final String TIED = "tie_word_embeddings";
+  private static final int QWEN2_PICTURE_TOKEN = 151655;
 
   /**
    * Reads the configuration of a checkpoint.
@@ -44,10 +55,29 @@ public record ModelConfig(String modelType, TextConfig text, Map<String, Object>
                                 config.source(),
                                 modelType,
                                 String.join(", ", Family.modelTypes()))));
+    boolean pictures = family.seesPictures();
     return new ModelConfig(
         modelType,
-        TextConfig.read(family, config),
+        TextConfig.read(family, textEntries(config)),
+        pictures ? VisionConfig.read(family, config.getObject("vision_config")) : null,
+        pictures ? config.getInt("image_token_id", QWEN2_PICTURE_TOKEN) : -1,
         config.getObjectOrEmpty("quantization_config").values());
+  }
+
+  /**
+   * The entries of the language model: beside the others in old checkpoints, in an object of their
+   * own in new ones, where sharing the embedding table is still settled outside.
+   */
+  private static JsonObject textEntries(JsonObject config) {
+    if (!config.has("text_config")) {
+      return config;
+    }
+    JsonObject text = config.getObject("text_config");
+    Map<String, Object> entries = new LinkedHashMap<>(text.values());
+    if (config.has(TIED)) {
+      entries.put(TIED, config.getBoolean(TIED));
+    }
+    return new JsonObject(entries, text.source());
   }
 
   /** Whether the checkpoint was quantized. */

@@ -45,6 +45,14 @@ public final class Linear extends Module {
     parameter("weight", weight);
   }
 
+  /** Replaces the bias by one of the same shape. */
+  public void setBias(Tensor bias) {
+    if (bias() == null || !bias.shape().equals(bias().shape())) {
+      throw new IllegalArgumentException("new bias is " + bias + " in place of " + bias());
+    }
+    parameter("bias", bias);
+  }
+
   /** Input features. */
   public long inputs() {
     return weight().dim(1);
