@@ -2,7 +2,6 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.AttentionMask;
 import fqt.tensor.Tensor;
-import java.lang.foreign.MemorySegment;
 
 /**
  * Attention in blocks of keys with a running maximum (Milakov and Gimelshein 2018; Dao et al.
@@ -59,37 +58,31 @@ final class AttentionKernels {
     AttentionKernels kernels = new AttentionKernels(q, k, v, scale, mask, out);
     long sequences = mask.queryBounds().length - 1;
     if (q.dim(0) * kernels.shared < PACKED_FROM * sequences) {
-      kernels.run(threads, memory, null);
+      kernels.run(threads, null);
       return;
     }
     try (PackedKeys keys = PackedKeys.pack(threads, memory, k, v, mask.keyBounds())) {
-      kernels.run(threads, memory, keys);
+      kernels.run(threads, keys);
     }
   }
 
   /** Shares out the tasks, the last queries first: under a causal mask they have the most keys. */
-  private void run(Threads threads, HostMemory memory, PackedKeys keys) {
+  private void run(Threads threads, PackedKeys keys) {
     long[] bounds = mask.queryBounds();
     long[] tasks = new long[bounds.length];
     for (int s = 0; s + 1 < bounds.length; s++) {
       tasks[s + 1] = tasks[s] + Math.ceilDiv(bounds[s + 1] - bounds[s], queriesAtOnce);
     }
     long total = tasks[tasks.length - 1] * groups;
-    int rows = queriesAtOnce * shared;
     threads.forEach(
         total,
         1,
         (first, end) -> {
-          HostMemory.Block scratch = memory.take(AttentionBlock.scratchBytes(rows, (int) q.dim(2)));
-          try {
-            for (long i = first; i < end; i++) {
-              long task = (total - 1 - i) / groups;
-              int sequence = sequence(tasks, task);
-              long query = bounds[sequence] + (task - tasks[sequence]) * queriesAtOnce;
-              attend(scratch.memory(), keys, sequence, query, (total - 1 - i) % groups);
-            }
-          } finally {
-            memory.give(scratch);
+          for (long i = first; i < end; i++) {
+            long task = (total - 1 - i) / groups;
+            int sequence = sequence(tasks, task);
+            long query = bounds[sequence] + (task - tasks[sequence]) * queriesAtOnce;
+            attend(keys, sequence, query, (total - 1 - i) % groups);
           }
         });
   }
@@ -109,8 +102,7 @@ final class AttentionKernels {
     return low;
   }
 
-  private void attend(
-      MemorySegment scratch, PackedKeys keys, int sequence, long query, long group) {
+  private void attend(PackedKeys keys, int sequence, long query, long group) {
     long[] queryBounds = mask.queryBounds();
     long firstKey = mask.keyBounds()[sequence];
     long keyCount = mask.keyBounds()[sequence + 1] - firstKey;
@@ -118,19 +110,22 @@ final class AttentionKernels {
     // The place among the keys of the query at hand: the last query stands beside the last key.
     long place = keyCount - (queryBounds[sequence + 1] - query);
     int rows = (int) (end - query) * shared;
-    AttentionBlock block = new AttentionBlock(scratch, rows, (int) q.dim(2), k, v);
+    AttentionBlock block = new AttentionBlock(rows, (int) q.dim(2));
     for (int r = 0; r < rows; r++) {
       block.query(r, q, query + r / shared, group * shared + r % shared, scale);
       block.visible(r, from(place + r / shared), to(place + r / shared, keyCount));
     }
+    float[] blockKeys = keys == null ? null : keys.newKeys();
+    float[] blockValues = keys == null ? null : keys.newValues();
     long start = Math.max(0, from(place)) / PackedKeys.KEYS * PackedKeys.KEYS;
     long stop = to(place + (end - 1 - query), keyCount);
     for (long key = start; key < stop; key += PackedKeys.KEYS) {
       if (keys == null) {
         int count = (int) Math.min(PackedKeys.KEYS, keyCount - key);
-        block.addKeys(firstKey + key, group, key, count);
+        block.addKeys(k, v, firstKey + key, group, key, count);
       } else {
-        block.addPacked(keys, keys.index(sequence, key, group), key);
+        keys.read(keys.index(sequence, key, group), blockKeys, blockValues);
+        block.addPacked(blockKeys, blockValues, key);
       }
     }
     for (int r = 0; r < rows; r++) {

@@ -77,7 +77,7 @@ final class PackedKeys implements AutoCloseable {
         turned[d * KEYS + j] = j < count ? row[d] : 0;
       }
     }
-    MemorySegment.copy(turned, 0, segment(), Element.FLOAT, keys(at), turned.length);
+    MemorySegment.copy(turned, 0, block.memory(), Element.FLOAT, keys(at), turned.length);
   }
 
   private void packValues(Tensor v, long key, long group, int count, float[] row, long at) {
@@ -89,7 +89,7 @@ final class PackedKeys implements AutoCloseable {
         MemorySegment.copy(from, Element.FLOAT, start * Float.BYTES, row, 0, depth);
       }
       long to = values(at) + (long) j * padded * Float.BYTES;
-      MemorySegment.copy(row, 0, segment(), Element.FLOAT, to, padded);
+      MemorySegment.copy(row, 0, block.memory(), Element.FLOAT, to, padded);
     }
   }
 
@@ -98,17 +98,27 @@ final class PackedKeys implements AutoCloseable {
     return (firstBlock[sequence] + key / KEYS) * groups + group;
   }
 
-  MemorySegment segment() {
-    return block.memory();
+  /** Room for the keys of a block [D, KEYS]. */
+  float[] newKeys() {
+    return new float[depth * KEYS];
   }
 
-  /** Byte offset of a block's keys [D, KEYS]. */
-  long keys(long index) {
+  /** Room for the values of a block [KEYS, padded D]. */
+  float[] newValues() {
+    return new float[KEYS * padded];
+  }
+
+  /** Reads a block. */
+  void read(long index, float[] keys, float[] values) {
+    MemorySegment.copy(block.memory(), Element.FLOAT, keys(index), keys, 0, keys.length);
+    MemorySegment.copy(block.memory(), Element.FLOAT, values(index), values, 0, values.length);
+  }
+
+  private long keys(long index) {
     return index * blockBytes();
   }
 
-  /** Byte offset of a block's values [KEYS, padded D]. */
-  long values(long index) {
+  private long values(long index) {
     return index * blockBytes() + (long) depth * KEYS * Float.BYTES;
   }
 

@@ -3,15 +3,17 @@ package fqt.tensor.cpu;
 import static fqt.tensor.cpu.Lanes.F;
 import static fqt.tensor.cpu.Lanes.LENGTH;
 import static fqt.tensor.cpu.Lanes.load;
-import static fqt.tensor.cpu.Lanes.store;
 
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
+import jdk.incubator.vector.VectorOperators;
 
 /**
- * The inner loops of attention: products of four rows with a panel of columns, and dot products and
- * weighted sums of single rows. Offsets and steps are in bytes.
+ * The inner loops of attention: products of four rows with a panel of columns, dot products and
+ * weighted sums of single rows, and the steps of a softmax. What is read many times is in arrays,
+ * where an access costs half of what it costs in a segment; keys and values that are read once stay
+ * where they are. Runs are whole vectors long.
  */
 final class TileLoops {
   /** Rows of a tile; with two vectors of columns its sums and operands fit 16 registers. */
@@ -21,111 +23,105 @@ final class TileLoops {
 
   /** {@code c += a b}: a [4, inner] with row step {@code step}, b [inner, columns], c like b. */
   static void multiply(
-      MemorySegment a,
-      long first,
-      long step,
-      MemorySegment b,
-      long panel,
-      int columns,
-      int inner,
-      MemorySegment c,
-      long target) {
-    long width = (long) columns * Float.BYTES;
+      float[] a, int first, int step, float[] b, int columns, int inner, float[] c, int target) {
     int j = 0;
     for (; j <= columns - 2 * LENGTH; j += 2 * LENGTH) {
-      long at = (long) j * Float.BYTES;
-      tile4x2(a, first, step, b, panel + at, width, inner, c, target + at);
+      tile4x2(a, first, step, b, j, columns, inner, c, target + j);
     }
-    for (; j < columns; j += LENGTH) {
-      long at = (long) j * Float.BYTES;
-      tile4x1(a, first, step, b, panel + at, width, inner, c, target + at);
+    if (j < columns) {
+      tile4x1(a, first, step, b, j, columns, inner, c, target + j);
     }
   }
 
   private static void tile4x2(
-      MemorySegment a,
-      long first,
-      long step,
-      MemorySegment b,
-      long panel,
-      long width,
+      float[] a,
+      int first,
+      int step,
+      float[] b,
+      int panel,
+      int width,
       int inner,
-      MemorySegment c,
-      long target) {
-    long v = (long) LENGTH * Float.BYTES;
-    FloatVector c00 = load(c, target);
-    FloatVector c01 = load(c, target + v);
-    FloatVector c10 = load(c, target + width);
-    FloatVector c11 = load(c, target + width + v);
-    FloatVector c20 = load(c, target + 2 * width);
-    FloatVector c21 = load(c, target + 2 * width + v);
-    FloatVector c30 = load(c, target + 3 * width);
-    FloatVector c31 = load(c, target + 3 * width + v);
+      float[] c,
+      int target) {
+    int second = first + step;
+    int third = second + step;
+    int fourth = third + step;
+    FloatVector c00 = FloatVector.fromArray(F, c, target);
+    FloatVector c01 = FloatVector.fromArray(F, c, target + LENGTH);
+    FloatVector c10 = FloatVector.fromArray(F, c, target + width);
+    FloatVector c11 = FloatVector.fromArray(F, c, target + width + LENGTH);
+    FloatVector c20 = FloatVector.fromArray(F, c, target + 2 * width);
+    FloatVector c21 = FloatVector.fromArray(F, c, target + 2 * width + LENGTH);
+    FloatVector c30 = FloatVector.fromArray(F, c, target + 3 * width);
+    FloatVector c31 = FloatVector.fromArray(F, c, target + 3 * width + LENGTH);
+    int row = panel;
     for (int i = 0; i < inner; i++) {
-      long row = panel + i * width;
-      long at = first + (long) i * Float.BYTES;
-      FloatVector b0 = load(b, row);
-      FloatVector b1 = load(b, row + v);
-      FloatVector a0 = FloatVector.broadcast(F, a.get(Element.FLOAT, at));
+      FloatVector b0 = FloatVector.fromArray(F, b, row);
+      FloatVector b1 = FloatVector.fromArray(F, b, row + LENGTH);
+      row += width;
+      FloatVector a0 = FloatVector.broadcast(F, a[first + i]);
       c00 = a0.fma(b0, c00);
       c01 = a0.fma(b1, c01);
-      FloatVector a1 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + step));
+      FloatVector a1 = FloatVector.broadcast(F, a[second + i]);
       c10 = a1.fma(b0, c10);
       c11 = a1.fma(b1, c11);
-      FloatVector a2 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + 2 * step));
+      FloatVector a2 = FloatVector.broadcast(F, a[third + i]);
       c20 = a2.fma(b0, c20);
       c21 = a2.fma(b1, c21);
-      FloatVector a3 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + 3 * step));
+      FloatVector a3 = FloatVector.broadcast(F, a[fourth + i]);
       c30 = a3.fma(b0, c30);
       c31 = a3.fma(b1, c31);
     }
-    store(c00, c, target);
-    store(c01, c, target + v);
-    store(c10, c, target + width);
-    store(c11, c, target + width + v);
-    store(c20, c, target + 2 * width);
-    store(c21, c, target + 2 * width + v);
-    store(c30, c, target + 3 * width);
-    store(c31, c, target + 3 * width + v);
+    c00.intoArray(c, target);
+    c01.intoArray(c, target + LENGTH);
+    c10.intoArray(c, target + width);
+    c11.intoArray(c, target + width + LENGTH);
+    c20.intoArray(c, target + 2 * width);
+    c21.intoArray(c, target + 2 * width + LENGTH);
+    c30.intoArray(c, target + 3 * width);
+    c31.intoArray(c, target + 3 * width + LENGTH);
   }
 
   private static void tile4x1(
-      MemorySegment a,
-      long first,
-      long step,
-      MemorySegment b,
-      long panel,
-      long width,
+      float[] a,
+      int first,
+      int step,
+      float[] b,
+      int panel,
+      int width,
       int inner,
-      MemorySegment c,
-      long target) {
-    FloatVector c00 = load(c, target);
-    FloatVector c10 = load(c, target + width);
-    FloatVector c20 = load(c, target + 2 * width);
-    FloatVector c30 = load(c, target + 3 * width);
+      float[] c,
+      int target) {
+    int second = first + step;
+    int third = second + step;
+    int fourth = third + step;
+    FloatVector c00 = FloatVector.fromArray(F, c, target);
+    FloatVector c10 = FloatVector.fromArray(F, c, target + width);
+    FloatVector c20 = FloatVector.fromArray(F, c, target + 2 * width);
+    FloatVector c30 = FloatVector.fromArray(F, c, target + 3 * width);
+    int row = panel;
     for (int i = 0; i < inner; i++) {
-      long row = panel + i * width;
-      long at = first + (long) i * Float.BYTES;
-      FloatVector b0 = load(b, row);
-      FloatVector a0 = FloatVector.broadcast(F, a.get(Element.FLOAT, at));
+      FloatVector b0 = FloatVector.fromArray(F, b, row);
+      row += width;
+      FloatVector a0 = FloatVector.broadcast(F, a[first + i]);
       c00 = a0.fma(b0, c00);
-      FloatVector a1 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + step));
+      FloatVector a1 = FloatVector.broadcast(F, a[second + i]);
       c10 = a1.fma(b0, c10);
-      FloatVector a2 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + 2 * step));
+      FloatVector a2 = FloatVector.broadcast(F, a[third + i]);
       c20 = a2.fma(b0, c20);
-      FloatVector a3 = FloatVector.broadcast(F, a.get(Element.FLOAT, at + 3 * step));
+      FloatVector a3 = FloatVector.broadcast(F, a[fourth + i]);
       c30 = a3.fma(b0, c30);
     }
-    store(c00, c, target);
-    store(c10, c, target + width);
-    store(c20, c, target + 2 * width);
-    store(c30, c, target + 3 * width);
+    c00.intoArray(c, target);
+    c10.intoArray(c, target + width);
+    c20.intoArray(c, target + 2 * width);
+    c30.intoArray(c, target + 3 * width);
   }
 
   /** Products, lane by lane, of one row with each of {@code count} keys, summed over vectors. */
   static void dots(
-      MemorySegment row,
-      long first,
+      float[] row,
+      int first,
       MemorySegment keys,
       long key,
       long step,
@@ -138,67 +134,97 @@ final class TileLoops {
   }
 
   private static void dot(
-      MemorySegment row, long a, MemorySegment key, long b, int depth, float[] lanes, int at) {
+      float[] row, int first, MemorySegment key, long start, int depth, float[] lanes, int at) {
     FloatVector sum = FloatVector.zero(F);
     int d = 0;
     for (; d <= depth - LENGTH; d += LENGTH) {
-      long offset = (long) d * Float.BYTES;
-      sum = load(row, a + offset).fma(load(key, b + offset), sum);
+      FloatVector value = load(key, start + (long) d * Float.BYTES);
+      sum = FloatVector.fromArray(F, row, first + d).fma(value, sum);
     }
     if (d < depth) {
-      long offset = (long) d * Float.BYTES;
-      sum = load(row, a + offset).fma(load(key, b + offset, Lanes.first(depth - d)), sum);
+      FloatVector value = load(key, start + (long) d * Float.BYTES, Lanes.first(depth - d));
+      sum = FloatVector.fromArray(F, row, first + d).fma(value, sum);
     }
     sum.intoArray(lanes, at);
   }
 
   /** {@code mean[d] += weight[j] * value[j][d]} over {@code count} values. */
   static void addWeighted(
-      MemorySegment scratch,
-      long weights,
+      float[] weights,
+      int first,
       MemorySegment values,
       long value,
       long step,
       int depth,
       int count,
-      long mean) {
+      float[] mean,
+      int target) {
     int d = 0;
     for (; d <= depth - 2 * LENGTH; d += 2 * LENGTH) {
-      long offset = (long) d * Float.BYTES;
-      weighted2(scratch, weights, values, value + offset, step, count, mean + offset);
+      long at = value + (long) d * Float.BYTES;
+      weighted2(weights, first, values, at, step, count, mean, target + d);
     }
     for (; d < depth; d += LENGTH) {
-      long offset = (long) d * Float.BYTES;
       VectorMask<Float> mask = Lanes.first(depth - d);
-      FloatVector sum = load(scratch, mean + offset);
+      FloatVector sum = FloatVector.fromArray(F, mean, target + d);
       for (int j = 0; j < count; j++) {
-        float weight = scratch.get(Element.FLOAT, weights + (long) j * Float.BYTES);
-        FloatVector row = load(values, value + j * step + offset, mask);
-        sum = row.fma(FloatVector.broadcast(F, weight), sum);
+        FloatVector row = load(values, value + j * step + (long) d * Float.BYTES, mask);
+        sum = row.fma(FloatVector.broadcast(F, weights[first + j]), sum);
       }
-      store(sum, scratch, mean + offset);
+      sum.intoArray(mean, target + d);
     }
   }
 
   private static void weighted2(
-      MemorySegment scratch,
-      long weights,
+      float[] weights,
+      int first,
       MemorySegment values,
       long value,
       long step,
       int count,
-      long mean) {
-    long v = (long) LENGTH * Float.BYTES;
-    FloatVector sum0 = load(scratch, mean);
-    FloatVector sum1 = load(scratch, mean + v);
+      float[] mean,
+      int target) {
+    FloatVector sum0 = FloatVector.fromArray(F, mean, target);
+    FloatVector sum1 = FloatVector.fromArray(F, mean, target + LENGTH);
     for (int j = 0; j < count; j++) {
       long row = value + j * step;
-      FloatVector weight =
-          FloatVector.broadcast(F, scratch.get(Element.FLOAT, weights + (long) j * Float.BYTES));
+      FloatVector weight = FloatVector.broadcast(F, weights[first + j]);
       sum0 = load(values, row).fma(weight, sum0);
-      sum1 = load(values, row + v).fma(weight, sum1);
+      sum1 = load(values, row + (long) LENGTH * Float.BYTES).fma(weight, sum1);
     }
-    store(sum0, scratch, mean);
-    store(sum1, scratch, mean + v);
+    sum0.intoArray(mean, target);
+    sum1.intoArray(mean, target + LENGTH);
+  }
+
+  /** The largest element; NaN if there is one. */
+  static float max(float[] x, int first, int n) {
+    FloatVector largest = FloatVector.fromArray(F, x, first);
+    for (int i = LENGTH; i < n; i += LENGTH) {
+      largest = largest.max(FloatVector.fromArray(F, x, first + i));
+    }
+    return largest.reduceLanes(VectorOperators.MAX);
+  }
+
+  /** {@code x = x * factor}. */
+  static void scale(float[] x, int first, float factor, int n) {
+    for (int i = first; i < first + n; i += LENGTH) {
+      FloatVector.fromArray(F, x, i).mul(factor).intoArray(x, i);
+    }
+  }
+
+  /** {@code x = e^(x − shift)}. */
+  static void exp(float[] x, int first, float shift, int n) {
+    for (int i = first; i < first + n; i += LENGTH) {
+      VectorMath.exp(FloatVector.fromArray(F, x, i).sub(shift)).intoArray(x, i);
+    }
+  }
+
+  /** Σ x: lanes in F32, which are added up in F64. */
+  static double sum(float[] x, int first, int n) {
+    FloatVector sums = FloatVector.zero(F);
+    for (int i = first; i < first + n; i += LENGTH) {
+      sums = sums.add(FloatVector.fromArray(F, x, i));
+    }
+    return Lanes.sum(sums);
   }
 }
