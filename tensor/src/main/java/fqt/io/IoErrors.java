@@ -12,8 +12,8 @@ import java.nio.file.Path;
 final class IoErrors {
   private IoErrors() {}
 
-  static UncheckedIOException reading(Path path, IOException cause) {
-    return new UncheckedIOException("cannot read " + path + ": " + reason(cause), cause);
+  static UncheckedIOException reading(Object source, IOException cause) {
+    return new UncheckedIOException("cannot read " + source + ": " + reason(cause), cause);
   }
 
   static UncheckedIOException writing(Path path, IOException cause) {

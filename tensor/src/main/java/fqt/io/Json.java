@@ -1,11 +1,14 @@
 package fqt.io;
 
-import java.io.BufferedInputStream;
-import java.io.CharConversionException;
+import java.io.ByteArrayInputStream;
 import java.io.IOException;
 import java.io.InputStream;
+import java.io.InputStreamReader;
+import java.io.Reader;
+import java.io.StringReader;
 import java.io.StringWriter;
 import java.math.BigInteger;
+import java.nio.charset.CharacterCodingException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -60,17 +63,10 @@ public final class Json {
    * @throws java.io.UncheckedIOException if it cannot be read
    */
   public static Object read(Path path) {
-    try (InputStream in = new BufferedInputStream(Files.newInputStream(path));
-        JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), in)) {
-      return document(parser, path.toString());
+    try (InputStream in = Files.newInputStream(path)) {
+      return parse(utf8(in), path.toString());
     } catch (IOException e) {
       throw IoErrors.reading(path, e);
-    } catch (JacksonException e) {
-      if (e.getCause() instanceof IOException cause
-          && !(cause instanceof CharConversionException)) {
-        throw IoErrors.reading(path, cause);
-      }
-      throw notJson(path.toString(), e);
     }
   }
 
@@ -91,7 +87,7 @@ public final class Json {
    * @throws FileFormatException if it is anything else
    */
   public static Object parse(String text, String source) {
-    return parse(text.getBytes(StandardCharsets.UTF_8), source);
+    return parse(new StringReader(text), source);
   }
 
   /**
@@ -101,10 +97,24 @@ public final class Json {
    * @throws FileFormatException if they are anything else
    */
   public static Object parse(byte[] utf8, String source) {
-    try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), utf8)) {
+    return parse(utf8(new ByteArrayInputStream(utf8)), source);
+  }
+
+  /** A reader that reports malformed bytes, and guesses at no other encoding. */
+  private static Reader utf8(InputStream in) {
+    return new InputStreamReader(in, StandardCharsets.UTF_8.newDecoder());
+  }
+
+  private static Object parse(Reader text, String source) {
+    try (JsonParser parser = FACTORY.createParser(ObjectReadContext.empty(), text)) {
       return document(parser, source);
     } catch (JacksonException e) {
-      throw notJson(source, e);
+      throw switch (e.getCause()) {
+        case CharacterCodingException cause ->
+            new FileFormatException(source + " is not valid UTF-8", e);
+        case IOException cause -> IoErrors.reading(source, cause);
+        case null, default -> notJson(source, e);
+      };
     }
   }
 
@@ -139,7 +149,7 @@ public final class Json {
     return switch (token) {
       case START_OBJECT -> object(parser, source);
       case START_ARRAY -> array(parser, source);
-      case VALUE_STRING -> parser.getString();
+      case VALUE_STRING -> wellFormed(parser.getString(), parser, source);
       case VALUE_NUMBER_INT ->
           parser.getNumberType() == JsonParser.NumberType.BIG_INTEGER
               ? parser.getBigIntegerValue()
@@ -156,7 +166,7 @@ public final class Json {
   private static Map<String, Object> object(JsonParser parser, String source) {
     Map<String, Object> values = new LinkedHashMap<>();
     while (parser.nextToken() == JsonToken.PROPERTY_NAME) {
-      String name = parser.currentName();
+      String name = wellFormed(parser.currentName(), parser, source);
       int before = values.size();
       values.put(name, value(parser, parser.nextToken(), source));
       if (values.size() == before) {
@@ -176,6 +186,23 @@ public final class Json {
     return values;
   }
 
+  private static String wellFormed(String text, JsonParser parser, String source) {
+    if (hasHalfPair(text)) {
+      throw new FileFormatException(source + " has half a surrogate pair" + line(parser));
+    }
+    return text;
+  }
+
+  /** Half a surrogate pair can be escaped in JSON, but is no character and has no UTF-8 form. */
+  private static boolean hasHalfPair(String text) {
+    for (int i = 0; i < text.length(); i++) {
+      if (Character.isSurrogate(text.charAt(i)) && text.codePointAt(i++) <= Character.MAX_VALUE) {
+        return true;
+      }
+    }
+    return false;
+  }
+
   private static Double finite(JsonParser parser, String source) {
     double number = parser.getDoubleValue();
     if (Double.isInfinite(number)) {
@@ -190,7 +217,8 @@ public final class Json {
    *
    * @param value maps with string keys, lists, strings, numbers, booleans and null, nested at will;
    *     maps are written in the order of their iteration
-   * @throws IllegalArgumentException if there is another type or a number that is not finite
+   * @throws IllegalArgumentException if there is another type a number that is not finite, or half
+   *     a surrogate pair
    */
   public static String write(Object value) {
     return write(value, ObjectWriteContext.empty());
@@ -220,7 +248,7 @@ public final class Json {
   private static void write(JsonGenerator out, Object value) {
     switch (value) {
       case null -> out.writeNull();
-      case String text -> out.writeString(text);
+      case String text when !hasHalfPair(text) -> out.writeString(text);
       case Boolean truth -> out.writeBoolean(truth);
       case Long number -> out.writeNumber(number);
       case Integer number -> out.writeNumber(number);

@@ -45,6 +45,7 @@ class JsonTest {
          "d": 1000000000000000019884624838656}""";
     Object value = Json.parse(text, "x.json");
     assertEquals(expected, value);
+    assertEquals(List.of("😀"), Json.parse("[\"\\ud83d\\ude00\"]", "x.json"));
     assertEquals(List.copyOf(expected.keySet()), List.copyOf(((Map<?, ?>) value).keySet()));
   }
 
@@ -82,6 +83,8 @@ class JsonTest {
         """,
         Json.pretty(value));
     assertThrows(IllegalArgumentException.class, () -> Json.write(Double.NaN));
+    assertThrows(IllegalArgumentException.class, () -> Json.write("\ud83d"));
+    assertEquals("\"😀\"", Json.write("😀"));
     assertThrows(IllegalArgumentException.class, () -> Json.write(List.of(new Object())));
   }
 
@@ -107,6 +110,7 @@ class JsonTest {
         "{\"a\": 1, \"a\": 2}|x.json names \"a\" twice at line 1",
         "[1] 2|x.json continues after the end of its JSON value at line 1",
         "[1e999]|x.json has a number beyond the range of a double at line 1",
+        "[\"\\ud83d\\ude00\", \"\\ud83d\"]|x.json has half a surrogate pair at line 1",
       })
   void refusesWithOneSentence(String text, String sentence) {
     assertEquals(sentence, complaint(text));
@@ -131,7 +135,11 @@ class JsonTest {
     assertTrue(complaint("[" + deep + "]").contains("256"));
     assertTrue(complaint("[".repeat(1_000_000)).contains("256"));
     byte[] latin = "[\"é\"]".getBytes(StandardCharsets.ISO_8859_1);
-    assertThrows(FileFormatException.class, () -> Json.parse(latin, "x.json"));
+    FileFormatException e =
+        assertThrows(FileFormatException.class, () -> Json.parse(latin, "x.json"));
+    assertEquals("x.json is not valid UTF-8", e.getMessage());
+    byte[] utf16 = "[1]".getBytes(StandardCharsets.UTF_16);
+    assertThrows(FileFormatException.class, () -> Json.parse(utf16, "x.json"));
   }
 
   @Test
