@@ -32,7 +32,9 @@ final class CpuBackend implements Backend {
 
   @Override
   public List<String> describe() {
-    return List.of("kernels: vector", "threads: " + threads.count());
+    return List.of(
+        "kernels: vector, %d bits (%d F32 lanes)".formatted(Lanes.F.vectorBitSize(), Lanes.LENGTH),
+        "threads: " + threads.count());
   }
 
   @Override
@@ -199,7 +201,7 @@ final class CpuBackend implements Backend {
       float high,
       DType codes,
       Tensor out) {
-    ScalarQuantize.quantizationError(x, blocks, scale, zero, low, high, codes, out);
+    QuantizeKernels.quantizationError(threads, x, blocks, scale, zero, low, high, codes, out);
   }
 
   @Override
