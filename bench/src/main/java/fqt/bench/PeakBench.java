@@ -22,7 +22,7 @@ import org.openjdk.jmh.annotations.Warmup;
 @Fork(value = 3, jvmArgsAppend = "--add-modules=jdk.incubator.vector")
 public class PeakBench {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
-  private static final int STEPS = 100_000;
+  private static final int STEPS = 1_000_000;
 
   private final float[] sums = new float[12 * SPECIES.length()];
 

@@ -20,21 +20,21 @@ import java.util.List;
 final class CpuBackend implements Backend {
   private final HostMemory memory;
   private final Threads threads;
+  private final KernelChoice kernels;
   private final Matrices matrices;
   private final Triangular triangular;
 
-  CpuBackend(HostMemory memory, Threads threads) {
+  CpuBackend(HostMemory memory, Threads threads, KernelChoice kernels) {
     this.memory = memory;
     this.threads = threads;
-    this.matrices = new Matrices(threads);
+    this.kernels = kernels;
+    this.matrices = new Matrices(threads, kernels.panels());
     this.triangular = new Triangular(matrices);
   }
 
   @Override
   public List<String> describe() {
-    return List.of(
-        "kernels: vector, %d bits (%d F32 lanes)".formatted(Lanes.F.vectorBitSize(), Lanes.LENGTH),
-        "threads: " + threads.count());
+    return List.of("kernels: vector", kernels.description(), "threads: " + threads.count());
   }
 
   @Override
@@ -201,7 +201,7 @@ final class CpuBackend implements Backend {
       float high,
       DType codes,
       Tensor out) {
-    QuantizeKernels.quantizationError(threads, x, blocks, scale, zero, low, high, codes, out);
+    ScalarQuantize.quantizationError(x, blocks, scale, zero, low, high, codes, out);
   }
 
   @Override

@@ -1,11 +1,13 @@
 package fqt.tensor.cpu;
 
 import fqt.tensor.Backend;
+import fqt.tensor.cpu.asm.ExecutableMemory;
 
 /**
- * Offers the CPU backend, in one of two tiers that the system property {@code fqt.cpu} names:
- * {@code vector}, the default, which needs the module {@code jdk.incubator.vector}, or {@code
- * scalar}, which is for tests and for comparison.
+ * Offers the CPU backend. By default its kernels use the Vector API, which needs the module {@code
+ * jdk.incubator.vector}, and the matrix products machine code where that runs. The system property
+ * {@code fqt.cpu} forces a tier: {@code machine} insists on machine code, {@code vector} does
+ * without, and {@code scalar}, for tests and for comparison, does without the Vector API too.
  */
 public final class CpuProvider implements Backend.Provider {
   private static final long IDLE_LIMIT = 512L << 20;
@@ -21,16 +23,29 @@ public final class CpuProvider implements Backend.Provider {
       throw new IllegalStateException("there is no device cpu:" + index + "; expected cpu");
     }
     HostMemory memory = new HostMemory(IDLE_LIMIT);
-    String tier = System.getProperty("fqt.cpu", "vector");
+    String tier = System.getProperty("fqt.cpu", "best");
+    if (tier.equals("scalar")) {
+      return new ScalarBackend(memory);
+    }
+    requireVectorApi();
+    return new CpuBackend(memory, Threads.configured(), kernels(tier));
+  }
+
+  private static KernelChoice kernels(String tier) {
     return switch (tier) {
-      case "scalar" -> new ScalarBackend(memory);
-      case "vector" -> {
-        requireVectorApi();
-        yield new CpuBackend(memory, Threads.configured());
+      case "best" -> KernelChoice.best();
+      case "vector" -> KernelChoice.vector(", chosen by -Dfqt.cpu=vector");
+      case "machine" -> {
+        try {
+          yield KernelChoice.machine();
+        } catch (ExecutableMemory.Refused refused) {
+          throw new IllegalStateException(
+              "fqt.cpu is 'machine', but " + refused.getMessage(), refused);
+        }
       }
       default ->
           throw new IllegalStateException(
-              "fqt.cpu is '" + tier + "'; expected 'vector' or 'scalar'");
+              "fqt.cpu is '" + tier + "'; expected 'best', 'machine', 'vector' or 'scalar'");
     };
   }
 

@@ -1,11 +1,12 @@
 package fqt.tensor.cpu;
 
 import java.util.concurrent.ConcurrentLinkedDeque;
+import java.util.function.Supplier;
 
 /**
  * Matrix products of any size: operands are copied block by block into packed arrays, tiles of the
- * result are computed by {@link GemmKernel}. The loops are those of Goto and van de Geijn, "Anatomy
- * of high-performance matrix multiplication" (2008):
+ * result are computed by the kernel of {@link Panels}. The loops are those of Goto and van de
+ * Geijn, "Anatomy of high-performance matrix multiplication" (2008):
  *
  * <pre>
  *   for each BLOCK_COLUMNS columns                a block of b in the last-level cache
@@ -29,7 +30,7 @@ final class Gemm {
    */
   static final int A_STRIDE = DEPTH + 16;
 
-  /** Rows of a that one task keeps in the second-level cache: 96 KiB, whole tiles of 6 or 8. */
+  /** Rows of a that one task keeps in the second-level cache: 96 KiB, whole tiles of 6, 8 or 12. */
   private static final int TASK_ROWS = 24576 / DEPTH;
 
   private static final int TASK_COLUMNS = 512;
@@ -40,40 +41,40 @@ final class Gemm {
   private static final long WORTH_SHARING = 1 << 18;
 
   private final Threads threads;
-  private final ConcurrentLinkedDeque<Packed> idle = new ConcurrentLinkedDeque<>();
+  private final ConcurrentLinkedDeque<Panels> idle = new ConcurrentLinkedDeque<>();
 
-  Gemm(Threads threads) {
+  private final Supplier<Panels> panels;
+
+  /**
+   * Products on the threads of a pool.
+   *
+   * @param panels makes the packed blocks of one product, and so chooses the kernel
+   */
+  Gemm(Threads threads, Supplier<Panels> panels) {
     this.threads = threads;
-  }
-
-  /** The packed blocks of one product in flight. */
-  private static final class Packed {
-    float[] a = new float[0];
-    float[] b = new float[0];
-
-    void reserve(long rows, long columns, long depth) {
-      int forA = roundUp((int) Math.min(rows, BLOCK_ROWS), GemmKernel.ROWS) * A_STRIDE;
-      int forB =
-          roundUp((int) Math.min(columns, BLOCK_COLUMNS), GemmKernel.COLUMNS)
-              * (int) Math.min(depth, DEPTH);
-      a = a.length < forA ? new float[forA] : a;
-      b = b.length < forB ? new float[forB] : b;
-    }
+    this.panels = panels;
   }
 
   /** One pass: {@code rows x columns} of the result, {@code depth} terms of the sums. */
-  private record Pass(long row, int rows, long column, int columns, long term, int depth) {}
+  record Pass(long row, int rows, long column, int columns, long term, int depth) {
+    /** Whether it is the first that adds to its part of the result. */
+    boolean first() {
+      return term == 0;
+    }
+  }
 
   /** Computes {@code out = alpha * a b + beta * out + bias}. */
   void multiply(Operand a, Operand b, Result out) {
     if (a.outer() == 0 || b.outer() == 0) {
       return;
     }
-    Packed packed = idle.pollFirst();
+    Panels packed = idle.pollFirst();
     if (packed == null) {
-      packed = new Packed();
+      packed = panels.get();
     }
-    packed.reserve(a.outer(), b.outer(), a.inner());
+    int rowsAtOnce = roundUp((int) Math.min(a.outer(), BLOCK_ROWS), packed.tileRows());
+    int columnsAtOnce = roundUp((int) Math.min(b.outer(), BLOCK_COLUMNS), GemmKernel.COLUMNS);
+    packed.reserve(rowsAtOnce * A_STRIDE, columnsAtOnce * (int) Math.min(a.inner(), DEPTH));
     for (long column = 0; column < b.outer(); column += BLOCK_COLUMNS) {
       int columns = (int) Math.min(BLOCK_COLUMNS, b.outer() - column);
       long term = 0;
@@ -91,18 +92,21 @@ final class Gemm {
     idle.addFirst(packed);
   }
 
-  private void pass(Operand a, Operand b, Result out, Packed packed, Pass pass) {
+  private void pass(Operand a, Operand b, Result out, Panels packed, Pass pass) {
     long work = (long) pass.rows * pass.columns * pass.depth;
     boolean shared = work >= WORTH_SHARING;
     long aStrips = Math.ceilDiv(pass.rows, TASK_ROWS);
-    long bStrips = Math.ceilDiv(pass.columns, Packing.STRIP);
-    long strips = aStrips + bStrips;
+    long strips = aStrips + Math.ceilDiv(pass.columns, Packing.STRIP);
     threads.forEach(
         strips,
         shared ? 1 : strips,
         (from, to) -> {
           for (long strip = from; strip < to; strip++) {
-            pack(a, b, packed, pass, strip, aStrips);
+            if (strip < aStrips) {
+              packLeft(a, packed, pass, (int) strip * TASK_ROWS);
+            } else {
+              packRight(b, packed, pass, (int) (strip - aStrips) * Packing.STRIP);
+            }
           }
         });
     long across = Math.ceilDiv(pass.columns, TASK_COLUMNS);
@@ -111,44 +115,30 @@ final class Gemm {
         tasks,
         shared ? 1 : tasks,
         (from, to) -> {
-          float[] tile = new float[GemmKernel.ROWS * GemmKernel.COLUMNS];
           for (long task = from; task < to; task++) {
             int row = (int) (task / across) * TASK_ROWS;
             int column = (int) (task % across) * TASK_COLUMNS;
-            piece(out, packed, pass, row, column, tile);
+            int endRow = Math.min(row + TASK_ROWS, pass.rows);
+            int endColumn = Math.min(column + TASK_COLUMNS, pass.columns);
+            packed.multiply(out, pass, row, endRow, column, endColumn);
           }
         });
   }
 
-  private static void pack(
-      Operand a, Operand b, Packed packed, Pass pass, long strip, long aStrips) {
-    if (strip < aStrips) {
-      int row = (int) strip * TASK_ROWS;
-      int rows = Math.min(TASK_ROWS, pass.rows - row);
-      Packing.left(a, pass.row + row, rows, pass.term, pass.depth, packed.a, row * A_STRIDE);
-      return;
-    }
-    int column = (int) (strip - aStrips) * Packing.STRIP;
-    int columns = Math.min(Packing.STRIP, pass.columns - column);
-    int at = column * pass.depth;
-    Packing.right(b, pass.column + column, columns, pass.term, pass.depth, packed.b, at);
+  private static void packLeft(Operand a, Panels packed, Pass pass, int row) {
+    int rows = Math.min(TASK_ROWS, pass.rows - row);
+    int count = roundUp(rows, packed.tileRows()) * A_STRIDE;
+    float[] strip = new float[count];
+    Packing.left(a, pass.row + row, rows, pass.term, pass.depth, strip);
+    packed.left(strip, count, row * A_STRIDE);
   }
 
-  private static void piece(
-      Result out, Packed packed, Pass pass, int firstRow, int firstColumn, float[] tile) {
-    int endRow = Math.min(firstRow + TASK_ROWS, pass.rows);
-    int endColumn = Math.min(firstColumn + TASK_COLUMNS, pass.columns);
-    for (int column = firstColumn; column < endColumn; column += GemmKernel.COLUMNS) {
-      int columns = Math.min(GemmKernel.COLUMNS, endColumn - column);
-      for (int row = firstRow; row < endRow; row += GemmKernel.ROWS) {
-        int rows = Math.min(GemmKernel.ROWS, endRow - row);
-        if (out.wants(pass.row + row, rows, pass.column + column)) {
-          GemmKernel.multiply(
-              pass.depth, packed.a, row * A_STRIDE, A_STRIDE, packed.b, column * pass.depth, tile);
-          out.add(tile, pass.row + row, rows, pass.column + column, columns, pass.term == 0);
-        }
-      }
-    }
+  private static void packRight(Operand b, Panels packed, Pass pass, int column) {
+    int columns = Math.min(Packing.STRIP, pass.columns - column);
+    int count = roundUp(columns, GemmKernel.COLUMNS) * pass.depth;
+    float[] strip = new float[count];
+    Packing.right(b, pass.column + column, columns, pass.term, pass.depth, strip);
+    packed.right(strip, count, column * pass.depth);
   }
 
   static int roundUp(int size, int step) {

@@ -2,15 +2,17 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Tensor;
+import java.util.function.Supplier;
 
 /** The matrix products of the CPU backend; each picks the kernel that suits its shape. */
 final class Matrices {
   private final Threads threads;
   private final Gemm gemm;
 
-  Matrices(Threads threads) {
+  /** Products with the kernel that {@code panels} brings. */
+  Matrices(Threads threads, Supplier<Panels> panels) {
     this.threads = threads;
-    this.gemm = new Gemm(threads);
+    this.gemm = new Gemm(threads, panels);
   }
 
   /** {@code out = alpha * a b + beta * out}. */

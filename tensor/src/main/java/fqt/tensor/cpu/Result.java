@@ -37,6 +37,21 @@ record Result(
     return !lowerOnly || column < row + rows;
   }
 
+  /** Whether {@code alpha * sum}, added to what is there or not, is all that a pass wants. */
+  boolean takesTiles(boolean first) {
+    return !first || bias == null && (beta == 0 || beta == 1);
+  }
+
+  /** Whether a pass adds to what is there, given {@link #takesTiles}. */
+  boolean keeps(boolean first) {
+    return !first || beta == 1;
+  }
+
+  /** The memory from one element on. */
+  MemorySegment from(long row, long column) {
+    return out.asSlice((offset + row * stride + column) * Float.BYTES);
+  }
+
   /** Adds a tile of sums; the first pass over the terms also applies beta and the bias. */
   void add(float[] tile, long row, int rows, long column, int columns, boolean first) {
     float keep = first ? beta : 1;

@@ -18,8 +18,18 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.EnumSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
+/** The products in the tier that this machine chooses; {@link VectorMatricesTest} is the other. */
 class MatricesTest {
-  private final Matrices matrices = new Matrices(new Threads(2));
+  private final Matrices matrices = matrices(2);
+
+  /** Which kernel to test. */
+  KernelChoice kernels() {
+    return KernelChoice.best();
+  }
+
+  private Matrices matrices(int threads) {
+    return new Matrices(new Threads(threads), kernels().panels());
+  }
 
   /** A sum of K products, each rounded, against one in F64. */
   private static double tolerance(long depth) {
@@ -192,10 +202,10 @@ class MatricesTest {
       Tensor x = random(random, DType.F32, m, 515);
       Tensor w = random(random, DType.F32, 700, 515);
       Tensor alone = empty(DType.F32, m, 700);
-      new Matrices(new Threads(1)).linear(x, w, null, alone);
+      matrices(1).linear(x, w, null, alone);
       for (int threads = 2; threads <= 5; threads++) {
         Tensor out = empty(DType.F32, m, 700);
-        new Matrices(new Threads(threads)).linear(x, w, null, out);
+        matrices(threads).linear(x, w, null, out);
         assertSameBits(alone, out, threads + " threads");
       }
     }

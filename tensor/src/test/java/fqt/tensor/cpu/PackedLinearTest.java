@@ -19,7 +19,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 class PackedLinearTest {
   private static final DType[] SCALES = {DType.F32, DType.F16, DType.BF16};
 
-  private final Matrices matrices = new Matrices(new Threads(2));
+  private final Matrices matrices = new Matrices(new Threads(2), KernelChoice.best().panels());
 
   @ParameterizedTest
   @ValueSource(ints = {2, 3, 4, 5, 6, 7, 8})

@@ -26,7 +26,7 @@ final class Twins {
 
   /** The vector tier with so many threads. */
   static Backend vector(int threads) {
-    return new CpuBackend(new HostMemory(1 << 20), new Threads(threads));
+    return new CpuBackend(new HostMemory(1 << 20), new Threads(threads), KernelChoice.best());
   }
 
   /** Normally distributed numbers. */

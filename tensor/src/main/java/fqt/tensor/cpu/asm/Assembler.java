@@ -1,0 +1,298 @@
+package fqt.tensor.cpu.asm;
+
+import java.io.ByteArrayOutputStream;
+
+/**
+ * Writes x86-64 machine code, shortest form first, as GNU as does. Vector registers are numbers
+ * from 0 to 31; 16 and above, and 512-bit vectors, take the EVEX encoding.
+ */
+public final class Assembler {
+  private final ByteArrayOutputStream code = new ByteArrayOutputStream();
+
+  /** What was written so far. */
+  public byte[] bytes() {
+    return code.toByteArray();
+  }
+
+  /** Where the next instruction begins; the target of a backward jump. */
+  public int here() {
+    return code.size();
+  }
+
+  // --- vectors
+
+  /**
+   * {@code op first, second, third}, all vector registers.
+   *
+   * @param bits width of the vectors: 128, 256 or 512
+   * @throws IllegalArgumentException if a register does not exist
+   */
+  public void vector(Op op, int bits, int first, int second, int third) {
+    requireVector(first);
+    requireVector(second);
+    requireVector(third);
+    if (bits == 512 || (first | second | third) > 15) {
+      evex(op, bits, first, second, third >> 4 & 1, third >> 3 & 1);
+    } else {
+      vex(op, bits, first, second, third >> 3);
+    }
+    put(op.opcode);
+    put(0xc0 | (first & 7) << 3 | third & 7);
+  }
+
+  /** {@code op first, second, [base + displacement]}. */
+  public void vector(Op op, int bits, int first, int second, Reg base, int displacement) {
+    requireVector(first);
+    requireVector(second);
+    boolean wide = bits == 512 || (first | second) > 15;
+    if (wide) {
+      evex(op, bits, first, second, 0, base.ordinal() >> 3);
+    } else {
+      vex(op, bits, first, second, base.ordinal() >> 3);
+    }
+    put(op.opcode);
+    int scale = wide ? op.scalarBytes > 0 ? op.scalarBytes : bits / 8 : 1;
+    memory(first, base, displacement, scale);
+  }
+
+  /** {@code op first, [base + displacement]}, or the store in the other direction. */
+  public void vector(Op op, int bits, int first, Reg base, int displacement) {
+    vector(op, bits, first, 0, base, displacement);
+  }
+
+  /** {@code vpdpbusd first, second, third} in the VEX encoding of AVX-VNNI. */
+  public void vexDotBytes(int bits, int first, int second, int third) {
+    if ((first | second | third) > 15) {
+      throw new IllegalArgumentException("AVX-VNNI has vector registers 0 to 15 only");
+    }
+    vex(Op.VPDPBUSD, bits, first, second, third >> 3);
+    put(Op.VPDPBUSD.opcode);
+    put(0xc0 | (first & 7) << 3 | third & 7);
+  }
+
+  /** Clears the upper halves; mixing old and new vector code is slow without it. */
+  public void vzeroupper() {
+    put(0xc5, 0xf8, 0x77);
+  }
+
+  private void vex(Op op, int bits, int reg, int vvvv, int extendBase) {
+    int last = (~vvvv & 15) << 3 | (bits == 256 ? 4 : 0) | op.prefix;
+    if (op.map == 1 && extendBase == 0) {
+      put(0xc5, (~reg >> 3 & 1) << 7 | last);
+    } else {
+      put(0xc4, (~reg >> 3 & 1) << 7 | 1 << 6 | (1 - extendBase) << 5 | op.map, last);
+    }
+  }
+
+  private void evex(Op op, int bits, int reg, int vvvv, int extendIndex, int extendBase) {
+    put(0x62);
+    put(
+        (~reg >> 3 & 1) << 7
+            | (1 - extendIndex) << 6
+            | (1 - extendBase) << 5
+            | (~reg >> 4 & 1) << 4
+            | op.map);
+    put((~vvvv & 15) << 3 | 4 | op.prefix);
+    put((bits == 512 ? 2 : bits == 256 ? 1 : 0) << 5 | (~vvvv >> 4 & 1) << 3);
+  }
+
+  private static void requireVector(int register) {
+    if (register < 0 || register > 31) {
+      throw new IllegalArgumentException("no vector register " + register);
+    }
+  }
+
+  // --- general registers, 64 bits wide
+
+  /** {@code mov to, from}. */
+  public void move(Reg to, Reg from) {
+    wide(from.ordinal(), to.ordinal());
+    put(0x89);
+    registers(from, to);
+  }
+
+  /** {@code mov to, [base + displacement]}. */
+  public void load(Reg to, Reg base, int displacement) {
+    wide(to.ordinal(), base.ordinal());
+    put(0x8b);
+    memory(to.ordinal(), base, displacement, 1);
+  }
+
+  /** {@code mov [base + displacement], from}, the lower 32 bits. */
+  public void storeInt(Reg from, Reg base, int displacement) {
+    int rex = (from.ordinal() >> 3) << 2 | base.ordinal() >> 3;
+    if (rex != 0) {
+      put(0x40 | rex);
+    }
+    put(0x89);
+    memory(from.ordinal(), base, displacement, 1);
+  }
+
+  /** {@code add to, from}. */
+  public void add(Reg to, Reg from) {
+    wide(from.ordinal(), to.ordinal());
+    put(0x01);
+    registers(from, to);
+  }
+
+  /** {@code add to, value}. */
+  public void add(Reg to, int value) {
+    arithmetic(0, to, value);
+  }
+
+  /** {@code and to, value}. */
+  public void and(Reg to, int value) {
+    arithmetic(4, to, value);
+  }
+
+  /** {@code or to, from}. */
+  public void or(Reg to, Reg from) {
+    wide(from.ordinal(), to.ordinal());
+    put(0x09);
+    registers(from, to);
+  }
+
+  private void arithmetic(int operation, Reg to, int value) {
+    wide(0, to.ordinal());
+    if (value == (byte) value) {
+      put(0x83, 0xc0 | operation << 3 | to.ordinal() & 7, value);
+    } else if (to == Reg.RAX) {
+      put(operation << 3 | 5);
+      put32(value);
+    } else {
+      put(0x81, 0xc0 | operation << 3 | to.ordinal() & 7);
+      put32(value);
+    }
+  }
+
+  /** {@code shl to, count}. */
+  public void shiftLeft(Reg to, int count) {
+    wide(0, to.ordinal());
+    put(0xc1, 0xe0 | to.ordinal() & 7, count);
+  }
+
+  /** {@code shr to, count}. */
+  public void shiftRight(Reg to, int count) {
+    wide(0, to.ordinal());
+    put(0xc1, 0xe8 | to.ordinal() & 7, count);
+  }
+
+  /** {@code dec register}. */
+  public void decrement(Reg register) {
+    wide(0, register.ordinal());
+    put(0xff, 0xc8 | register.ordinal() & 7);
+  }
+
+  /** {@code test register, register}. */
+  public void test(Reg register) {
+    wide(register.ordinal(), register.ordinal());
+    put(0x85);
+    registers(register, register);
+  }
+
+  /** {@code xor ecx, ecx} and its like. */
+  public void clear(Reg register) {
+    int high = register.ordinal() >> 3;
+    if (high != 0) {
+      put(0x45);
+    }
+    put(0x31);
+    registers(register, register);
+  }
+
+  /** {@code push register}. */
+  public void push(Reg register) {
+    if (register.ordinal() > 7) {
+      put(0x41);
+    }
+    put(0x50 | register.ordinal() & 7);
+  }
+
+  /** {@code pop register}. */
+  public void pop(Reg register) {
+    if (register.ordinal() > 7) {
+      put(0x41);
+    }
+    put(0x58 | register.ordinal() & 7);
+  }
+
+  /** {@code jnz target}, backwards. */
+  public void jumpNotZero(int target) {
+    int near = target - here() - 2;
+    if (near >= -128) {
+      put(0x75, near);
+    } else {
+      put(0x0f, 0x85);
+      put32(near - 4);
+    }
+  }
+
+  /** {@code jz} to a place that is not known yet; {@link #land} fills it in. */
+  public int jumpZero() {
+    put(0x0f, 0x84);
+    put32(0);
+    return here();
+  }
+
+  /** Lets the jump that {@link #jumpZero} wrote end here. */
+  public void land(int jump) {
+    byte[] soFar = code.toByteArray();
+    int distance = here() - jump;
+    for (int i = 0; i < 4; i++) {
+      soFar[jump - 4 + i] = (byte) (distance >> 8 * i);
+    }
+    code.reset();
+    code.writeBytes(soFar);
+  }
+
+  /** {@code cpuid}. */
+  public void cpuid() {
+    put(0x0f, 0xa2);
+  }
+
+  /** {@code xgetbv}. */
+  public void xgetbv() {
+    put(0x0f, 0x01, 0xd0);
+  }
+
+  /** {@code ret}. */
+  public void ret() {
+    put(0xc3);
+  }
+
+  private void wide(int reg, int rm) {
+    put(0x48 | (reg >> 3) << 2 | rm >> 3);
+  }
+
+  private void registers(Reg reg, Reg rm) {
+    put(0xc0 | (reg.ordinal() & 7) << 3 | rm.ordinal() & 7);
+  }
+
+  /** Modrm, for rsp and r12 an index byte, and the displacement in units of {@code scale}. */
+  private void memory(int reg, Reg base, int displacement, int scale) {
+    int low = base.ordinal() & 7;
+    int units = displacement / scale;
+    boolean none = displacement == 0 && low != 5;
+    boolean small = displacement % scale == 0 && units == (byte) units;
+    int mode = none ? 0 : small ? 1 : 2;
+    put(mode << 6 | (reg & 7) << 3 | low);
+    if (low == 4) {
+      put(0x24);
+    }
+    if (mode == 1) {
+      put(units);
+    } else if (mode == 2) {
+      put32(displacement);
+    }
+  }
+
+  private void put(int... values) {
+    for (int value : values) {
+      code.write(value);
+    }
+  }
+
+  private void put32(int value) {
+    put(value, value >> 8, value >> 16, value >> 24);
+  }
+}

@@ -1,0 +1,175 @@
+package fqt.tensor.cpu.asm;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * The f32 matrix microkernel as machine code: {@code c = alpha * a b} or {@code c += alpha * a b}
+ * for a column of tiles, one under the other. A tile is {@code rows} x {@code columns}; its sums
+ * stay in registers while the terms run past:
+ *
+ * <pre>
+ *   256 bit   6 x 16: 12 sums, 2 vectors of b, 2 broadcast values of a: all 16 registers
+ *   512 bit  12 x 32: 24 sums, 2 vectors of b, 2 broadcast values of a: 28 of 32
+ * </pre>
+ *
+ * Sums run over the terms in ascending order with fused multiply-adds, then alpha and c are applied
+ * one rounding each, as the Vector API tier does it: both give the same bits.
+ */
+public final class F32Kernel {
+  private static final int UNROLL = 4;
+
+  private static final FunctionDescriptor TYPE =
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_FLOAT);
+
+  private final int bits;
+  private final int rows;
+  private final int columns;
+  private final MethodHandle set;
+  private final MethodHandle add;
+
+  /**
+   * Assembles the kernel.
+   *
+   * @param bits width of the vectors, 256 or 512
+   * @param aStride distance of two packed rows of a, in elements
+   * @throws ExecutableMemory.Refused if machine code cannot run here
+   */
+  public F32Kernel(int bits, int aStride) throws ExecutableMemory.Refused {
+    this.bits = bits;
+    this.rows = bits == 512 ? 12 : 6;
+    this.columns = 2 * bits / Float.SIZE;
+    this.set = ExecutableMemory.function(code(aStride * Float.BYTES, false), TYPE);
+    this.add = ExecutableMemory.function(code(aStride * Float.BYTES, true), TYPE);
+  }
+
+  /** Width of the vectors. */
+  public int bits() {
+    return bits;
+  }
+
+  /** Rows of a tile. */
+  public int rows() {
+    return rows;
+  }
+
+  /** Columns of a tile. */
+  public int columns() {
+    return columns;
+  }
+
+  /**
+   * Computes {@code tiles} tiles.
+   *
+   * @param depth terms of each sum
+   * @param a the first row of {@code tiles * rows} packed rows
+   * @param b a strip [depth, columns]
+   * @param c the first element of the result
+   * @param cStride distance of two rows of the result, in bytes
+   * @param adding whether to add to c or to overwrite it
+   */
+  public void multiply(
+      long depth,
+      long tiles,
+      MemorySegment a,
+      MemorySegment b,
+      MemorySegment c,
+      long cStride,
+      float alpha,
+      boolean adding) {
+    try {
+      if (adding) {
+        add.invokeExact(depth, tiles, a, b, c, cStride, alpha);
+      } else {
+        set.invokeExact(depth, tiles, a, b, c, cStride, alpha);
+      }
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the f32 kernel failed", thrown);
+    }
+  }
+
+  /** rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c, xmm0 alpha. */
+  private byte[] code(int aStride, boolean adding) {
+    Assembler code = new Assembler();
+    code.push(Reg.RBX);
+    code.vector(Op.VMOVSS_STORE, 128, 0, Reg.RSP, -8);
+    int tile = code.here();
+    code.move(Reg.R10, Reg.RCX);
+    code.move(Reg.R11, Reg.RDX);
+    for (int sum = 0; sum < 2 * rows; sum++) {
+      code.vector(Op.VXORPS, 256, sum, sum, sum);
+    }
+    terms(code, aStride);
+    store(code, adding);
+    code.add(Reg.RDX, rows * aStride);
+    code.decrement(Reg.RSI);
+    code.jumpNotZero(tile);
+    code.vzeroupper();
+    code.pop(Reg.RBX);
+    code.ret();
+    return code.bytes();
+  }
+
+  /** The loop over the terms, four at a time and then one by one. */
+  private void terms(Assembler code, int aStride) {
+    code.move(Reg.RAX, Reg.RDI);
+    code.move(Reg.RBX, Reg.RDI);
+    code.and(Reg.RBX, UNROLL - 1);
+    code.shiftRight(Reg.RAX, 2);
+    int noneWhole = code.jumpZero();
+    int whole = code.here();
+    steps(code, aStride, UNROLL);
+    code.decrement(Reg.RAX);
+    code.jumpNotZero(whole);
+    code.land(noneWhole);
+    code.test(Reg.RBX);
+    int noneLeft = code.jumpZero();
+    int left = code.here();
+    steps(code, aStride, 1);
+    code.decrement(Reg.RBX);
+    code.jumpNotZero(left);
+    code.land(noneLeft);
+  }
+
+  private void steps(Assembler code, int aStride, int count) {
+    int u = 2 * rows;
+    for (int k = 0; k < count; k++) {
+      int at = k * columns * Float.BYTES;
+      code.vector(Op.VMOVUPS, bits, u, Reg.R10, at);
+      code.vector(Op.VMOVUPS, bits, u + 1, Reg.R10, at + bits / 8);
+      for (int row = 0; row < rows; row++) {
+        int x = u + 2 + row % 2;
+        code.vector(Op.VBROADCASTSS, bits, x, Reg.R11, row * aStride + k * Float.BYTES);
+        code.vector(Op.VFMADD231PS, bits, 2 * row, x, u);
+        code.vector(Op.VFMADD231PS, bits, 2 * row + 1, x, u + 1);
+      }
+    }
+    code.add(Reg.R10, count * columns * Float.BYTES);
+    code.add(Reg.R11, count * Float.BYTES);
+  }
+
+  private void store(Assembler code, boolean adding) {
+    int alpha = 2 * rows;
+    code.vector(Op.VBROADCASTSS, bits, alpha, Reg.RSP, -8);
+    for (int row = 0; row < rows; row++) {
+      for (int half = 0; half < 2; half++) {
+        int sum = 2 * row + half;
+        code.vector(Op.VMULPS, bits, sum, sum, alpha);
+        if (adding) {
+          code.vector(Op.VADDPS, bits, sum, sum, Reg.R8, half * bits / 8);
+        }
+        code.vector(Op.VMOVUPS_STORE, bits, sum, Reg.R8, half * bits / 8);
+      }
+      code.add(Reg.R8, Reg.R9);
+    }
+  }
+}
