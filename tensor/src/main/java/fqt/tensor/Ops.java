@@ -1,5 +1,15 @@
 package fqt.tensor;
 
+import static fqt.tensor.Checks.requireBlocks;
+import static fqt.tensor.Checks.requireCount;
+import static fqt.tensor.Checks.requireFloat;
+import static fqt.tensor.Checks.requireIndex;
+import static fqt.tensor.Checks.requireMatrix;
+import static fqt.tensor.Checks.requireNotEmpty;
+import static fqt.tensor.Checks.requireShape;
+import static fqt.tensor.Checks.requireSquare;
+import static fqt.tensor.Checks.requireType;
+
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
@@ -289,6 +299,7 @@ public final class Ops {
 
   /** Root-mean-square norm over the last dimension (Zhang and Sennrich 2019); weight [K]. */
   public static Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
+    requireType("x", x, DType.F32);
     Tensor rows = asRows(x, weight.dim(0));
     Tensor out = empty(x.device(), DType.F32, rows.shape());
     backend(x, weight).rmsNorm(rows, weight, eps, out);
@@ -297,8 +308,9 @@ public final class Ops {
 
   /** Layer norm over the last dimension (Ba et al. 2016); weight and bias [K]. */
   public static Tensor layerNorm(Tensor x, Tensor weight, Tensor bias, float eps) {
-    Tensor rows = asRows(x, weight.dim(0));
+    requireType("x", x, DType.F32);
     requireShape("bias", bias, weight.shape());
+    Tensor rows = asRows(x, weight.dim(0));
     Tensor out = empty(x.device(), DType.F32, rows.shape());
     backend(x, weight).layerNorm(rows, weight, bias, eps, out);
     return out.reshape(x.shape().toArray());
@@ -306,6 +318,7 @@ public final class Ops {
 
   /** Softmax over the last dimension. */
   public static Tensor softmax(Tensor x) {
+    requireType("x", x, DType.F32);
     Tensor rows = asRows(x, x.dim(-1));
     Tensor out = empty(x.device(), DType.F32, rows.shape());
     backend(x).softmax(rows, out);
@@ -413,6 +426,8 @@ public final class Ops {
    */
   public static Tensor attention(Tensor q, Tensor k, Tensor v, float scale, AttentionMask mask) {
     requireType("q", q, DType.F32);
+    requireType("k", k, DType.F32);
+    requireType("v", v, DType.F32);
     requireShape("v", v, k.shape());
     if (q.rank() != 3 || k.rank() != 3 || q.dim(2) != k.dim(2) || q.dim(1) % k.dim(1) != 0) {
       throw new IllegalArgumentException("queries " + q + " do not fit keys " + k);
@@ -527,7 +542,7 @@ public final class Ops {
     backend(w, u).gptqBlock(w, u, scale, zero, high, codes, error);
   }
 
-  // --- checks
+  // --- common to many
 
   private static Backend backend(Tensor first, Tensor... others) {
     for (Tensor other : others) {
@@ -554,67 +569,5 @@ public final class Ops {
 
   private static Tensor restore(Tensor rows, Tensor x) {
     return x.rank() == 2 ? rows : rows.reshape(x.shape().with(-1, rows.dim(1)).toArray());
-  }
-
-  private static void requireBlocks(Tensor x, Blocks blocks, Tensor scale, Tensor zero) {
-    requireMatrix("x", x);
-    Shape shape = blocks.scaleShape(x.dim(0), x.dim(1));
-    requireType("scale", scale, DType.F32);
-    requireShape("scale", scale, shape);
-    if (zero != null) {
-      requireType("zero", zero, DType.F32);
-      requireShape("zero", zero, shape);
-    }
-  }
-
-  private static void requireIndex(Tensor index) {
-    requireType("index", index, DType.I32);
-    if (index.rank() != 1) {
-      throw new IllegalArgumentException("index is " + index + "; expected rank 1");
-    }
-  }
-
-  private static void requireMatrix(String name, Tensor x) {
-    if (x.rank() != 2) {
-      throw new IllegalArgumentException(name + " is " + x + "; expected a matrix");
-    }
-  }
-
-  private static void requireSquare(String name, Tensor x) {
-    requireMatrix(name, x);
-    requireType(name, x, DType.F32);
-    if (x.dim(0) != x.dim(1) || !x.isContiguous()) {
-      throw new IllegalArgumentException(name + " is " + x + "; expected a contiguous square");
-    }
-  }
-
-  private static void requireNotEmpty(String name, Tensor x) {
-    if (x.count() == 0) {
-      throw new IllegalArgumentException(name + " is " + x + "; expected at least one element");
-    }
-  }
-
-  private static void requireFloat(String name, Tensor x) {
-    if (!x.dtype().isFloat()) {
-      throw new IllegalArgumentException(name + " is " + x + "; expected a float type");
-    }
-  }
-
-  private static void requireType(String name, Tensor x, DType dtype) {
-    if (x.dtype() != dtype) {
-      throw new IllegalArgumentException(name + " is " + x + "; expected type " + dtype);
-    }
-  }
-
-  private static void requireShape(String name, Tensor x, Shape shape) {
-    if (!x.shape().equals(shape)) {
-      throw new IllegalArgumentException(name + " is " + x + "; expected shape " + shape);
-    }
-  }
-
-  private static void requireCount(Tensor tensor, long count) {
-    if (tensor.count() != count) {
-      throw new IllegalArgumentException(count + " values for " + tensor);
-    }
   }
 }
