@@ -6,5 +6,8 @@ module fqt.quant {
   exports fqt.quant.format;
 
   provides fqt.nn.LinearReader with
-      fqt.quant.format.GptqReader;
+      fqt.quant.format.AwqReader,
+      fqt.quant.format.CompressedTensorsReader,
+      fqt.quant.format.GptqReader,
+      fqt.quant.format.SimulatedReader;
 }

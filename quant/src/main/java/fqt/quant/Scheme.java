@@ -4,20 +4,72 @@ import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
+import fqt.tensor.Ops;
 import fqt.tensor.Scope;
+import java.util.function.BiPredicate;
+import java.util.function.Function;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * What becomes of a linear: how its weight is quantized and, if at all, its input.
  *
  * @param weights quantizer of the weight
- * @param activations quantizer of the input, applied anew to every input; null leaves it in
- *     floating point
+ * @param activations quantizer of the input, fitted anew to every input; null leaves it in floating
+ *     point
  */
 public record Scheme(Quantizer weights, Quantizer activations) {
-  /** Packed weights of some bits in groups; group size −1 is one scale a row. */
+  private static final Pattern NAME = Pattern.compile("w([2-8])a([2-8]|16)(-int8|-fp8)?");
+
+  /**
+   * A scheme by its name.
+   *
+   * @param name {@code wBaC} with B bits of weight and C of activation, 16 for floating point;
+   *     {@code w8a8-int8} and {@code w8a8-fp8}
+   * @param groupSize inputs that share a scale, −1 for all; 8-bit activations with 8-bit weights
+   *     always have one scale an output
+   * @throws IllegalArgumentException if there is no such scheme
+   */
+  public static Scheme parse(String name, long groupSize) {
+    Matcher matcher = NAME.matcher(name);
+    boolean known = matcher.matches();
+    if (known && name.equals("w8a8-fp8")) {
+      return w8a8Fp8();
+    }
+    if (known && (name.equals("w8a8-int8") || name.equals("w8a8"))) {
+      return w8a8Int8();
+    }
+    if (!known || matcher.group(3) != null || groupSize == 0 || groupSize < -1) {
+      throw new IllegalArgumentException(
+          "there is no scheme '%s' with groups of %d; expected w4a16, w8a16, w3a16, w2a16,"
+                  .formatted(name, groupSize)
+              + " w8a8-int8, w8a8-fp8, or wBaC with bits B from 2 to 8 and C from 2 to 8 or 16");
+    }
+    Scheme weightOnly = weightOnly(Integer.parseInt(matcher.group(1)), groupSize);
+    int activationBits = Integer.parseInt(matcher.group(2));
+    return activationBits == 16
+        ? weightOnly
+        : new Scheme(weightOnly.weights(), perToken(activationBits));
+  }
+
+  /** Weights of some bits in groups; group size −1 is one scale a row. */
   public static Scheme weightOnly(int bits, long groupSize) {
-    return new Scheme(
-        Quantizer.integer(bits, Blocks.perGroup(groupSize)).withScaleType(DType.F16), null);
+    return new Scheme(Quantizer.integer(bits, Blocks.perGroup(groupSize)), null);
+  }
+
+  /** 8-bit integers on both sides, one scale an output and one a token. */
+  public static Scheme w8a8Int8() {
+    return new Scheme(Quantizer.integer(8, Blocks.PER_ROW), perToken(8));
+  }
+
+  /** 8-bit floats on both sides, one scale an output and one a token. */
+  public static Scheme w8a8Fp8() {
+    return new Scheme(Quantizer.fp8(Blocks.PER_ROW), Quantizer.fp8(Blocks.PER_ROW));
+  }
+
+  /** Servers quantize a token so that its largest magnitude is the largest code. */
+  private static Quantizer perToken(int bits) {
+    return Quantizer.integer(bits, Blocks.PER_ROW).withRule(ScaleRule.RESTRICTED_RANGE);
   }
 
   /** The same with another quantizer of the weight. */
@@ -25,9 +77,74 @@ public record Scheme(Quantizer weights, Quantizer activations) {
     return new Scheme(quantizer, activations);
   }
 
+  /** The same with another quantizer of the input, or none. */
+  public Scheme withActivations(Quantizer quantizer) {
+    return new Scheme(weights, quantizer);
+  }
+
+  /** Whether a linear of this scheme computes on 8-bit codes of both sides. */
+  public boolean isScaled() {
+    return activations != null
+        && activations.codes() == weights.codes()
+        && activations.bits() == 8
+        && weights.bits() == 8
+        && activations.symmetric()
+        && weights.symmetric()
+        && wholeRows(weights)
+        && wholeRows(activations);
+  }
+
+  private static boolean wholeRows(Quantizer quantizer) {
+    return quantizer.blocks().equals(Blocks.PER_ROW)
+        || quantizer.blocks().equals(Blocks.PER_TENSOR);
+  }
+
+  /** Whether a linear of this scheme keeps its weight packed and its input in floating point. */
+  public boolean isPacked() {
+    return activations == null
+        && weights.codes() == CodeType.INTEGER
+        && weights.blocks().rows() == 1;
+  }
+
   /** The linear that computes with a quantized weight, in place of the original. */
   Module linear(QuantizedWeight weight, Linear original) {
-    return new QuantLinear(weight.pack(), original.bias());
+    if (isPacked()) {
+      return new QuantLinear(weight.pack(), original.bias());
+    }
+    if (isScaled()) {
+      return ScaledLinear.of(weight, original.bias(), activations);
+    }
+    return new FakeQuantLinear(weight.dequantize(), original.bias(), this);
+  }
+
+  /**
+   * Rounds a linear to nearest.
+   *
+   * @return the linear of this scheme that computes on codes, or in floating point where there is
+   *     none; in the current scope
+   */
+  public Module quantize(Linear linear) {
+    try (Scope scope = Scope.open()) {
+      QuantizedWeight weight = weights.quantize(Ops.to(Ops.contiguous(linear.weight()), DType.F32));
+      return keep(scope, linear(weight, linear));
+    }
+  }
+
+  /**
+   * Puts other modules in the places of linears.
+   *
+   * @param root the module below which to look
+   * @param factory what replaces a linear
+   * @param filter which linears, by path below the root
+   */
+  public static void replaceLinears(
+      Module root, Function<Linear, Module> factory, BiPredicate<String, Linear> filter) {
+    root.visit(
+        (path, module) -> {
+          if (module instanceof Linear linear && !path.isEmpty() && filter.test(path, linear)) {
+            root.place(path).set(factory.apply(linear));
+          }
+        });
   }
 
   /** Lets a linear's tensors outlive a scope. */

@@ -88,6 +88,10 @@ public record SchemeRules(Scheme base, List<Pattern> ignore, List<Rule> rules) {
           if (module instanceof Linear linear) {
             String name = join(prefix, path);
             Scheme scheme = schemeOf(name);
+            if (scheme != null && path.isEmpty()) {
+              throw new IllegalArgumentException(
+                  name + " is itself a linear; put it into a block, where it has a place");
+            }
             if (scheme != null) {
               found.put(path, new Target(name, layer.place(path), linear, scheme));
             }

@@ -56,6 +56,13 @@ public interface Backend {
   /** {@code out = x wᵀ + bias} with w unpacked inside the kernel. */
   void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out);
 
+  /**
+   * {@code out[m][n] = xScale[m] · wScale[n] · Σ x[m][k] w[n][k] + bias[n]} over codes: x [M, K]
+   * and w [N, K], both I8 with sums exact in 32 bits, or both F8_E4M3; scales F32; bias [N] or
+   * null.
+   */
+  void scaledLinear(Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out);
+
   /** {@code out = beta * out + alpha * xᵀ x}, symmetric, both triangles; x [T, K], out [K, K]. */
   void syrk(float alpha, Tensor x, float beta, Tensor out);
 

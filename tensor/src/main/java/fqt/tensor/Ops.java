@@ -201,6 +201,40 @@ public final class Ops {
     return restore(out, x);
   }
 
+  /**
+   * The product of a linear layer whose input and weight are codes: {@code xScale[m] · wScale[n] ·
+   * Σ x[m][k] w[n][k] + bias[n]}. Sums of I8 codes are exact.
+   *
+   * @param x I8 or F8_E4M3 [M, K]; K below 131072
+   * @param xScale F32 [M]
+   * @param w [N, K] of the same type
+   * @param wScale F32 [N]
+   * @param bias [N] of any float type, or null
+   * @return F32 [M, N]
+   */
+  public static Tensor scaledLinear(Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias) {
+    requireMatrix("x", x);
+    requireMatrix("w", w);
+    requireType("w", w, x.dtype());
+    if (x.dtype() != DType.I8 && x.dtype() != DType.F8_E4M3) {
+      throw new IllegalArgumentException("x is " + x + "; expected type I8 or F8_E4M3");
+    }
+    if (x.dim(1) != w.dim(1) || x.dim(1) >= 1 << 17) {
+      throw new IllegalArgumentException(
+          "cannot multiply codes x " + x + " by w " + w + "; expected equal rows below 131072");
+    }
+    requireType("xScale", xScale, DType.F32);
+    requireShape("xScale", xScale, Shape.of(x.dim(0)));
+    requireType("wScale", wScale, DType.F32);
+    requireShape("wScale", wScale, Shape.of(w.dim(0)));
+    if (bias != null) {
+      requireShape("bias", bias, Shape.of(w.dim(0)));
+    }
+    Tensor out = empty(x.device(), DType.F32, x.dim(0), w.dim(0));
+    backend(x, w).scaledLinear(contiguous(x), xScale, contiguous(w), wScale, bias, out);
+    return out;
+  }
+
   /** {@code out = beta * out + alpha * xᵀ x}: x [T, K], out F32 [K, K], both triangles. */
   public static void syrkInto(float alpha, Tensor x, float beta, Tensor out) {
     requireMatrix("x", x);

@@ -30,6 +30,14 @@ final class Packing {
     return null;
   }
 
+  /** The chosen rows of U8 codes. */
+  static Tensor rows(Tensor codes, int[] index) {
+    Tensor chosen =
+        Ops.gatherRows(
+            Ops.to(codes, DType.F32), Ops.to(Ops.of(index, index.length), codes.device()));
+    return Ops.to(chosen, DType.U8);
+  }
+
   /** Zero points, or null where all are the middle of the range. */
   static Tensor unlessMiddle(Tensor zeros, int bits) {
     long middle = 1L << (bits - 1);

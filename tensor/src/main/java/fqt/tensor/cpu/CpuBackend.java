@@ -23,6 +23,7 @@ final class CpuBackend implements Backend {
   private final KernelChoice kernels;
   private final Matrices matrices;
   private final Triangular triangular;
+  private final ScaledProduct scaledProduct;
 
   CpuBackend(HostMemory memory, Threads threads, KernelChoice kernels) {
     this.memory = memory;
@@ -30,6 +31,7 @@ final class CpuBackend implements Backend {
     this.kernels = kernels;
     this.matrices = new Matrices(threads, kernels.panels());
     this.triangular = new Triangular(matrices);
+    this.scaledProduct = new ScaledProduct(threads, matrices);
   }
 
   @Override
@@ -75,6 +77,12 @@ final class CpuBackend implements Backend {
   @Override
   public void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
     matrices.packedLinear(x, w, bias, out);
+  }
+
+  @Override
+  public void scaledLinear(
+      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
+    scaledProduct.linear(x, xScale, w, wScale, bias, out);
   }
 
   @Override

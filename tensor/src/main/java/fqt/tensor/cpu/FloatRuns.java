@@ -6,6 +6,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Float8;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.ShortVector;
 import jdk.incubator.vector.VectorOperators;
@@ -13,14 +14,17 @@ import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Reads runs of elements of any float type from memory into f32 arrays, exactly; how the matrix
- * kernels see their operands.
+ * Reads runs of elements of any float type, or I8, from memory into f32 arrays, exactly; how the
+ * matrix kernels see their operands.
  */
 final class FloatRuns {
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(
           short.class, VectorShape.forBitSize(FloatVector.SPECIES_PREFERRED.vectorBitSize() / 2));
+
+  private static final VectorSpecies<Float> FLOATS8 = FloatVector.SPECIES_256;
+  private static final VectorSpecies<Byte> BYTES8 = ByteVector.SPECIES_64;
 
   static final ValueLayout.OfFloat FLOAT =
       ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LITTLE_ENDIAN);
@@ -47,7 +51,8 @@ final class FloatRuns {
       case F16 -> readF16(bytes, from * Short.BYTES, count, to, at);
       case F8_E4M3 -> readF8(E4M3, bytes, from, count, to, at);
       case F8_E5M2 -> readF8(E5M2, bytes, from, count, to, at);
-      case I64, I32, I16, I8, U8, BOOL -> throw new IllegalArgumentException(type + " is no float");
+      case I8 -> readI8(bytes, from, count, to, at);
+      case I64, I32, I16, U8, BOOL -> throw new IllegalArgumentException(type + " is no float");
     }
   }
 
@@ -71,6 +76,19 @@ final class FloatRuns {
     }
     for (; i < count; i++) {
       to[at + i] = Float.intBitsToFloat(bytes.get(SHORT, from + (long) i * Short.BYTES) << 16);
+    }
+  }
+
+  private static void readI8(MemorySegment bytes, long from, int count, float[] to, int at) {
+    int i = 0;
+    for (int end = FLOATS8.loopBound(count); i < end; i += FLOATS8.length()) {
+      ByteVector.fromMemorySegment(BYTES8, bytes, from + i, LITTLE_ENDIAN)
+          .castShape(FLOATS8, 0)
+          .reinterpretAsFloats()
+          .intoArray(to, at + i);
+    }
+    for (; i < count; i++) {
+      to[at + i] = bytes.get(ValueLayout.JAVA_BYTE, from + i);
     }
   }
 

@@ -38,6 +38,23 @@ final class ScalarMatrix {
     }
   }
 
+  static void scaledLinear(
+      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
+    for (long m = 0; m < x.dim(0); m++) {
+      for (long n = 0; n < w.dim(0); n++) {
+        double sum = 0;
+        for (long k = 0; k < x.dim(1); k++) {
+          sum +=
+              (double) Element.getFloat(x.segment(), x.dtype(), m * x.dim(1) + k)
+                  * Element.getFloat(w.segment(), w.dtype(), n * w.dim(1) + k);
+        }
+        float scale = Element.f32(xScale.segment(), m) * Element.f32(wScale.segment(), n);
+        float shift = bias == null ? 0 : (float) bias.get(n);
+        Element.f32(out.segment(), m * w.dim(0) + n, (float) sum * scale + shift);
+      }
+    }
+  }
+
   private static void column(float[][] left, float[] weights, float shift, int n, Tensor out) {
     MemorySegment to = out.segment();
     for (int m = 0; m < left.length; m++) {

@@ -1,0 +1,25 @@
+package fqt.quant;
+
+import fqt.nn.Linear;
+import fqt.tensor.Tensor;
+
+/** A linear that computes on 8-bit floats (e4m3) of both sides. */
+public final class Fp8Linear extends ScaledLinear {
+  /**
+   * A linear over codes.
+   *
+   * @param weight F8_E4M3 [outputs, inputs]
+   * @param scales F32, F16 or BF16 [outputs, 1]
+   * @param bias [outputs], any float type, or null
+   * @param activations symmetric quantizer of the input to such codes, by row or by tensor
+   * @throws IllegalArgumentException if types or shapes do not fit
+   */
+  public Fp8Linear(Tensor weight, Tensor scales, Tensor bias, Quantizer activations) {
+    super(CodeType.F8_E4M3, weight, scales, bias, activations);
+  }
+
+  /** Rounds a linear's weight to nearest, one scale an output; inputs get one scale a token. */
+  public static Fp8Linear fromModule(Linear linear) {
+    return (Fp8Linear) Scheme.w8a8Fp8().quantize(linear);
+  }
+}
