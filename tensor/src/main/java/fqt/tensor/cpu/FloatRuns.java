@@ -19,6 +19,7 @@ import jdk.incubator.vector.VectorSpecies;
  */
 final class FloatRuns {
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Integer> INTS = FLOATS.withLanes(int.class);
   private static final VectorSpecies<Short> SHORTS =
       VectorSpecies.of(
           short.class, VectorShape.forBitSize(FloatVector.SPECIES_PREFERRED.vectorBitSize() / 2));
@@ -68,7 +69,7 @@ final class FloatRuns {
     int i = 0;
     for (int end = FLOATS.loopBound(count); i < end; i += FLOATS.length()) {
       ShortVector.fromMemorySegment(SHORTS, bytes, from + (long) i * Short.BYTES, LITTLE_ENDIAN)
-          .castShape(FLOATS.withLanes(int.class), 0)
+          .castShape(INTS, 0)
           .reinterpretAsInts()
           .lanewise(VectorOperators.LSHL, 16)
           .reinterpretAsFloats()
