@@ -49,13 +49,17 @@ final class MachinePanels implements Panels {
   public void multiply(
       Result out, Gemm.Pass pass, int firstRow, int endRow, int firstColumn, int endColumn) {
     int step = kernel.rows();
+    long left = pass.column() + firstColumn;
+    boolean ready =
+        out.readyForTiles(
+            pass.first(), pass.row() + firstRow, endRow - firstRow, left, endColumn - firstColumn);
     for (int column = firstColumn; column < endColumn; column += kernel.columns()) {
       int columns = Math.min(kernel.columns(), endColumn - column);
       int row = firstRow;
       while (row < endRow && !out.wants(pass.row() + row, step, pass.column() + column)) {
         row += step;
       }
-      if (columns == kernel.columns() && out.takesTiles(pass.first())) {
+      if (ready && columns == kernel.columns()) {
         row += whole(out, pass, row, (endRow - row) / step, column);
       }
       for (; row < endRow; row += step) {

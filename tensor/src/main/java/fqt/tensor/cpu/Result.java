@@ -37,14 +37,28 @@ record Result(
     return !lowerOnly || column < row + rows;
   }
 
-  /** Whether {@code alpha * sum}, added to what is there or not, is all that a pass wants. */
-  boolean takesTiles(boolean first) {
-    return !first || bias == null && (beta == 0 || beta == 1);
+  /**
+   * Prepares a block for kernels that can set or add {@code alpha * sum} and nothing else: a bias
+   * is written first, so that they add to it.
+   *
+   * @return whether that is all that a pass wants of them; if not, sums come through {@link #add}
+   */
+  boolean readyForTiles(boolean first, long row, int rows, long column, int columns) {
+    if (!first || bias == null) {
+      return !first || beta == 0 || beta == 1;
+    }
+    if (beta != 0) {
+      return false;
+    }
+    for (int r = 0; r < rows; r++) {
+      FloatRuns.write(bias, (int) column, columns, out, offset + (row + r) * stride + column);
+    }
+    return true;
   }
 
-  /** Whether a pass adds to what is there, given {@link #takesTiles}. */
+  /** Whether tiles are added to what is there, after {@link #readyForTiles}. */
   boolean keeps(boolean first) {
-    return !first || beta == 1;
+    return !first || beta == 1 || bias != null;
   }
 
   /** The memory from one element on. */

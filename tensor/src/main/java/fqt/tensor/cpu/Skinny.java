@@ -11,7 +11,7 @@ import jdk.incubator.vector.VectorSpecies;
  */
 final class Skinny {
   /** Rows of x up to which this is faster than packing. */
-  static final int MOST_ROWS = 8;
+  static final int MOST_ROWS = 16;
 
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
