@@ -2,6 +2,7 @@
 module fqt.bench {
   requires fqt.models;
   requires fqt.tensor;
+  requires java.management;
   requires jdk.incubator.vector;
   requires jmh.core;
 }
