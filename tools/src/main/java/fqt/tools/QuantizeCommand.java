@@ -5,12 +5,15 @@ import fqt.quant.GptqConfig;
 import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
 import fqt.quant.format.CheckpointFormat;
-import fqt.quant.format.GptqFormat;
+import fqt.quant.format.CheckpointFormats;
 import fqt.tensor.DType;
 import java.io.PrintWriter;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.List;
 import java.util.concurrent.Callable;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -25,6 +28,9 @@ import picocli.CommandLine.Spec;
       "The output folder appears when it is complete; an interrupted run leaves nothing behind."
     })
 final class QuantizeCommand implements Callable<Integer> {
+  private static final Pattern RULE =
+      Pattern.compile("(.+)=([a-z0-9-]+)(?:,group=(-?[0-9]{1,9}))?");
+
   @Mixin private ModelOptions model;
 
   @Option(
@@ -45,14 +51,17 @@ final class QuantizeCommand implements Callable<Integer> {
       names = "--scheme",
       paramLabel = "SCHEME",
       defaultValue = "w4a16",
-      description = "Bits of weights and activations: w4a16 or w8a16 (default: w4a16).")
+      description =
+          "Bits of weights and activations: w4a16, w8a16, w8a8-int8, w8a8-fp8, or any wBaC to study"
+              + " (default: w4a16).")
   private String scheme;
 
   @Option(
       names = "--format",
       paramLabel = "FORMAT",
-      defaultValue = "gptq",
-      description = "How the checkpoint is stored: gptq (default: gptq).")
+      description =
+          "How the checkpoint is stored: gptq, awq, compressed-tensors, or simulated, which no server"
+              + " loads (default: gptq, compressed-tensors for w8a8).")
   private String format;
 
   @Option(
@@ -79,6 +88,25 @@ final class QuantizeCommand implements Callable<Integer> {
   private Integer length;
 
   @Option(
+      names = "--ignore",
+      paramLabel = "REGEX",
+      description = "Leave linears alone whose path contains this; may be given several times.")
+  private List<Pattern> ignored = List.of();
+
+  @Option(
+      names = "--rule",
+      paramLabel = "REGEX=SCHEME[,group=N]",
+      description = "Another scheme for linears whose path contains this; the first match counts.")
+  private List<String> exceptions = List.of();
+
+  @Option(
+      names = "--max-shard-size",
+      paramLabel = "SIZE",
+      defaultValue = "5GB",
+      description = "Size of a file of tensors, such as 500MB or 5GB (default: 5GB).")
+  private String shardSize;
+
+  @Option(
       names = "--seed",
       paramLabel = "N",
       defaultValue = "0",
@@ -98,12 +126,12 @@ final class QuantizeCommand implements Callable<Integer> {
       throw Options.wrong(spec, "--method gptq needs --calib FILE");
     }
     PrintWriter err = spec.commandLine().getErr();
-    Scheme wanted = scheme();
     CheckpointFormat chosen = format();
+    long maxShardBytes = Options.bytes(spec, "--max-shard-size", shardSize);
     try (CausalLm lm = model.load()) {
+      DType stored = lm.embedding().parameters().get("weight").dtype();
+      SchemeRules rules = rules(chosen, stored);
       List<int[]> drawn = drawn(lm, err);
-      DType stored = lm.tensors().get("model.embed_tokens.weight").dtype();
-      SchemeRules rules = SchemeRules.all(chosen.prepare(wanted, stored));
       QuantizeJob.Plan plan =
           new QuantizeJob.Plan(
               model.folder(),
@@ -113,7 +141,7 @@ final class QuantizeCommand implements Callable<Integer> {
               chosen,
               GptqConfig.defaults(),
               drawn,
-              5_000_000_000L);
+              maxShardBytes);
       err.println(MemoryBound.of(lm, plan));
       QuantizeJob.Result result = QuantizeJob.run(lm, plan, err);
       print(spec.commandLine().getOut(), result);
@@ -121,19 +149,36 @@ final class QuantizeCommand implements Callable<Integer> {
     return 0;
   }
 
-  private Scheme scheme() {
-    return switch (scheme) {
-      case "w4a16" -> Scheme.weightOnly(4, groupSize);
-      case "w8a16" -> Scheme.weightOnly(8, groupSize);
-      default -> throw Options.wrong(spec, "--scheme is '" + scheme + "'; expected w4a16 or w8a16");
-    };
+  private CheckpointFormat format() {
+    String usual = scheme.startsWith("w8a8") ? "compressed-tensors" : "gptq";
+    return Options.usage(spec, () -> CheckpointFormats.named(format == null ? usual : format));
   }
 
-  private CheckpointFormat format() {
-    if (!format.equals("gptq")) {
-      throw Options.wrong(spec, "--format is '" + format + "'; expected gptq");
+  /** All schemes as the format stores them. */
+  private SchemeRules rules(CheckpointFormat chosen, DType stored) {
+    return Options.usage(
+        spec,
+        () -> {
+          List<Pattern> leftAlone = new ArrayList<>(SchemeRules.ALWAYS_IGNORED);
+          leftAlone.addAll(ignored);
+          List<SchemeRules.Rule> rules = new ArrayList<>();
+          for (String exception : exceptions) {
+            rules.add(rule(exception, chosen, stored));
+          }
+          Scheme base = chosen.prepare(Scheme.parse(scheme, groupSize), stored);
+          return new SchemeRules(base, leftAlone, rules);
+        });
+  }
+
+  private SchemeRules.Rule rule(String text, CheckpointFormat chosen, DType stored) {
+    Matcher matcher = RULE.matcher(text);
+    if (!matcher.matches()) {
+      throw Options.wrong(
+          spec, "--rule is '" + text + "'; expected REGEX=SCHEME or REGEX=SCHEME,group=N");
     }
-    return new GptqFormat();
+    long group = matcher.group(3) == null ? groupSize : Long.parseLong(matcher.group(3));
+    Scheme other = Scheme.parse(matcher.group(2), group);
+    return new SchemeRules.Rule(Pattern.compile(matcher.group(1)), chosen.prepare(other, stored));
   }
 
   private List<int[]> drawn(CausalLm lm, PrintWriter err) {
