@@ -36,7 +36,10 @@ final class CpuBackend implements Backend {
 
   @Override
   public List<String> describe() {
-    return List.of("kernels: vector", kernels.description(), "threads: " + threads.count());
+    return List.of(
+        "kernels: vector, %d bits (%d F32 lanes)".formatted(Lanes.F.vectorBitSize(), Lanes.LENGTH),
+        kernels.description(),
+        "threads: " + threads.count());
   }
 
   @Override
@@ -209,7 +212,7 @@ final class CpuBackend implements Backend {
       float high,
       DType codes,
       Tensor out) {
-    ScalarQuantize.quantizationError(x, blocks, scale, zero, low, high, codes, out);
+    QuantizeKernels.quantizationError(threads, x, blocks, scale, zero, low, high, codes, out);
   }
 
   @Override

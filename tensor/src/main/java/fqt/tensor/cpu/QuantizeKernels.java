@@ -87,38 +87,85 @@ final class QuantizeKernels {
             threads,
             (run, index, n) -> {
               run.carrier.readFloats(from, DType.F32, index, n);
-              run.encode(codes, low, high, n);
-              if (codes.isFloat()) {
-                run.carrier.encode(codes, n);
-                run.carrier.decode(codes, n);
-              }
-              run.decode(n);
+              run.pass(codes, low, high, n);
               run.carrier.writeFloats(to, DType.F32, index, n);
             });
   }
 
-  private void forEachRun(Threads threads, Step step) {
+  /** A row of blocks is one thread's, so that each sum is made in one order. */
+  static void quantizationError(
+      Threads threads,
+      Tensor x,
+      Blocks blocks,
+      Tensor scale,
+      Tensor zero,
+      float low,
+      float high,
+      DType codes,
+      Tensor out) {
+    QuantizeKernels kernels = new QuantizeKernels(x, blocks, scale, zero);
+    MemorySegment from = x.segment();
+    MemorySegment to = out.segment();
+    int wide = Math.toIntExact(out.dim(1));
+    long height = blocks.rowsOf(kernels.rows);
+    long grain = Math.max(1, Pointwise.rowsAtOnce(kernels.columns) / height);
     threads.forEach(
-        rows,
-        Pointwise.rowsAtOnce(columns),
+        out.dim(0),
+        grain,
         (first, end) -> {
           Run run = new Run();
-          for (long start = 0; start < columns; start += CAPACITY) {
-            int n = (int) Math.min(CAPACITY, columns - start);
-            long spread = -1;
-            for (long m = first; m < end; m++) {
-              long row = m / blocks.rowsOf(rows);
-              if (row != spread) {
-                spread(scale, row, start, run.scales, n);
-                if (zero != null) {
-                  spread(zero, row, start, run.zeros, n);
-                }
-                spread = row;
-              }
-              step.run(run, m * columns + start, n);
+          for (long row = first; row < end; row++) {
+            double[] sums = new double[wide];
+            long bottom = Math.min(kernels.rows, (row + 1) * height);
+            kernels.forRows(
+                run,
+                row * height,
+                bottom,
+                (same, index, n) -> {
+                  same.carrier.readFloats(from, DType.F32, index, n);
+                  System.arraycopy(same.carrier.floats, 0, same.values, 0, n);
+                  same.pass(codes, low, high, n);
+                  kernels.addErrors(same, index % kernels.columns, n, sums);
+                });
+            for (int b = 0; b < wide; b++) {
+              Element.f32(to, row * wide + b, (float) sums[b]);
             }
           }
         });
+  }
+
+  private void addErrors(Run run, long start, int n, double[] sums) {
+    long size = blocks.columnsOf(columns);
+    int i = 0;
+    while (i < n) {
+      int block = (int) ((start + i) / size);
+      int end = (int) Math.min(n, (block + 1) * size - start);
+      sums[block] += RowLoops.squaredDistance(run.carrier.floats, run.values, i, end);
+      i = end;
+    }
+  }
+
+  private void forEachRun(Threads threads, Step step) {
+    threads.forEach(
+        rows, Pointwise.rowsAtOnce(columns), (first, end) -> forRows(new Run(), first, end, step));
+  }
+
+  private void forRows(Run run, long first, long end, Step step) {
+    for (long start = 0; start < columns; start += CAPACITY) {
+      int n = (int) Math.min(CAPACITY, columns - start);
+      long spread = -1;
+      for (long m = first; m < end; m++) {
+        long row = m / blocks.rowsOf(rows);
+        if (row != spread) {
+          spread(scale, row, start, run.scales, n);
+          if (zero != null) {
+            spread(zero, row, start, run.zeros, n);
+          }
+          spread = row;
+        }
+        step.run(run, m * columns + start, n);
+      }
+    }
   }
 
   /** Writes what the blocks of a row hold, once for each column from {@code start} on. */
@@ -143,6 +190,17 @@ final class QuantizeKernels {
     final Carrier carrier = new Carrier();
     final float[] scales = new float[CAPACITY];
     final float[] zeros = new float[CAPACITY];
+    final float[] values = new float[CAPACITY];
+
+    /** Values to codes and back. */
+    void pass(DType codes, float low, float high, int n) {
+      encode(codes, low, high, n);
+      if (codes.isFloat()) {
+        carrier.encode(codes, n);
+        carrier.decode(codes, n);
+      }
+      decode(n);
+    }
 
     /** Values to codes, still as F32: whole, or ready to be rounded to an F8 type. */
     void encode(DType codes, float low, float high, int n) {

@@ -55,6 +55,25 @@ final class RowLoops {
     return sum;
   }
 
+  /** Σ (a − b)² over the places {@code from} to {@code end}, in F64. */
+  static double squaredDistance(float[] a, float[] b, int from, int end) {
+    int step = Lanes.D.length();
+    DoubleVector sums = DoubleVector.zero(Lanes.D);
+    int i = from;
+    for (; i <= end - step; i += step) {
+      FloatVector other = FloatVector.fromArray(Lanes.HALF, b, i);
+      FloatVector distance = FloatVector.fromArray(Lanes.HALF, a, i).sub(other);
+      DoubleVector wide = (DoubleVector) distance.convertShape(VectorOperators.F2D, Lanes.D, 0);
+      sums = wide.fma(wide, sums);
+    }
+    double sum = end - from < step ? 0 : Lanes.sum(sums);
+    for (; i < end; i++) {
+      double distance = a[i] - b[i];
+      sum += distance * distance;
+    }
+    return sum;
+  }
+
   /** The largest element; NaN if there is one; −∞ of none. */
   static float max(MemorySegment x, long offset, int n) {
     FloatVector largest = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);

@@ -107,6 +107,11 @@ class QuantizeTwinTest {
         DType.F32,
         dims,
         (cpu, out) -> cpu.fakeQuantize(x, blocks, scale, zero, low, high, dtype, out));
+    Twins.close(
+        what,
+        1e-6,
+        scale.shape().toArray(),
+        (cpu, out) -> cpu.quantizationError(x, blocks, scale, zero, low, high, dtype, out));
     Tensor codes = Ops.quantize(x, blocks, scale, zero, low, high, dtype);
     for (DType target : new DType[] {DType.F32, DType.F16, DType.BF16}) {
       Twins.same(what, target, dims, (cpu, out) -> cpu.dequantize(codes, blocks, scale, zero, out));
