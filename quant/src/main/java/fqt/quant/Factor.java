@@ -20,8 +20,8 @@ record Factor(
   private static final double SMALLEST_RAISE = 0.01;
 
   /** No Hessian, for this reason. */
-  static Factor missing(String note) {
-    return new Factor(null, new int[0], new int[0], 0, 0, List.of(note));
+  static Factor missing(String note, long tokens) {
+    return new Factor(null, new int[0], new int[0], tokens, 0, List.of(note));
   }
 
   /** Whether GPTQ can run. */

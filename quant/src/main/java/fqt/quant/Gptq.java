@@ -1,6 +1,7 @@
 package fqt.quant;
 
 import fqt.nn.Module;
+import fqt.nn.SparseMoe;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
@@ -64,8 +65,20 @@ public final class Gptq {
       CalibrationInputs inputs,
       GptqConfig config,
       QuantListener listener) {
-    SequencedMap<String, SchemeRules.Target> targets = config.rules().targets(prefix, layer);
+    try (Module.Registration shown =
+        config.allExperts() ? SparseMoe.showAllTokens(layer) : () -> {}) {
+      quantizeStages(config.rules().targets(prefix, layer), layer, inputs, config, listener);
+    }
+  }
+
+  private static void quantizeStages(
+      SequencedMap<String, SchemeRules.Target> targets,
+      Module layer,
+      CalibrationInputs inputs,
+      GptqConfig config,
+      QuantListener listener) {
     LayerForwardManager forward = new LayerForwardManager(inputs);
+    double least = config.leastShare() * inputs.tokens();
     List<List<SchemeRules.Target>> stages =
         config.trueSequential()
             ? InputWatch.stages(layer, targets.sequencedValues(), forward)
@@ -74,7 +87,7 @@ public final class Gptq {
       try (Scope scope = Scope.open();
           Hessians hessians = Hessians.collect(layer, stage, forward)) {
         for (List<SchemeRules.Target> sharing : sharing(stage, hessians)) {
-          quantizeSharing(sharing, hessians.of(sharing.getFirst()), config, listener);
+          quantizeSharing(sharing, hessians.of(sharing.getFirst()), least, config, listener);
         }
         for (SchemeRules.Target target : stage) {
           Scheme.keep(scope, target.place().get());
@@ -105,19 +118,30 @@ public final class Gptq {
   private static void quantizeSharing(
       List<SchemeRules.Target> targets,
       Hessian hessian,
+      double leastTokens,
       GptqConfig config,
       QuantListener listener) {
     try (Scope scope = Scope.open()) {
       long start = System.nanoTime();
-      Factor factor =
-          hessian == null || hessian.tokens() == 0
-              ? Factor.missing("no token reached it: rounded to nearest")
-              : Factor.of(hessian, config, targets.getFirst().name());
+      Factor factor = factor(hessian, leastTokens, config, targets.getFirst().name());
       for (SchemeRules.Target target : targets) {
         quantizeOne(scope, target, factor, config, start, listener);
         start = System.nanoTime();
       }
     }
+  }
+
+  private static Factor factor(
+      Hessian hessian, double leastTokens, GptqConfig config, String name) {
+    if (hessian == null || hessian.tokens() == 0) {
+      return Factor.missing("no token reached it: rounded to nearest", 0);
+    }
+    if (hessian.tokens() < leastTokens) {
+      return Factor.missing(
+          "only %d tokens reached it: rounded to nearest".formatted(hessian.tokens()),
+          hessian.tokens());
+    }
+    return Factor.of(hessian, config, name);
   }
 
   private static void quantizeOne(

@@ -11,9 +11,18 @@ import fqt.tensor.Blocks;
  * @param order in which order columns are quantized
  * @param trueSequential whether the inputs of later linears of a block are taken with the earlier
  *     ones quantized already; otherwise one pass over the block gives all Hessians
+ * @param allExperts whether every expert of a mixture learns from every token; otherwise only from
+ *     those routed to it. The outputs come from the real routing either way
+ * @param leastShare a linear that a smaller share of the calibration tokens reached is rounded to
+ *     nearest, in the same scheme
  */
 public record GptqConfig(
-    SchemeRules rules, double damping, ActOrder order, boolean trueSequential) {
+    SchemeRules rules,
+    double damping,
+    ActOrder order,
+    boolean trueSequential,
+    boolean allExperts,
+    double leastShare) {
   /** Order of the columns. */
   public enum ActOrder {
     /** As stored; a group's scale is taken when its first column is reached. */
@@ -32,16 +41,21 @@ public record GptqConfig(
     if (!(damping >= 0 && damping <= 1)) {
       throw new IllegalArgumentException("damping " + damping + "; expected 0 to 1");
     }
+    if (!(leastShare >= 0 && leastShare <= 1)) {
+      throw new IllegalArgumentException(
+          "least share of the tokens " + leastShare + "; expected 0 to 1");
+    }
   }
 
   /** 4 bits symmetric in groups of 128, damping 0.01, static act-order, true sequential. */
   public static GptqConfig defaults() {
-    return new GptqConfig(SchemeRules.all(Scheme.weightOnly(4, 128)), 0.01, ActOrder.STATIC, true);
+    return new GptqConfig(
+        SchemeRules.all(Scheme.weightOnly(4, 128)), 0.01, ActOrder.STATIC, true, true, 0.005);
   }
 
   /** The same with other schemes. */
   public GptqConfig withRules(SchemeRules newRules) {
-    return new GptqConfig(newRules, damping, order, trueSequential);
+    return new GptqConfig(newRules, damping, order, trueSequential, allExperts, leastShare);
   }
 
   /** The same with another scheme for every linear. */
@@ -75,16 +89,26 @@ public record GptqConfig(
 
   /** The same with another damping. */
   public GptqConfig withDamping(double newDamping) {
-    return new GptqConfig(rules, newDamping, order, trueSequential);
+    return new GptqConfig(rules, newDamping, order, trueSequential, allExperts, leastShare);
   }
 
   /** The same with another order. */
   public GptqConfig withOrder(ActOrder newOrder) {
-    return new GptqConfig(rules, damping, newOrder, trueSequential);
+    return new GptqConfig(rules, damping, newOrder, trueSequential, allExperts, leastShare);
   }
 
   /** The same with or without true sequence. */
   public GptqConfig withTrueSequential(boolean sequential) {
-    return new GptqConfig(rules, damping, order, sequential);
+    return new GptqConfig(rules, damping, order, sequential, allExperts, leastShare);
+  }
+
+  /** The same with experts that learn from every token, or only from their own. */
+  public GptqConfig withAllExperts(boolean all) {
+    return new GptqConfig(rules, damping, order, trueSequential, all, leastShare);
+  }
+
+  /** The same with another share of the tokens below which a linear is rounded to nearest. */
+  public GptqConfig withLeastShare(double share) {
+    return new GptqConfig(rules, damping, order, trueSequential, allExperts, share);
   }
 }

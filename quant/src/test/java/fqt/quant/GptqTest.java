@@ -169,7 +169,7 @@ class GptqTest {
       Module layer = new Nets(4).sparseLayer(8);
       Module twin = new Nets(4).sparseLayer(8);
       Reports reports = new Reports();
-      GptqConfig config = GptqConfig.defaults().withGroupSize(32);
+      GptqConfig config = GptqConfig.defaults().withGroupSize(32).withAllExperts(false);
       Gptq.quantizeLayer("m", layer, inputs, config, reports);
       Rtn.quantizeLayer("m", twin, config.rules(), QuantListener.NONE);
       assertEquals(4 + 3 * 9, reports.reports.size());
@@ -188,6 +188,47 @@ class GptqTest {
       }
       assertInstanceOf(Linear.class, layer.find("mlp.gate"));
       assertInstanceOf(Linear.class, layer.find("mlp.shared_expert_gate"));
+    }
+  }
+
+  @Test
+  void everyExpertLearnsFromEveryToken() {
+    try (Scope scope = Scope.open();
+        CalibrationInputs inputs = new Nets(1).inputs(2, 40)) {
+      Module layer = new Nets(4).sparseLayer(8);
+      Reports reports = new Reports();
+      Gptq.quantizeLayer("m", layer, inputs, GptqConfig.defaults().withGroupSize(32), reports);
+      assertEquals(4 + 3 * 9, reports.reports.size());
+      for (LinearReport report : reports.reports.values()) {
+        assertEquals("gptq", report.method());
+        assertEquals(80, report.tokens());
+      }
+      long[] seen = new long[1];
+      for (int e = 0; e < 8; e++) {
+        layer.find("mlp.experts." + e).before((module, input, args) -> seen[0] += input.dim(0));
+      }
+      layer.apply(inputs.hidden(0), inputs.args(0));
+      assertEquals(2 * 40, seen[0], "afterwards only routed tokens pass an expert again");
+    }
+  }
+
+  @Test
+  void roundsExpertsThatSawFewTokens() {
+    try (Scope scope = Scope.open();
+        CalibrationInputs inputs = new Nets(1).inputs(2, 40)) {
+      Module layer = new Nets(4).sparseLayer(8);
+      Reports reports = new Reports();
+      GptqConfig config =
+          GptqConfig.defaults().withGroupSize(32).withAllExperts(false).withLeastShare(0.25);
+      Gptq.quantizeLayer("m", layer, inputs, config, reports);
+      for (LinearReport report : reports.reports.values()) {
+        assertEquals(report.tokens() < 20 ? "rtn" : "gptq", report.method(), report.name());
+        if (report.method().equals("rtn")) {
+          assertTrue(report.notes().getFirst().contains("rounded to nearest"));
+        }
+      }
+      assertTrue(reports.reports.values().stream().anyMatch(r -> r.method().equals("rtn")));
+      assertTrue(reports.reports.values().stream().allMatch(r -> r.tokens() > 0));
     }
   }
 

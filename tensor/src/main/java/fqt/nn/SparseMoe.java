@@ -71,6 +71,19 @@ public final class SparseMoe extends Module {
     showAllTokens = show;
   }
 
+  /** Lets every expert below a module see every token, until the registration is closed. */
+  public static Registration showAllTokens(Module root) {
+    List<SparseMoe> changed = new ArrayList<>();
+    root.visit(
+        (path, module) -> {
+          if (module instanceof SparseMoe moe && !moe.showAllTokens) {
+            moe.showAllTokens = true;
+            changed.add(moe);
+          }
+        });
+    return () -> changed.forEach(moe -> moe.showAllTokens = false);
+  }
+
   /** The router, its neighbour for the shared expert, and the readers of every expert. */
   @Override
   public List<Module> inputReaders() {
