@@ -10,6 +10,9 @@ public interface QuantListener {
   /** A linear was quantized and stands in its place. */
   default void linearFinished(LinearReport report) {}
 
+  /** A fold was smoothed. */
+  default void foldFinished(FoldReport report) {}
+
   /**
    * All linears of a layer were quantized, and the calibration inputs are those of the next one.
    *

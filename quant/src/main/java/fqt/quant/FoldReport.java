@@ -1,0 +1,26 @@
+package fqt.quant;
+
+import java.util.List;
+
+/**
+ * What the smoothing search found for one fold.
+ *
+ * @param producer full path of the norm or linear whose channels were divided
+ * @param consumers full paths of the modules whose columns were multiplied
+ * @param ratio the ratio that was chosen; NaN for none, which leaves all as it was
+ * @param lossBefore mean squared error of the judging block's output without smoothing
+ * @param loss the same with the chosen factors; NaN if a fixed ratio was applied unseen
+ * @param seconds time taken
+ */
+public record FoldReport(
+    String producer,
+    List<String> consumers,
+    double ratio,
+    double lossBefore,
+    double loss,
+    double seconds) {
+  /** Copies the list. */
+  public FoldReport {
+    consumers = List.copyOf(consumers);
+  }
+}
