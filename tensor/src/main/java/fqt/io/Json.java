@@ -217,7 +217,7 @@ public final class Json {
    *
    * @param value maps with string keys, lists, strings, numbers, booleans and null, nested at will;
    *     maps are written in the order of their iteration
-   * @throws IllegalArgumentException if there is another type a number that is not finite, or half
+   * @throws IllegalArgumentException if there is another type, a number that is not finite or half
    *     a surrogate pair
    */
   public static String write(Object value) {
