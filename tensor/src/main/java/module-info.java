@@ -1,6 +1,7 @@
 /** Off-heap tensors, the operations on them, neural-net building blocks and tensor files. */
 module fqt.tensor {
   requires jdk.incubator.vector;
+  requires pickle;
   requires tools.jackson.core;
 
   exports fqt.io;

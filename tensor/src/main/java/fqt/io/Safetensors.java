@@ -37,13 +37,14 @@ public final class Safetensors implements TensorSource, AutoCloseable {
   static final String INDEX = SINGLE + ".index.json";
 
   private final Path path;
-  private final Arena arena = Arena.ofShared();
+  private final Arena arena;
   private final Map<Path, MemorySegment> mappings = new LinkedHashMap<>();
   private final Map<String, TensorEntry> entries = new LinkedHashMap<>();
   private final Map<String, String> metadata = new LinkedHashMap<>();
 
-  private Safetensors(Path path) {
+  private Safetensors(Path path, Arena arena) {
     this.path = path;
+    this.arena = arena;
   }
 
   /**
@@ -54,19 +55,25 @@ public final class Safetensors implements TensorSource, AutoCloseable {
    * @throws java.io.UncheckedIOException if a file cannot be read
    */
   public static Safetensors open(Path path) {
-    Path file = Files.isDirectory(path) ? inFolder(path) : path;
-    Safetensors source = new Safetensors(path);
+    Arena arena = Arena.ofShared();
     try {
-      if (file.getFileName().toString().endsWith(".json")) {
-        source.addIndexed(file);
-      } else {
-        source.entries.putAll(source.add(file).entries());
-      }
-      return source;
+      return open(path, arena);
     } catch (RuntimeException e) {
-      source.close();
+      arena.close();
       throw e;
     }
+  }
+
+  /** Opens files that stay mapped as long as an arena lives. */
+  static Safetensors open(Path path, Arena arena) {
+    Path file = Files.isDirectory(path) ? inFolder(path) : path;
+    Safetensors source = new Safetensors(path, arena);
+    if (file.getFileName().toString().endsWith(".json")) {
+      source.addIndexed(file);
+    } else {
+      source.entries.putAll(source.add(file).entries());
+    }
+    return source;
   }
 
   private static Path inFolder(Path folder) {

@@ -58,6 +58,31 @@ public final class Tensor {
     return of(new BorrowedStorage(segment), dtype, shape);
   }
 
+  /**
+   * A strided view of host memory that somebody else owns.
+   *
+   * @param strides step along each dimension, in elements, not negative
+   * @param offset position of the first element, in elements
+   * @throws IllegalArgumentException if an element would lie outside of the segment
+   */
+  public static Tensor strided(
+      MemorySegment segment, DType dtype, Shape shape, long[] strides, long offset) {
+    boolean isEmpty = shape.count() == 0;
+    boolean fits = strides.length == shape.rank() && offset >= 0;
+    long room = segment.byteSize() / dtype.byteSize() - Math.max(0, offset) - (isEmpty ? 0 : 1);
+    for (int i = 0; fits && i < strides.length; i++) {
+      long steps = isEmpty ? 0 : shape.dim(i) - 1;
+      fits = strides[i] >= 0 && (steps == 0 || strides[i] <= room / steps);
+      room -= fits ? steps * strides[i] : 0;
+    }
+    if (!fits || room < 0) {
+      throw new IllegalArgumentException(
+          "%s%s with strides %s from element %d leaves its storage of %d bytes"
+              .formatted(dtype, shape, Arrays.toString(strides), offset, segment.byteSize()));
+    }
+    return new Tensor(dtype, shape, strides.clone(), offset, new BorrowedStorage(segment));
+  }
+
   /** Type of the elements. */
   public DType dtype() {
     return dtype;
