@@ -22,6 +22,7 @@ final class CpuBackend implements Backend {
   private final Threads threads;
   private final KernelChoice kernels;
   private final Matrices matrices;
+  private final ByteProducts byteProducts;
   private final Triangular triangular;
   private final ScaledProduct scaledProduct;
 
@@ -30,6 +31,7 @@ final class CpuBackend implements Backend {
     this.threads = threads;
     this.kernels = kernels;
     this.matrices = new Matrices(threads, kernels.panels());
+    this.byteProducts = new ByteProducts(threads, kernels);
     this.triangular = new Triangular(matrices);
     this.scaledProduct = new ScaledProduct(threads, matrices);
   }
@@ -86,6 +88,12 @@ final class CpuBackend implements Backend {
   public void scaledLinear(
       Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
     scaledProduct.linear(x, xScale, w, wScale, bias, out);
+  }
+
+  @Override
+  public void int8Linear(
+      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
+    byteProducts.linear(x, xScale, w, wScale, Matrices.floats(bias), out);
   }
 
   @Override

@@ -2,7 +2,7 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.cpu.asm.CpuFeatures;
 import fqt.tensor.cpu.asm.ExecutableMemory;
-import fqt.tensor.cpu.asm.F32Kernel;
+import fqt.tensor.cpu.asm.TileKernel;
 import java.util.function.Supplier;
 import jdk.incubator.vector.FloatVector;
 
@@ -11,9 +11,10 @@ import jdk.incubator.vector.FloatVector;
  * JVM prefers, so {@code -XX:UseAVX=2} chooses its AVX2 kernels on a machine that has AVX-512.
  *
  * @param panels makes the packed blocks of a product
+ * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
  * @param description a line for {@code fqt doctor}
  */
-record KernelChoice(Supplier<Panels> panels, String description) {
+record KernelChoice(Supplier<Panels> panels, TileKernel bytes, String description) {
   /** Machine code where it runs, otherwise the Vector API. */
   static KernelChoice best() {
     try {
@@ -36,17 +37,31 @@ record KernelChoice(Supplier<Panels> panels, String description) {
       throw new ExecutableMemory.Refused(
           "there is no machine code for vectors of " + bits + " bits on this processor", null);
     }
-    F32Kernel kernel = new F32Kernel(bits, Gemm.A_STRIDE);
+    TileKernel kernel = new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE);
+    TileKernel bytes = new TileKernel(bytes(features, bits), bits, Gemm.A_STRIDE);
     return new KernelChoice(
         () -> new MachinePanels(kernel),
-        "matrix kernels: machine code, %s, tiles of %d x %d"
-            .formatted(bits == 512 ? "AVX-512" : "AVX2", kernel.rows(), kernel.columns()));
+        bytes,
+        "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s"
+            .formatted(
+                bits == 512 ? "AVX-512" : "AVX2",
+                kernel.rows(),
+                kernel.columns(),
+                bytes.kind() == TileKernel.Kind.PAIRS ? "vpmaddwd" : "vpdpbusd"));
+  }
+
+  private static TileKernel.Kind bytes(CpuFeatures features, int bits) {
+    if (bits == 512 && features.avx512Vnni()) {
+      return TileKernel.Kind.QUADS;
+    }
+    return bits == 256 && features.avxVnni() ? TileKernel.Kind.VEX_QUADS : TileKernel.Kind.PAIRS;
   }
 
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
         VectorPanels::new,
+        null,
         "matrix kernels: Vector API, %d bits%s"
             .formatted(FloatVector.SPECIES_PREFERRED.vectorBitSize(), why));
   }

@@ -1,6 +1,6 @@
 package fqt.tensor.cpu;
 
-import fqt.tensor.cpu.asm.F32Kernel;
+import fqt.tensor.cpu.asm.TileKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -8,12 +8,12 @@ import java.lang.foreign.MemorySegment;
 final class MachinePanels implements Panels {
   private static final long ALIGNMENT = 64;
 
-  private final F32Kernel kernel;
+  private final TileKernel kernel;
   private final ThreadLocal<MemorySegment> edge;
   private MemorySegment a = MemorySegment.NULL;
   private MemorySegment b = MemorySegment.NULL;
 
-  MachinePanels(F32Kernel kernel) {
+  MachinePanels(TileKernel kernel) {
     this.kernel = kernel;
     int tile = kernel.rows() * kernel.columns();
     this.edge = ThreadLocal.withInitial(() -> allocate(tile));

@@ -96,7 +96,8 @@ final class Matrices {
     }
   }
 
-  private static float[] floats(Tensor bias) {
+  /** A bias of any float type and stride, or null, as F32. */
+  static float[] floats(Tensor bias) {
     if (bias == null) {
       return null;
     }

@@ -79,6 +79,22 @@ final class ScalarMatrix {
     return values;
   }
 
+  static void int8Linear(
+      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
+    float[] shift = bias == null ? null : ScalarRows.floats(bias);
+    for (long m = 0; m < x.dim(0); m++) {
+      for (long n = 0; n < w.dim(0); n++) {
+        int sum = 0;
+        for (long k = 0; k < x.dim(1); k++) {
+          sum += (int) x.getLong(m, k) * (int) w.getLong(n, k);
+        }
+        float value = sum * ((float) wScale.get(n) * (float) xScale.get(m));
+        Element.f32(
+            out.segment(), m * w.dim(0) + n, shift == null ? value : value + shift[(int) n]);
+      }
+    }
+  }
+
   static void syrk(float alpha, Tensor x, float beta, Tensor out) {
     gemm(alpha, x.transpose(0, 1), x, beta, out);
   }

@@ -6,19 +6,33 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 
 /**
- * The f32 matrix microkernel as machine code: {@code c = alpha * a b} or {@code c += alpha * a b}
- * for a column of tiles, one under the other. A tile is {@code rows} x {@code columns}; its sums
- * stay in registers while the terms run past:
+ * A matrix microkernel as machine code: {@code c = a b} or {@code c += a b} for a column of tiles,
+ * one under the other. A tile is {@code rows} x {@code columns}; its sums stay in registers while
+ * the terms run past:
  *
  * <pre>
- *   256 bit   6 x 16: 12 sums, 2 vectors of b, 2 broadcast values of a: all 16 registers
- *   512 bit  12 x 32: 24 sums, 2 vectors of b, 2 broadcast values of a: 28 of 32
+ *   256 bit   6 x 16: 12 sums, 2 vectors of b, 1 or 2 broadcast values of a: all 16 registers
+ *   512 bit  12 x 32: 24 sums, 2 vectors of b, 1 or 2 broadcast values of a: 28 of 32
  * </pre>
  *
- * Sums run over the terms in ascending order with fused multiply-adds, then alpha and c are applied
- * one rounding each, as the Vector API tier does it: both give the same bits.
+ * A term is four bytes of a row of a and of a column of b; {@link Kind} says what they hold.
+ *
+ * <p>F32 sums run over the terms in ascending order with fused multiply-adds, then alpha and c are
+ * applied one rounding each, as the Vector API tier does it: both give the same bits.
  */
-public final class F32Kernel {
+public final class TileKernel {
+  /** What a term holds and how terms are multiplied. */
+  public enum Kind {
+    /** One f32 each. */
+    F32,
+    /** Two i16 each, multiplied and added to i32. */
+    PAIRS,
+    /** Four u8 of a and four s8 of b, added to i32: AVX512-VNNI. */
+    QUADS,
+    /** The same in the encoding of AVX-VNNI, for 256 bits. */
+    VEX_QUADS
+  }
+
   private static final int UNROLL = 4;
 
   private static final FunctionDescriptor TYPE =
@@ -31,6 +45,7 @@ public final class F32Kernel {
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_FLOAT);
 
+  private final Kind kind;
   private final int bits;
   private final int rows;
   private final int columns;
@@ -40,11 +55,13 @@ public final class F32Kernel {
   /**
    * Assembles the kernel.
    *
+   * @param kind what is multiplied
    * @param bits width of the vectors, 256 or 512
-   * @param aStride distance of two packed rows of a, in elements
+   * @param aStride distance of two packed rows of a, in terms
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  public F32Kernel(int bits, int aStride) throws ExecutableMemory.Refused {
+  public TileKernel(Kind kind, int bits, int aStride) throws ExecutableMemory.Refused {
+    this.kind = kind;
     this.bits = bits;
     this.rows = bits == 512 ? 12 : 6;
     this.columns = 2 * bits / Float.SIZE;
@@ -52,9 +69,9 @@ public final class F32Kernel {
     this.add = ExecutableMemory.function(code(aStride * Float.BYTES, true), TYPE);
   }
 
-  /** Width of the vectors. */
-  public int bits() {
-    return bits;
+  /** What is multiplied. */
+  public Kind kind() {
+    return kind;
   }
 
   /** Rows of a tile. */
@@ -75,6 +92,7 @@ public final class F32Kernel {
    * @param b a strip [depth, columns]
    * @param c the first element of the result
    * @param cStride distance of two rows of the result, in bytes
+   * @param alpha factor of F32 sums; integers have none
    * @param adding whether to add to c or to overwrite it
    */
   public void multiply(
@@ -93,7 +111,7 @@ public final class F32Kernel {
         set.invokeExact(depth, tiles, a, b, c, cStride, alpha);
       }
     } catch (Throwable thrown) {
-      throw new IllegalStateException("the f32 kernel failed", thrown);
+      throw new IllegalStateException("the " + kind + " kernel failed", thrown);
     }
   }
 
@@ -147,25 +165,45 @@ public final class F32Kernel {
       code.vector(Op.VMOVUPS, bits, u, Reg.R10, at);
       code.vector(Op.VMOVUPS, bits, u + 1, Reg.R10, at + bits / 8);
       for (int row = 0; row < rows; row++) {
-        int x = u + 2 + row % 2;
-        code.vector(Op.VBROADCASTSS, bits, x, Reg.R11, row * aStride + k * Float.BYTES);
-        code.vector(Op.VFMADD231PS, bits, 2 * row, x, u);
-        code.vector(Op.VFMADD231PS, bits, 2 * row + 1, x, u + 1);
+        // Integers need the last register for products.
+        int x = kind == Kind.PAIRS ? u + 2 : u + 2 + row % 2;
+        Op broadcast = kind == Kind.F32 ? Op.VBROADCASTSS : Op.VPBROADCASTD;
+        code.vector(broadcast, bits, x, Reg.R11, row * aStride + k * Float.BYTES);
+        accumulate(code, 2 * row, x, u);
+        accumulate(code, 2 * row + 1, x, u + 1);
       }
     }
     code.add(Reg.R10, count * columns * Float.BYTES);
     code.add(Reg.R11, count * Float.BYTES);
   }
 
+  private void accumulate(Assembler code, int sum, int x, int b) {
+    int product = 2 * rows + 3;
+    switch (kind) {
+      case F32 -> code.vector(Op.VFMADD231PS, bits, sum, x, b);
+      case QUADS -> code.vector(Op.VPDPBUSD, bits, sum, x, b);
+      case VEX_QUADS -> code.vexDotBytes(bits, sum, x, b);
+      case PAIRS -> {
+        code.vector(Op.VPMADDWD, bits, product, x, b);
+        code.vector(Op.VPADDD, bits, sum, sum, product);
+      }
+    }
+  }
+
   private void store(Assembler code, boolean adding) {
     int alpha = 2 * rows;
-    code.vector(Op.VBROADCASTSS, bits, alpha, Reg.RSP, -8);
+    if (kind == Kind.F32) {
+      code.vector(Op.VBROADCASTSS, bits, alpha, Reg.RSP, -8);
+    }
     for (int row = 0; row < rows; row++) {
       for (int half = 0; half < 2; half++) {
         int sum = 2 * row + half;
-        code.vector(Op.VMULPS, bits, sum, sum, alpha);
+        if (kind == Kind.F32) {
+          code.vector(Op.VMULPS, bits, sum, sum, alpha);
+        }
         if (adding) {
-          code.vector(Op.VADDPS, bits, sum, sum, Reg.R8, half * bits / 8);
+          Op add = kind == Kind.F32 ? Op.VADDPS : Op.VPADDD;
+          code.vector(add, bits, sum, sum, Reg.R8, half * bits / 8);
         }
         code.vector(Op.VMOVUPS_STORE, bits, sum, Reg.R8, half * bits / 8);
       }

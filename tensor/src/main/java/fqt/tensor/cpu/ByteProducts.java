@@ -1,0 +1,150 @@
+package fqt.tensor.cpu;
+
+import static java.nio.ByteOrder.LITTLE_ENDIAN;
+
+import fqt.tensor.DType;
+import fqt.tensor.Shape;
+import fqt.tensor.Tensor;
+import fqt.tensor.cpu.ByteTerms.Form;
+import fqt.tensor.cpu.asm.TileKernel;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.util.concurrent.ConcurrentLinkedDeque;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
+import jdk.incubator.vector.VectorOperators;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * Products of I8 matrices. Sums are exact in I32: by the integer kernel of {@link KernelChoice}, or
+ * else by F32 products of at most 1024 terms, which are exact too (1024 · 128² = 2^24).
+ *
+ * <p>The byte dot product of the processor wants one side unsigned. Then 128 is added to x, and
+ * taken back at the end: the row of zeros that follows x becomes 128 everywhere, and its sums are
+ * just what the others have too much.
+ */
+final class ByteProducts {
+  private static final int EXACT_TERMS = 1024;
+  private static final int GRAIN = 16;
+  private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
+
+  private final Threads threads;
+  private final TileKernel kernel;
+  private final boolean raised;
+  private final Gemm gemm;
+  private final ConcurrentLinkedDeque<MemorySegment> idle = new ConcurrentLinkedDeque<>();
+
+  ByteProducts(Threads threads, KernelChoice kernels) {
+    this.threads = threads;
+    this.kernel = kernels.bytes();
+    this.raised = kernel != null && kernel.kind() != TileKernel.Kind.PAIRS;
+    this.gemm =
+        new Gemm(threads, kernel == null ? kernels.panels() : () -> new MachinePanels(kernel));
+  }
+
+  /** {@code out[m][n] = (Σ x[m][k] w[n][k]) * (xScale[m] * wScale[n]) + bias[n]}. */
+  void linear(Tensor x, Tensor xScale, Tensor w, Tensor wScale, float[] bias, Tensor out) {
+    long m = x.dim(0);
+    long n = w.dim(0);
+    if (m == 0 || n == 0) {
+      return;
+    }
+    int tile = kernel == null ? 1 : kernel.rows();
+    long rows = Math.ceilDiv(m + 1, tile) * tile;
+    long columns = Math.ceilDiv(n, GemmKernel.COLUMNS) * GemmKernel.COLUMNS;
+    long size = 2 * rows * columns * Integer.BYTES;
+    MemorySegment memory = take(size);
+    Tensor both = Tensor.of(memory.asSlice(0, size), DType.F32, Shape.of(2 * rows, columns));
+    Tensor sums = both.slice(0, 0, rows);
+    if (kernel == null) {
+      addExactParts(x, w, sums, both.slice(0, rows, 2 * rows));
+    } else {
+      gemm.multiply(
+          new ByteTerms(raised ? Form.RAISED_QUADS : Form.PAIRS, x, rows),
+          new ByteTerms(raised ? Form.QUADS : Form.PAIRS, w, columns),
+          Result.of(sums, 1, 0, null, false));
+    }
+    finish(sums.segment(), floats(xScale, m), floats(wScale, columns), bias, out);
+    idle.addFirst(memory);
+  }
+
+  private static float[] floats(Tensor scales, long length) {
+    float[] values = new float[Math.toIntExact(length)];
+    int count = (int) scales.count();
+    FloatRuns.read(scales.dtype(), scales.storage().segment(), scales.offset(), count, values, 0);
+    return values;
+  }
+
+  private void finish(
+      MemorySegment sums, float[] perRow, float[] perColumn, float[] bias, Tensor out) {
+    int columns = (int) out.dim(1);
+    long rowBytes = (long) perColumn.length * Integer.BYTES;
+    long excess = raised ? perRow.length * rowBytes : -1;
+    threads.forEach(
+        perRow.length,
+        GRAIN,
+        (from, to) -> {
+          float[] line = new float[perColumn.length];
+          for (long row = from; row < to; row++) {
+            scale(sums, row * rowBytes, excess, perRow[(int) row], perColumn, line);
+            shift(line, bias, columns);
+            long at = out.offset() + row * columns;
+            FloatRuns.write(line, 0, columns, out.storage().segment(), at);
+          }
+        });
+  }
+
+  /** F32 sums of few terms, added up in I32. */
+  private void addExactParts(Tensor x, Tensor w, Tensor sums, Tensor part) {
+    MemorySegment total = sums.segment();
+    MemorySegment exact = part.segment();
+    total.fill((byte) 0);
+    for (long from = 0; from < x.dim(1); from += EXACT_TERMS) {
+      long to = Math.min(from + EXACT_TERMS, x.dim(1));
+      gemm.multiply(
+          new ByteTerms(Form.FLOATS, x.slice(1, from, to), sums.dim(0)),
+          new ByteTerms(Form.FLOATS, w.slice(1, from, to), sums.dim(1)),
+          Result.of(part, 1, 0, null, false));
+      threads.forEach(
+          sums.dim(0), GRAIN, (first, end) -> add(total, exact, first, end, sums.dim(1)));
+    }
+  }
+
+  private static void add(
+      MemorySegment total, MemorySegment exact, long first, long end, long width) {
+    for (long i = first * width; i < end * width; i += INTS.length()) {
+      FloatVector part =
+          FloatVector.fromMemorySegment(FLOATS, exact, i * Float.BYTES, LITTLE_ENDIAN);
+      IntVector.fromMemorySegment(INTS, total, i * Integer.BYTES, LITTLE_ENDIAN)
+          .add(part.convert(VectorOperators.F2I, 0).reinterpretAsInts())
+          .intoMemorySegment(total, i * Integer.BYTES, LITTLE_ENDIAN);
+    }
+  }
+
+  /** One row of sums, less what the row at {@code excess} says, times the scales. */
+  private static void scale(
+      MemorySegment sums, long at, long excess, float rowScale, float[] perColumn, float[] line) {
+    for (int n = 0; n < line.length; n += INTS.length()) {
+      long byteAt = (long) n * Integer.BYTES;
+      IntVector sum = IntVector.fromMemorySegment(INTS, sums, at + byteAt, LITTLE_ENDIAN);
+      if (excess >= 0) {
+        sum = sum.sub(IntVector.fromMemorySegment(INTS, sums, excess + byteAt, LITTLE_ENDIAN));
+      }
+      FloatVector scale = FloatVector.fromArray(FLOATS, perColumn, n).mul(rowScale);
+      sum.convert(VectorOperators.I2F, 0).reinterpretAsFloats().mul(scale).intoArray(line, n);
+    }
+  }
+
+  private static void shift(float[] line, float[] bias, int count) {
+    for (int n = 0; bias != null && n < count; n++) {
+      line[n] += bias[n];
+    }
+  }
+
+  /** Memory that an earlier product left, if it is large enough. */
+  private MemorySegment take(long size) {
+    MemorySegment free = idle.pollFirst();
+    return free != null && free.byteSize() >= size ? free : Arena.ofAuto().allocate(size, 64);
+  }
+}
