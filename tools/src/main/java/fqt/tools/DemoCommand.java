@@ -32,21 +32,18 @@ final class DemoCommand implements Callable<Integer> {
   private static final int LENGTH = 256;
 
   /** One row of the table. */
-  private record Way(QuantizeJob.Method method, int bits) {
+  private record Way(Method method, int bits) {
     String scheme() {
       return "w" + bits + "a16";
     }
 
     String name() {
-      return method.name().toLowerCase(Locale.ROOT) + "-" + scheme();
+      return method + "-" + scheme();
     }
   }
 
   private static final List<Way> WAYS =
-      List.of(
-          new Way(QuantizeJob.Method.RTN, 4),
-          new Way(QuantizeJob.Method.GPTQ, 4),
-          new Way(QuantizeJob.Method.GPTQ, 8));
+      List.of(new Way(Method.RTN, 4), new Way(Method.GPTQ, 4), new Way(Method.GPTQ, 8));
 
   @Option(
       names = "--out",
@@ -87,7 +84,7 @@ final class DemoCommand implements Callable<Integer> {
         QuantizeJob.Result result = QuantizeJob.run(model, plan, err);
         double after = perplexity(destination, text, err);
         table.row(
-            way.method().name().toLowerCase(Locale.ROOT),
+            way.method(),
             way.scheme(),
             number(after),
             String.format(Locale.ROOT, "%+.2f %%", 100 * (after / before - 1)),

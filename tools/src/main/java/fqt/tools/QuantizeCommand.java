@@ -44,16 +44,18 @@ final class QuantizeCommand implements Callable<Integer> {
       names = "--method",
       paramLabel = "METHOD",
       defaultValue = "gptq",
-      description = "gptq or rtn (round to nearest, needs no calibration); default: gptq.")
-  private QuantizeJob.Method method;
+      converter = Method.Converter.class,
+      description =
+          "gptq, rtn (round to nearest, needs no calibration), awq, smoothquant, awq+gptq or"
+              + " smoothquant+gptq (default: gptq).")
+  private Method method;
 
   @Option(
       names = "--scheme",
       paramLabel = "SCHEME",
-      defaultValue = "w4a16",
       description =
           "Bits of weights and activations: w4a16, w8a16, w8a8-int8, w8a8-fp8, or any wBaC to study"
-              + " (default: w4a16).")
+              + " (default: w4a16, or w8a8-int8 for smoothquant).")
   private String scheme;
 
   @Option(
@@ -61,7 +63,7 @@ final class QuantizeCommand implements Callable<Integer> {
       paramLabel = "FORMAT",
       description =
           "How the checkpoint is stored: gptq, awq, compressed-tensors, or simulated, which no server"
-              + " loads (default: gptq, compressed-tensors for w8a8).")
+              + " loads (default: gptq, awq for method awq, compressed-tensors for w8a8).")
   private String format;
 
   @Option(
@@ -70,6 +72,11 @@ final class QuantizeCommand implements Callable<Integer> {
       defaultValue = "128",
       description = "Inputs that share a scale, -1 for all of a row (default: 128).")
   private long groupSize;
+
+  @Option(
+      names = "--asymmetric",
+      description = "Weights with zero points, where the format carries them (awq, simulated).")
+  private boolean asymmetric;
 
   @Option(names = "--calib", paramLabel = "FILE", description = Options.DATA_HELP)
   private String calibration;
@@ -122,8 +129,8 @@ final class QuantizeCommand implements Callable<Integer> {
     if (groupSize < 1 && groupSize != -1) {
       throw Options.wrong(spec, "--group-size is " + groupSize + "; expected 1 or more, or -1");
     }
-    if (calibration == null && method != QuantizeJob.Method.RTN) {
-      throw Options.wrong(spec, "--method gptq needs --calib FILE");
+    if (calibration == null && method.calibrates()) {
+      throw Options.wrong(spec, "--method " + method + " needs --calib FILE");
     }
     PrintWriter err = spec.commandLine().getErr();
     CheckpointFormat chosen = format();
@@ -149,9 +156,20 @@ final class QuantizeCommand implements Callable<Integer> {
     return 0;
   }
 
+  private String schemeName() {
+    if (scheme != null) {
+      return scheme;
+    }
+    return method.smoothing == Method.Smoothing.SMOOTHQUANT ? "w8a8-int8" : "w4a16";
+  }
+
   private CheckpointFormat format() {
-    String usual = scheme.startsWith("w8a8") ? "compressed-tensors" : "gptq";
-    return Options.usage(spec, () -> CheckpointFormats.named(format == null ? usual : format));
+    String usual = method == Method.AWQ ? "awq" : "gptq";
+    if (schemeName().startsWith("w8a8")) {
+      usual = "compressed-tensors";
+    }
+    String name = format == null ? usual : format;
+    return Options.usage(spec, () -> CheckpointFormats.named(name));
   }
 
   /** All schemes as the format stores them. */
@@ -165,9 +183,14 @@ final class QuantizeCommand implements Callable<Integer> {
           for (String exception : exceptions) {
             rules.add(rule(exception, chosen, stored));
           }
-          Scheme base = chosen.prepare(Scheme.parse(scheme, groupSize), stored);
+          Scheme base = chosen.prepare(parse(schemeName(), groupSize), stored);
           return new SchemeRules(base, leftAlone, rules);
         });
+  }
+
+  private Scheme parse(String name, long group) {
+    Scheme parsed = Scheme.parse(name, group);
+    return asymmetric ? parsed.withWeights(parsed.weights().withSymmetric(false)) : parsed;
   }
 
   private SchemeRules.Rule rule(String text, CheckpointFormat chosen, DType stored) {
@@ -177,12 +200,12 @@ final class QuantizeCommand implements Callable<Integer> {
           spec, "--rule is '" + text + "'; expected REGEX=SCHEME or REGEX=SCHEME,group=N");
     }
     long group = matcher.group(3) == null ? groupSize : Long.parseLong(matcher.group(3));
-    Scheme other = Scheme.parse(matcher.group(2), group);
+    Scheme other = parse(matcher.group(2), group);
     return new SchemeRules.Rule(Pattern.compile(matcher.group(1)), chosen.prepare(other, stored));
   }
 
   private List<int[]> drawn(CausalLm lm, PrintWriter err) {
-    if (method == QuantizeJob.Method.RTN) {
+    if (!method.calibrates()) {
       return List.of();
     }
     TokenData data = model.data(calibration, lm);

@@ -9,6 +9,7 @@ import fqt.nn.LayerArgs;
 import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
+import fqt.quant.FoldReport;
 import fqt.quant.Gptq;
 import fqt.quant.GptqConfig;
 import fqt.quant.LayerForwardManager;
@@ -17,6 +18,8 @@ import fqt.quant.QuantListener;
 import fqt.quant.Rtn;
 import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
+import fqt.quant.SmoothQuant;
+import fqt.quant.SmoothQuantConfig;
 import fqt.quant.format.CheckpointContents;
 import fqt.quant.format.CheckpointFormat;
 import fqt.tensor.DType;
@@ -40,12 +43,6 @@ import java.util.Set;
  * complete.
  */
 final class QuantizeJob {
-  /** How the integers are chosen. */
-  enum Method {
-    GPTQ,
-    RTN
-  }
-
   /**
    * What to do.
    *
@@ -75,6 +72,7 @@ final class QuantizeJob {
   private final Plan plan;
   private final PrintWriter err;
   private final List<LinearReport> reports = new ArrayList<>();
+  private final List<FoldReport> folds = new ArrayList<>();
   private final SequencedMap<String, Scheme> quantized = new LinkedHashMap<>();
   private final List<String> unquantized = new ArrayList<>();
   private final Set<String> written = new HashSet<>();
@@ -111,7 +109,7 @@ final class QuantizeJob {
       writer.finish();
       CheckpointFiles.carryOver(plan.source(), folder.path());
       Json.write(folder.path().resolve(ModelConfig.FILE), config());
-      QuantizeReport.write(folder.path(), reports);
+      QuantizeReport.write(folder.path(), reports, folds);
       folder.commit();
       return new Result(
           List.copyOf(reports), writer.totalBytes(), Duration.ofNanos(System.nanoTime() - start));
@@ -119,7 +117,7 @@ final class QuantizeJob {
   }
 
   private void addSamples(CalibrationInputs inputs) {
-    if (plan.method() == Method.RTN) {
+    if (!plan.method().calibrates()) {
       return;
     }
     try (Scope scope = Scope.open()) {
@@ -145,7 +143,7 @@ final class QuantizeJob {
           quantizeLayer(i, layer, inputs, listener(progress, i, linears.size()));
           progress.at(i + 0.8, "writing");
           writeLayer(writer, model.layerPrefix(i), layer, linears);
-          if (plan.method() != Method.RTN && i + 1 < count) {
+          if (plan.method().calibrates() && i + 1 < count) {
             progress.at(i + 0.9, "running the quantized layer");
             forward.advance(layer);
           }
@@ -163,16 +161,42 @@ final class QuantizeJob {
   private void quantizeLayer(
       int index, Module layer, CalibrationInputs inputs, QuantListener listener) {
     String prefix = model.layerPrefix(index);
-    switch (plan.method()) {
-      case RTN -> Rtn.quantizeLayer(prefix, layer, plan.rules(), listener);
-      case GPTQ ->
-          Gptq.quantizeLayer(prefix, layer, inputs, plan.gptq().withRules(plan.rules()), listener);
+    switch (plan.method().smoothing) {
+      case NONE -> {}
+      case AWQ -> smooth(prefix, layer, inputs, SmoothQuantConfig.awq(), listener);
+      case SMOOTHQUANT -> smooth(prefix, layer, inputs, SmoothQuantConfig.smoothQuant(), listener);
+    }
+    if (plan.method().secondOrder) {
+      Gptq.quantizeLayer(prefix, layer, inputs, plan.gptq().withRules(plan.rules()), listener);
+    } else if (plan.method().smoothing == Method.Smoothing.NONE) {
+      Rtn.quantizeLayer(prefix, layer, plan.rules(), listener);
+    }
+  }
+
+  /** Smooths a layer, and rounds it unless GPTQ follows, whose integers need no clip search. */
+  private void smooth(
+      String prefix,
+      Module layer,
+      CalibrationInputs inputs,
+      SmoothQuantConfig config,
+      QuantListener listener) {
+    SmoothQuantConfig ruled = config.withRules(plan.rules());
+    if (plan.method().secondOrder) {
+      SmoothQuant.smoothLayer(prefix, layer, inputs, ruled, listener);
+    } else {
+      SmoothQuant.quantizeLayer(prefix, layer, inputs, ruled, listener);
     }
   }
 
   private QuantListener listener(Progress progress, int layer, int linears) {
     return new QuantListener() {
       private int done;
+
+      @Override
+      public void foldFinished(FoldReport report) {
+        folds.add(report);
+        progress.at(layer + 0.01, "smoothing " + report.producer());
+      }
 
       @Override
       public void linearFinished(LinearReport report) {
@@ -251,8 +275,8 @@ final class QuantizeJob {
     unquantized.add("lm_head");
     Map<String, Object> method = new LinkedHashMap<>();
     method.put("quantizer", new Main.Version().getVersion()[0]);
-    method.put("method", plan.method().name().toLowerCase());
-    if (plan.method() == Method.GPTQ) {
+    method.put("method", plan.method().toString());
+    if (plan.method().secondOrder) {
       method.put("damp_percent", plan.gptq().damping());
       method.put("true_sequential", plan.gptq().trueSequential());
     }

@@ -1,12 +1,12 @@
 package fqt.tools;
 
 import fqt.io.Json;
+import fqt.quant.FoldReport;
 import fqt.quant.LinearReport;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -16,6 +16,9 @@ import java.util.Map;
 final class QuantizeReport {
   /** Name of the file of JSON lines in the output folder. */
   static final String FILE = "fqt_linears.jsonl";
+
+  /** Name of the file that tells what smoothing did, written if there was any. */
+  static final String FOLDS = "fqt_smoothing.jsonl";
 
   private QuantizeReport() {}
 
@@ -39,23 +42,42 @@ final class QuantizeReport {
   }
 
   /** Writes the lines of JSON into a folder. */
-  static void write(Path folder, List<LinearReport> reports) {
-    List<String> lines = new ArrayList<>();
-    for (LinearReport report : reports) {
-      Map<String, Object> line = new LinkedHashMap<>();
-      line.put("linear", report.name());
-      line.put("method", report.method());
-      line.put("loss", report.loss());
-      line.put("tokens", report.tokens());
-      line.put("damping", report.damping());
-      line.put("seconds", report.seconds());
-      line.put("notes", report.notes());
-      lines.add(Json.write(line));
-    }
+  static void write(Path folder, List<LinearReport> linears, List<FoldReport> folds) {
     try {
-      Files.write(folder.resolve(FILE), lines);
+      Files.write(folder.resolve(FILE), linears.stream().map(QuantizeReport::line).toList());
+      if (!folds.isEmpty()) {
+        Files.write(folder.resolve(FOLDS), folds.stream().map(QuantizeReport::line).toList());
+      }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
+  }
+
+  private static String line(LinearReport report) {
+    Map<String, Object> line = new LinkedHashMap<>();
+    line.put("linear", report.name());
+    line.put("method", report.method());
+    line.put("loss", report.loss());
+    line.put("tokens", report.tokens());
+    line.put("damping", report.damping());
+    line.put("seconds", report.seconds());
+    line.put("notes", report.notes());
+    return Json.write(line);
+  }
+
+  private static String line(FoldReport report) {
+    Map<String, Object> line = new LinkedHashMap<>();
+    line.put("producer", report.producer());
+    line.put("consumers", report.consumers());
+    line.put("ratio", finite(report.ratio()));
+    line.put("loss_before", finite(report.lossBefore()));
+    line.put("loss", finite(report.loss()));
+    line.put("seconds", report.seconds());
+    return Json.write(line);
+  }
+
+  /** JSON has no NaN. */
+  private static Object finite(double value) {
+    return Double.isFinite(value) ? value : null;
   }
 }
