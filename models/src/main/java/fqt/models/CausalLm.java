@@ -179,7 +179,7 @@ public final class CausalLm implements AutoCloseable {
       try (Scope scope = Scope.open()) {
         Tensor seen = requireVision().forward(pictures.to(device));
         long[] host = Ops.to(ids, Device.CPU).toLongs();
-        PictureText.replace(hidden, host, config.pictureToken(), seen);
+        PictureText.replace(hidden, host, config.pictureTokens().picture(), seen);
       }
     }
     return hidden;
@@ -200,7 +200,7 @@ public final class CausalLm implements AutoCloseable {
    */
   public int[] expand(int[] prompt, Pictures pictures) {
     int merged = requireVision().config().mergedPatches();
-    return PictureText.expand(prompt, config.pictureToken(), pictures, merged);
+    return PictureText.expand(prompt, config.pictureTokens().picture(), pictures, merged);
   }
 
   /** Logits F32 [tokens, vocabulary] of the hidden states after the last layer. */
@@ -259,7 +259,7 @@ public final class CausalLm implements AutoCloseable {
     return TokenPlaces.of(
         Ops.to(ids, Device.CPU).toLongs(),
         bounds,
-        config.pictureToken(),
+        config.pictureTokens().picture(),
         pictures.grids(),
         requireVision().config().merge());
   }

@@ -93,6 +93,18 @@ public record ImageProcessor(
     return new Picture.Size((int) wide, (int) tall);
   }
 
+  /** The patches of some pictures. */
+  public Pictures process(List<Picture> pictures) {
+    if (pictures.isEmpty()) {
+      throw new IllegalArgumentException("no pictures to process");
+    }
+    List<Pictures> single = pictures.stream().map(this::process).toList();
+    Tensor[] others = single.stream().skip(1).map(Pictures::pixels).toArray(Tensor[]::new);
+    return new Pictures(
+        Ops.concatRows(single.getFirst().pixels(), others),
+        single.stream().map(one -> one.grids().getFirst()).toList());
+  }
+
   /** The patches of one picture. */
   public Pictures process(Picture picture) {
     Picture fitted = picture.resize(resized(picture.size()));

@@ -13,20 +13,19 @@ import java.util.Map;
  * @param modelType such as {@code qwen2}
  * @param text the language model
  * @param vision the vision tower, or null
- * @param pictureToken the token that stands for a square of a picture; −1 without vision
+ * @param pictureTokens tokens that stand for pictures, or null
  * @param quantization the {@code quantization_config} of a quantized checkpoint, otherwise empty
  */
 public record ModelConfig(
     String modelType,
     TextConfig text,
     VisionConfig vision,
-    int pictureToken,
+    PictureTokens pictureTokens,
     Map<String, Object> quantization) {
   /** File name of the configuration in a checkpoint. */
   public static final String FILE = "config.json";
 
   private static final String TIED = "tie_word_embeddings";
-  private static final int QWEN2_PICTURE_TOKEN = 151655;
 
   /**
    * Reads the configuration of a checkpoint.
@@ -60,7 +59,7 @@ public record ModelConfig(
         modelType,
         TextConfig.read(family, textEntries(config)),
         pictures ? VisionConfig.read(family, config.getObject("vision_config")) : null,
-        pictures ? config.getInt("image_token_id", QWEN2_PICTURE_TOKEN) : -1,
+        pictures ? PictureTokens.read(config) : null,
         config.getObjectOrEmpty("quantization_config").values());
   }
 

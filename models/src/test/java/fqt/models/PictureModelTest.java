@@ -132,7 +132,7 @@ class PictureModelTest {
     assertArrayEquals(read.text().rotary().sections(), old.text().rotary().sections());
     assertEquals(read.text().tied(), old.text().tied());
     assertEquals(read.vision().hidden(), old.vision().hidden());
-    assertEquals(253, old.pictureToken());
+    assertEquals(253, old.pictureTokens().picture());
   }
 
   @Test

@@ -4,6 +4,7 @@ import fqt.io.FileFormatException;
 import fqt.io.Safetensors;
 import fqt.io.SafetensorsWriter;
 import fqt.models.CausalLm;
+import fqt.models.Pictures;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
@@ -34,14 +35,17 @@ final class ForwardCommand implements Callable<Integer> {
       names = "--inputs",
       required = true,
       paramLabel = "FILE",
-      description = "safetensors with input_ids, integers [sequences, tokens].")
+      description =
+          "safetensors with input_ids, integers [sequences, tokens]; for a text with pictures also"
+              + " pixel_values and image_grid_thw.")
   private Path inputs;
 
   @Option(
       names = "--out",
       required = true,
       paramLabel = "FILE",
-      description = "safetensors to write: logits and hidden_states.N, F32.")
+      description =
+          "safetensors to write: logits and hidden_states.N, with pictures also vision.output, F32.")
   private Path out;
 
   @Spec private CommandSpec spec;
@@ -52,8 +56,12 @@ final class ForwardCommand implements Callable<Integer> {
         Safetensors file = Safetensors.open(inputs);
         Scope scope = Scope.open()) {
       Tensor ids = ids(file.get("input_ids"), lm.config().text().vocabulary());
-      CausalLm.Output output = lm.forward(Ops.to(ids, lm.device()), true);
+      Pictures pictures = pictures(file);
+      CausalLm.Output output = lm.forward(Ops.to(ids, lm.device()), pictures, true);
       Map<String, Tensor> tensors = new LinkedHashMap<>();
+      if (pictures != null) {
+        tensors.put("vision.output", lm.vision().forward(pictures.to(lm.device())));
+      }
       tensors.put("logits", output.logits());
       List<Tensor> states = output.hiddenStates();
       for (int i = 0; i < states.size(); i++) {
@@ -62,6 +70,20 @@ final class ForwardCommand implements Callable<Integer> {
       SafetensorsWriter.writeFile(out, tensors, Map.of());
     }
     return 0;
+  }
+
+  /** The pictures of the input, or null. */
+  private Pictures pictures(Safetensors file) {
+    if (!file.has("pixel_values")) {
+      return null;
+    }
+    Tensor grid = file.get("image_grid_thw");
+    if (grid.dtype().isFloat()) {
+      throw new FileFormatException(
+          "%s: tensor 'image_grid_thw' is %s; expected integers [pictures, 3]"
+              .formatted(inputs, grid));
+    }
+    return Pictures.of(Ops.to(file.get("pixel_values"), DType.F32), grid);
   }
 
   /** I32 [sequences, tokens]. */

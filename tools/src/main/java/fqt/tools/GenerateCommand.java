@@ -2,9 +2,17 @@ package fqt.tools;
 
 import fqt.models.CausalLm;
 import fqt.models.GenerationConfig;
+import fqt.models.ImageProcessor;
+import fqt.models.Picture;
+import fqt.models.PictureTokens;
+import fqt.models.Pictures;
+import fqt.models.tokenizer.ChatTemplate;
 import fqt.models.tokenizer.TextStream;
 import fqt.models.tokenizer.Tokenizer;
+import fqt.tensor.Scope;
 import java.io.PrintWriter;
+import java.nio.file.Path;
+import java.util.List;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
@@ -24,6 +32,18 @@ final class GenerateCommand implements Callable<Integer> {
 
   @Option(names = "--prompt", required = true, paramLabel = "TEXT", description = "Where to begin.")
   private String prompt;
+
+  @Option(
+      names = "--image",
+      paramLabel = "FILE",
+      description =
+          "A picture to look at; may be given several times. Pictures stand before the prompt.")
+  private List<Path> images = List.of();
+
+  @Option(
+      names = "--chat",
+      description = "Takes the prompt for a user's message and lets the model answer it.")
+  private boolean chat;
 
   @Option(
       names = "--max-new-tokens",
@@ -49,12 +69,16 @@ final class GenerateCommand implements Callable<Integer> {
       throw Options.wrong(spec, "--temperature is " + temperature + "; expected 0 or more");
     }
     PrintWriter out = spec.commandLine().getOut();
-    try (CausalLm lm = model.load()) {
+    try (CausalLm lm = model.load();
+        Scope scope = Scope.open()) {
       Tokenizer tokenizer = model.tokenizer();
       TextStream text = tokenizer.stream(true);
+      Pictures pictures = pictures(lm);
+      int[] ids = tokenizer.encode(text(lm, tokenizer));
       int[] unused =
           lm.generate(
-              tokenizer.encode(prompt),
+              pictures == null ? ids : lm.expand(ids, pictures),
+              pictures,
               config(),
               token -> {
                 out.print(text.next(token));
@@ -63,6 +87,32 @@ final class GenerateCommand implements Callable<Integer> {
       out.println(text.finish());
     }
     return 0;
+  }
+
+  private Pictures pictures(CausalLm lm) {
+    if (images.isEmpty()) {
+      return null;
+    }
+    if (lm.vision() == null) {
+      throw new IllegalArgumentException(
+          "a model of type '%s' sees no pictures".formatted(lm.config().modelType()));
+    }
+    return ImageProcessor.load(model.folder()).process(images.stream().map(Picture::read).toList());
+  }
+
+  /** The prompt after its pictures, as a message if it is one. */
+  private String text(CausalLm lm, Tokenizer tokenizer) {
+    StringBuilder text = new StringBuilder();
+    PictureTokens tokens = lm.config().pictureTokens();
+    for (int i = 0; i < images.size(); i++) {
+      text.append(
+          tokenizer.decode(new int[] {tokens.start(), tokens.picture(), tokens.end()}, false));
+    }
+    text.append(prompt);
+    return chat
+        ? ChatTemplate.load(model.folder())
+            .render(List.of(new ChatTemplate.Message("user", text.toString())), true)
+        : text.toString();
   }
 
   private GenerationConfig config() {
