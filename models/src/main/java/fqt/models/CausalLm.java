@@ -1,6 +1,5 @@
 package fqt.models;
 
-import fqt.io.Safetensors;
 import fqt.io.TensorSource;
 import fqt.nn.Embedding;
 import fqt.nn.KvCache;
@@ -42,6 +41,7 @@ public final class CausalLm implements AutoCloseable {
   private final ModelConfig config;
   private final Device device;
   private final TensorSource source;
+  private final boolean ownsSource;
   private final ModelBuilder builder;
   private final Rotary rotary;
   private final LayerList layers;
@@ -51,10 +51,11 @@ public final class CausalLm implements AutoCloseable {
   private final Module head;
   private final Scope.Holding holding;
 
-  private CausalLm(ModelConfig config, TensorSource source, Device device) {
+  private CausalLm(ModelConfig config, TensorSource source, Device device, boolean ownsSource) {
     this.config = config;
     this.device = device;
     this.source = source;
+    this.ownsSource = ownsSource;
     this.rotary = config.text().rotary().rotary();
     Inventory inventory = new Inventory(source, config.isQuantized());
     new ModelBuilder(config, inventory, device).buildAll();
@@ -72,7 +73,8 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /**
-   * Opens a checkpoint: a folder with {@code config.json} and safetensors files.
+   * Opens a checkpoint: a folder with {@code config.json} and safetensors files, or the older
+   * {@code pytorch_model.bin}.
    *
    * @param folder the checkpoint, in floating point or as {@code fqt quantize} wrote it
    * @param device where the model runs
@@ -82,9 +84,9 @@ public final class CausalLm implements AutoCloseable {
    */
   public static CausalLm load(Path folder, Device device) {
     ModelConfig config = ModelConfig.read(folder);
-    Safetensors tensors = Safetensors.open(folder);
+    TensorSource tensors = TensorSource.open(folder);
     try {
-      return new CausalLm(config, tensors, device);
+      return new CausalLm(config, tensors, device, true);
     } catch (RuntimeException e) {
       tensors.close();
       throw e;
@@ -98,7 +100,7 @@ public final class CausalLm implements AutoCloseable {
    *     many
    */
   public static CausalLm of(ModelConfig config, TensorSource tensors, Device device) {
-    return new CausalLm(config, tensors, device);
+    return new CausalLm(config, tensors, device, false);
   }
 
   /** What {@code config.json} says. */
@@ -339,8 +341,8 @@ public final class CausalLm implements AutoCloseable {
       vision.close();
     }
     holding.close();
-    if (source instanceof Safetensors file) {
-      file.close();
+    if (ownsSource) {
+      source.close();
     }
   }
 }

@@ -32,7 +32,7 @@ import java.util.Set;
  * }
  * }
  */
-public final class Safetensors implements TensorSource, AutoCloseable {
+public final class Safetensors implements TensorSource {
   static final String SINGLE = "model.safetensors";
   static final String INDEX = SINGLE + ".index.json";
 
@@ -74,6 +74,11 @@ public final class Safetensors implements TensorSource, AutoCloseable {
       source.entries.putAll(source.add(file).entries());
     }
     return source;
+  }
+
+  /** Whether a folder holds a checkpoint of this kind. */
+  static boolean isIn(Path folder) {
+    return Files.exists(folder.resolve(SINGLE)) || Files.exists(folder.resolve(INDEX));
   }
 
   private static Path inFolder(Path folder) {
@@ -119,7 +124,8 @@ public final class Safetensors implements TensorSource, AutoCloseable {
     }
   }
 
-  private static Path shardFile(Path index, String tensor, JsonObject weights) {
+  /** The file that an index names for a tensor, which must be beside the index. */
+  static Path shardFile(Path index, String tensor, JsonObject weights) {
     String shard = weights.getString(tensor);
     Path file = sibling(index, shard);
     if (file == null) {

@@ -11,13 +11,15 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.HexFormat;
+import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.api.io.TempDir;
 
 /**
  * Damaged files: each is read as what it says, or refused with one sentence that names the file; no
- * other exception, no hang. {@code -Dfqt.mutations=1000} multiplies the number of cases.
+ * other exception, no hang. {@code mvn verify -Phostile} tries many more.
  */
 @Timeout(600)
 class HostileFilesTest {
@@ -130,5 +132,52 @@ class HostileFilesTest {
       taken += takenOrRefused(reader, "config.json", bytes) ? 1 : 0;
     }
     assertTrue(taken > cases / 100 && taken < cases / 2, taken + " of " + cases + " were taken");
+  }
+
+  private static int torchCases(String fixture, long seed, int cases) throws IOException {
+    Mutator mutator = new Mutator(seed);
+    byte[] original =
+        Files.readAllBytes(Path.of(System.getProperty("fqt.fixtures"), "torch", fixture));
+    int taken = 0;
+    for (int i = 0; i < cases * ROUNDS; i++) {
+      byte[] bytes = mutator.mutate(original);
+      Reader reader = () -> touch(TorchReader.read(MemorySegment.ofArray(bytes), "x.pt"));
+      taken += takenOrRefused(reader, "x.pt", bytes) ? 1 : 0;
+    }
+    return taken;
+  }
+
+  /** Reads the corners of every tensor: views must not leave their storage. */
+  private static void touch(Object value) {
+    switch (value) {
+      case Map<?, ?> map -> map.values().forEach(HostileFilesTest::touch);
+      case List<?> list -> list.forEach(HostileFilesTest::touch);
+      case Tensor tensor when tensor.count() > 0 -> {
+        long[] last = tensor.shape().toArray();
+        for (int i = 0; i < last.length; i++) {
+          last[i]--;
+        }
+        tensor.get(new long[last.length]);
+        tensor.get(last);
+      }
+      case null, default -> {}
+    }
+  }
+
+  @Test
+  void torchZips() throws IOException {
+    assertTrue(torchCases("zip.pt", 5, 10_000) > 100);
+    assertTrue(torchCases("plain.pt", 6, 10_000) > 100);
+  }
+
+  @Test
+  void torchOldFormat() throws IOException {
+    assertTrue(torchCases("old.pt", 7, 10_000) > 100);
+  }
+
+  @Test
+  void pickles() throws IOException {
+    assertTrue(torchCases("recording2.pkl", 8, 5000) > 100);
+    assertTrue(torchCases("recording4.pkl", 9, 10_000) > 100);
   }
 }

@@ -231,4 +231,36 @@ class TorchTest {
     assertSameBytes(Ops.copy(tensor.transpose(0, 1)), Io.load(path));
     assertTrue(Files.exists(path));
   }
+
+  @Test
+  void opensCheckpoints() throws IOException {
+    Tensor first = random(1, DType.BF16, 3, 5);
+    Tensor second = random(2, DType.F32, 4);
+    Io.dump(Map.of("a", first, "step", 7), folder.resolve("m-1.bin"));
+    Io.dump(Map.of("b", second), folder.resolve("m-2.bin"));
+    Path index = folder.resolve("pytorch_model.bin.index.json");
+    Json.write(index, Map.of("weight_map", Map.of("a", "m-1.bin", "b", "m-2.bin")));
+    for (Path path : List.of(folder, index)) {
+      try (TensorSource source = TensorSource.open(path)) {
+        assertEquals(2, source.names().size());
+        assertSameBytes(first, source.get("a"));
+        assertSameBytes(second, source.get("b"));
+        assertThrows(java.util.NoSuchElementException.class, () -> source.get("step"));
+      }
+    }
+    Json.write(index, Map.of("weight_map", Map.of("a", "m-2.bin")));
+    FileFormatException e =
+        assertThrows(FileFormatException.class, () -> TensorSource.open(folder));
+    assertEquals(
+        index + ": tensor 'a' is not in m-2.bin, where the index says it is", e.getMessage());
+    Files.copy(folder.resolve("m-1.bin"), folder.resolve("pytorch_model.bin"));
+    TensorSource single = TensorSource.open(folder);
+    Tensor tensor = single.get("a");
+    single.close();
+    assertThrows(IllegalStateException.class, () -> tensor.get(0, 0));
+    Io.dump(Map.of("a", second), folder.resolve("model.safetensors"));
+    try (TensorSource source = TensorSource.open(folder)) {
+      assertSameBytes(second, source.get("a"));
+    }
+  }
 }

@@ -20,7 +20,7 @@ import org.junit.jupiter.api.io.TempDir;
 
 /**
  * Damaged tokenizer.json files: each is refused with one sentence, or gives a tokenizer that works
- * on any text. {@code -Dfqt.mutations=1000} multiplies the number of cases.
+ * on any text. {@code mvn verify -Phostile} tries many more.
  */
 @Timeout(600)
 class HostileTokenizerTest {
