@@ -2,9 +2,11 @@
 module fqt.tools {
   requires fqt.models;
   requires fqt.quant;
-  requires fqt.tensor;
+  requires transitive fqt.tensor;
   requires info.picocli;
   requires jdk.management;
+
+  exports fqt.tools;
 
   opens fqt.tools to
       info.picocli;

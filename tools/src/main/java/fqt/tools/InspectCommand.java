@@ -4,16 +4,21 @@ import fqt.io.Json;
 import fqt.io.JsonObject;
 import fqt.io.Safetensors;
 import fqt.io.TensorEntry;
+import fqt.quant.format.ServeCheck;
+import fqt.quant.format.ServedLinear;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.Collection;
+import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.concurrent.Callable;
 import java.util.stream.Collectors;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
+import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
@@ -27,11 +32,34 @@ final class InspectCommand implements Callable<Integer> {
       description = "Checkpoint folder, .safetensors file or .safetensors.index.json.")
   private Path path;
 
+  @Option(
+      names = "--serve",
+      paramLabel = "SERVER",
+      description = "Check instead whether vllm or sglang loads the checkpoint.")
+  private Server server;
+
+  @Option(
+      names = "--tp",
+      paramLabel = "N",
+      defaultValue = "1",
+      description = "Tensor-parallel ranks for --serve (default: 1).")
+  private int ranks;
+
   @Spec private CommandSpec spec;
+
+  /** Who loads checkpoints; their rules are the same so far. */
+  enum Server {
+    VLLM,
+    SGLANG
+  }
 
   @Override
   public Integer call() {
+    Options.atLeast(spec, "--tp", ranks, 1);
     PrintWriter out = spec.commandLine().getOut();
+    if (server != null) {
+      return serve(out);
+    }
     Path config = path.resolve("config.json");
     if (Files.isDirectory(path) && Files.exists(config)) {
       summary(out, Json.readObject(config));
@@ -47,6 +75,22 @@ final class InspectCommand implements Callable<Integer> {
       totals(out, entries);
     }
     return 0;
+  }
+
+  /** Lists what breaks a rule of the server; code 1 if anything does. */
+  private int serve(PrintWriter out) {
+    JsonObject config = Json.readObject(path.resolve("config.json"));
+    try (Safetensors file = Safetensors.open(path)) {
+      List<ServeCheck.Problem> problems =
+          ServeCheck.problems(
+              ServedLinear.stored(file, config.getObjectOrEmpty("quantization_config").values()),
+              ranks);
+      problems.forEach(out::println);
+      out.printf(
+          "%d problems for %s with %d ranks%n",
+          problems.size(), server.name().toLowerCase(Locale.ROOT), ranks);
+      return problems.isEmpty() ? 0 : 1;
+    }
   }
 
   private static void summary(PrintWriter out, JsonObject config) {

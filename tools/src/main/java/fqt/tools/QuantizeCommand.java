@@ -149,6 +149,7 @@ final class QuantizeCommand implements Callable<Integer> {
               GptqConfig.defaults(),
               drawn,
               maxShardBytes);
+      Preflight.check(lm, plan, err);
       err.println(MemoryBound.of(lm, plan));
       QuantizeJob.Result result = QuantizeJob.run(lm, plan, err);
       print(spec.commandLine().getOut(), result);
