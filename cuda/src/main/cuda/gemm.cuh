@@ -11,7 +11,7 @@
 /// Types of the result; BIAS_NONE and the same numbers say what the bias is.
 enum : uint32_t { OUT_BF16 = 0, OUT_F16 = 1, OUT_F32 = 2, OUT_I32 = 3, BIAS_NONE = 4 };
 
-/// Arguments of every matrix multiply; the host writes the same 88 bytes (GemmArgs.java).
+/// Arguments of every matrix multiply; the host writes the same 88 bytes (MatmulArguments.java).
 struct GemmArgs {
   void* out;             // [m, n], rows `ldOut` elements apart
   const float* scaleA;   // null for 1; one, or one a row of A, `strideA` apart
@@ -28,6 +28,7 @@ struct GemmArgs {
   uint32_t vector;       // whether rows of `out` allow 16-byte stores
   uint32_t unused;
 };
+static_assert(sizeof(GemmArgs) == 88, "the host writes 88 bytes");
 
 DEVICE float scaleAt(const float* scale, uint64_t index, uint32_t stride) {
   return scale == nullptr ? 1.0f : __ldg(scale + index * stride);

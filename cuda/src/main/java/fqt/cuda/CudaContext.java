@@ -100,6 +100,12 @@ public final class CudaContext implements AutoCloseable {
    * @throws CudaException if there is not enough, with what is free
    */
   public Storage allocate(long byteSize) {
+    Storage storage = allocate(byteSize, byteSize);
+    liveBytes.addAndGet(byteSize);
+    return storage;
+  }
+
+  private Storage allocate(long byteSize, long counted) {
     bind();
     Handles.DevicePointer pointer = new Handles.DevicePointer();
     int code = JCudaDriver.cuMemAlloc(pointer, Math.max(1, byteSize));
@@ -113,14 +119,20 @@ public final class CudaContext implements AutoCloseable {
               .formatted(device, free[0], total[0], byteSize));
     }
     check(code, "allocating " + byteSize + " bytes on " + device);
-    liveBytes.addAndGet(byteSize);
     return new DeviceStorage(
-        device, new DeviceStorage.Allocation(this, pointer.address(), byteSize));
+        device, new DeviceStorage.Allocation(this, pointer.address(), byteSize, counted));
   }
 
-  void free(long address, long byteSize) {
+  /** Memory of the GPU for our own use, not among the live bytes; holds zeros. */
+  Storage allocateZeros(long byteSize) {
+    Storage storage = allocate(byteSize, 0);
+    fill(storage, (byte) 0);
+    return storage;
+  }
+
+  void free(long address, long byteSize, long counted) {
     bind();
-    liveBytes.addAndGet(-byteSize);
+    liveBytes.addAndGet(-counted);
     check(
         JCudaDriver.cuMemFree(new Handles.DevicePointer(address)),
         "freeing " + byteSize + " bytes on " + device);

@@ -6,16 +6,19 @@ import jcuda.driver.CUstreamCaptureMode;
 import jcuda.driver.JCudaDriver;
 
 /**
- * A recorded sequence of work that one call repeats. Addresses are recorded too: the tensors must
- * live as long as the graph, and nothing may be allocated while recording.
+ * A recorded sequence of work that one call repeats, on the stream that it was recorded from.
+ * Addresses are recorded too: the tensors must live as long as the graph, and nothing may be
+ * allocated while recording.
  */
 public final class CudaGraph implements AutoCloseable {
   private final CudaContext context;
+  private final CudaStream stream;
   private final CUgraphExec handle = new CUgraphExec();
   private boolean closed;
 
-  private CudaGraph(CudaContext context) {
-    this.context = context;
+  private CudaGraph(CudaStream stream) {
+    this.context = stream.context();
+    this.stream = stream;
   }
 
   /**
@@ -24,7 +27,7 @@ public final class CudaGraph implements AutoCloseable {
    */
   public static CudaGraph record(CudaStream stream, Runnable action) {
     CudaContext context = stream.context();
-    CudaGraph result = new CudaGraph(context);
+    CudaGraph result = new CudaGraph(stream);
     CUgraph graph = new CUgraph();
     context.bind();
     context.check(
@@ -44,8 +47,8 @@ public final class CudaGraph implements AutoCloseable {
     return result;
   }
 
-  /** Puts the recorded work into a stream. */
-  public void launch(CudaStream stream) {
+  /** Puts the recorded work into its stream. */
+  public void launch() {
     if (closed) {
       throw new IllegalStateException("the graph is closed");
     }

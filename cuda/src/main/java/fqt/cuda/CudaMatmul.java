@@ -245,10 +245,21 @@ public final class CudaMatmul {
     arguments.write(block.arguments(), plan.raster());
     block.shape(plan.gridX(), plan.gridY(), plan.threads(), plan.sharedBytes(), plan.cluster());
     long function = context.kernels().find(plan.module(), plan.kernel(), plan.sharedBytes());
+    boolean shares = plan.kind() == GemmPlan.Kind.STREAM;
+    if (shares) {
+      long workspace = stream.workspace();
+      MemorySegment values = block.arguments();
+      values.set(JAVA_LONG, MatmulArguments.BYTES, workspace);
+      values.set(
+          JAVA_LONG,
+          MatmulArguments.BYTES + Long.BYTES,
+          workspace + (long) context.processors() * GemmPlan.FLAG_BYTES);
+      block.argument(3, values.address() + MatmulArguments.BYTES);
+    }
     // The large kernels touch nothing before the preceding kernel has ended.
-    boolean overlap = settledWeights || plan.raster() > 0;
+    boolean overlap = settledWeights || plan.kind() == GemmPlan.Kind.LARGE;
     context.check(
-        block.launch(stream.handle().address(), function, true, overlap),
+        block.launch(stream.handle().address(), function, !shares, overlap),
         "launching %s for %d x %d x %d"
             .formatted(plan.kernel(), arguments.m(), arguments.n(), arguments.k()));
   }

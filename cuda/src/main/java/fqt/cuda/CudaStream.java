@@ -1,5 +1,6 @@
 package fqt.cuda;
 
+import fqt.tensor.Storage;
 import jcuda.driver.CUstream_flags;
 import jcuda.driver.JCudaDriver;
 
@@ -7,6 +8,7 @@ import jcuda.driver.JCudaDriver;
 public final class CudaStream implements AutoCloseable {
   private final CudaContext context;
   private final Handles.Stream handle = new Handles.Stream();
+  private Storage workspace;
   private boolean closed;
 
   CudaStream(CudaContext context) {
@@ -27,6 +29,17 @@ public final class CudaStream implements AutoCloseable {
       throw new IllegalStateException("the stream is closed");
     }
     return handle;
+  }
+
+  /**
+   * Where blocks of one kernel leave sums for each other; kernels of one stream follow each other
+   * and can share it. Zeros when first asked for, and again whenever no kernel runs.
+   */
+  long workspace() {
+    if (workspace == null) {
+      workspace = context.allocateZeros(GemmPlan.workspaceBytes(context.processors()));
+    }
+    return workspace.address();
   }
 
   /**
@@ -54,6 +67,9 @@ public final class CudaStream implements AutoCloseable {
       closed = true;
       int finished = JCudaDriver.cuStreamSynchronize(handle);
       int destroyed = JCudaDriver.cuStreamDestroy(handle);
+      if (workspace != null) {
+        workspace.release();
+      }
       context.check(finished, "running the work of a stream");
       context.check(destroyed, "closing a stream");
     }

@@ -23,19 +23,21 @@ final class DeviceStorage implements Storage {
     private final CudaContext context;
     private final long address;
     private final long byteSize;
+    private final long counted;
     private boolean released;
 
-    Allocation(CudaContext context, long address, long byteSize) {
+    Allocation(CudaContext context, long address, long byteSize, long counted) {
       this.context = context;
       this.address = address;
       this.byteSize = byteSize;
+      this.counted = counted;
     }
 
     @Override
     public synchronized void run() {
       if (!released) {
         released = true;
-        context.free(address, byteSize);
+        context.free(address, byteSize, counted);
       }
     }
   }

@@ -5,6 +5,7 @@ import fqt.tensor.DType;
 /**
  * Which Hopper kernel multiplies [M, K] by [N, K], and how it is spread over the GPU.
  *
+ * @param kind which of the three designs
  * @param module name of the PTX resource
  * @param kernel name of the kernel in it
  * @param gridX blocks along the first dimension, a multiple of {@code cluster}
@@ -18,6 +19,7 @@ import fqt.tensor.DType;
  * @param cost expected time in microseconds
  */
 record GemmPlan(
+    Kind kind,
     String module,
     String kernel,
     int gridX,
@@ -29,6 +31,16 @@ record GemmPlan(
     int boxB,
     int raster,
     double cost) {
+  /** The designs: gemm_large.cuh, gemm_small.cuh and gemm_stream.cuh. */
+  enum Kind {
+    /** Many tokens: persistent tiles of 128 tokens. */
+    LARGE,
+    /** Few tokens: one tile of weights a cluster, whose blocks share K. */
+    SMALL,
+    /** Few tokens, many weights: equal shares of all weights. */
+    STREAM
+  }
+
   /** What is added up where. */
   enum Sum {
     FAST,
@@ -51,6 +63,10 @@ record GemmPlan(
     new Tile(64, 4),
     new Tile(128, 6),
     new Tile(256, 4)
+  };
+
+  static final Tile[] STREAM = {
+    new Tile(8, 12), new Tile(16, 11), new Tile(32, 10), new Tile(64, 8)
   };
 
   /** Bytes of K in one stage. */
@@ -89,6 +105,14 @@ record GemmPlan(
         }
       }
     }
+    // Shares need more tiles than blocks, or too many of them meet in one tile.
+    if (sum != Sum.BLOCKWISE && Math.ceilDiv(n, ROWS) > processors) {
+      for (Tile tile : STREAM) {
+        if (m <= tile.width) {
+          return stream(operand, sum, tile, n, blocks, processors);
+        }
+      }
+    }
     return best;
   }
 
@@ -120,6 +144,7 @@ record GemmPlan(
     int scales = 2 * 2 * tile.width * Float.BYTES;
     int barriers = (2 * tile.stages + 2) * Long.BYTES;
     return new GemmPlan(
+        Kind.LARGE,
         sum == Sum.FAST ? module(operand, "") : "gemm_e4m3_precise_sm90a",
         "gemm_large_" + format(operand) + suffix(sum) + "_" + tile.width,
         clusters * cluster,
@@ -150,6 +175,7 @@ record GemmPlan(
     double memory = n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND;
     double reduction = 0.3 * split * (1 + tile.width / 64.0);
     return new GemmPlan(
+        Kind.SMALL,
         module(operand, "_small"),
         "gemm_small_" + format(operand) + suffix(sum) + "_" + tile.width,
         Math.toIntExact(tilesN * split),
@@ -162,6 +188,34 @@ record GemmPlan(
         0,
         FIXED_MICROSECONDS + reduction + Math.max(memory, cycles / CYCLES_PER_MICROSECOND));
   }
+
+  /** Persistent blocks that share all steps of all tiles equally. */
+  static GemmPlan stream(DType operand, Sum sum, Tile tile, long n, long blocks, int processors) {
+    long steps = Math.ceilDiv(n, ROWS) * blocks;
+    int stage = (ROWS + tile.width) * STEP_BYTES;
+    int staging = 8 * 8 * 20 * Float.BYTES;
+    return new GemmPlan(
+        Kind.STREAM,
+        "gemm_stream_sm90a",
+        "gemm_stream_" + format(operand) + suffix(sum) + "_" + tile.width,
+        (int) Math.min(processors, steps),
+        1,
+        288,
+        tile.stages * stage + staging + 2 * tile.stages * Long.BYTES,
+        1,
+        tile.width,
+        ROWS,
+        0,
+        FIXED_MICROSECONDS + n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND);
+  }
+
+  /** Bytes that the stream kernels leave their sums in: for each block a flag, then its sum. */
+  static long workspaceBytes(int processors) {
+    return processors * (FLAG_BYTES + ROWS * 64L * Float.BYTES);
+  }
+
+  /** Bytes from the flag of one block to that of the next. */
+  static final int FLAG_BYTES = 64;
 
   private static String module(DType operand, String size) {
     return "gemm_" + format(operand) + size + "_sm90a";

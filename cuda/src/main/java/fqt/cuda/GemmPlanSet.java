@@ -27,6 +27,12 @@ final class GemmPlanSet {
         }
       }
     }
+    for (GemmPlan.Tile tile : GemmPlan.STREAM) {
+      if (sum != GemmPlan.Sum.BLOCKWISE && m <= tile.width()) {
+        plans.add(GemmPlan.stream(operand, sum, tile, n, blocks, processors));
+        plans.add(GemmPlan.stream(operand, sum, tile, n, blocks, 3));
+      }
+    }
     return plans;
   }
 }

@@ -111,8 +111,8 @@ public final class GpuCheck {
     for (GemmPlan.Sum sum : GemmPlan.Sum.values()) {
       boolean applies =
           sum == GemmPlan.Sum.FAST || sum == GemmPlan.Sum.PRECISE && operand == DType.F8_E4M3;
-      for (int i = 0; applies && i < (quick ? 1 : 4); i++) {
-        int m = i == 0 ? 300 : tail();
+      for (int i = 0; applies && i < (quick ? 2 : 6); i++) {
+        int m = i == 0 ? 300 : i == 1 ? 1 + random.nextInt(8) : tail();
         int n = i == 0 ? 519 : tail();
         int k = i == 0 ? 1040 : tail();
         long blocks = Math.ceilDiv(k * operand.byteSize(), GemmPlan.STEP_BYTES);

@@ -49,7 +49,7 @@ class PtxTest {
   static List<Path> resources() throws IOException {
     try (Stream<Path> files = Files.list(RESOURCES)) {
       List<Path> ptx = files.filter(f -> f.toString().endsWith(".ptx")).sorted().toList();
-      assertEquals(12, ptx.size(), "PTX resources");
+      assertEquals(13, ptx.size(), "PTX resources");
       return ptx;
     }
   }
@@ -149,23 +149,27 @@ class PtxTest {
         sources.append(Files.readString(file));
       }
     }
-    for (GemmPlan plan : GemmPlanTest.allPlans(300, 700, 40)) {
+    List<GemmPlan> plans = new ArrayList<>(GemmPlanTest.allPlans(300, 700, 40));
+    plans.addAll(GemmPlanTest.allPlans(3, 700, 40));
+    for (GemmPlan plan : plans) {
       assertTrue(kernels.contains(plan.kernel()), plan.kernel());
       String text = Files.readString(RESOURCES.resolve(plan.module() + ".ptx"));
       assertTrue(entries(text).contains(plan.kernel()), plan.kernel() + " in " + plan.module());
       Matcher macro =
-          Pattern.compile("GEMM_(LARGE|SMALL)\\(" + plan.kernel() + ", \\w+, (\\d+), \\w+, (\\d+)")
+          Pattern.compile("GEMM_\\w+\\(" + plan.kernel() + ", \\w+, (\\d+), \\w+, (\\d+)")
               .matcher(sources);
       assertTrue(macro.find(), plan.kernel());
-      int width = Integer.parseInt(macro.group(2));
-      int stages = Integer.parseInt(macro.group(3));
-      assertEquals(
-          Math.max(stages * (128 + width) * 128, macro.group(1).equals("SMALL") ? width * 528 : 0)
-              + (macro.group(1).equals("SMALL")
-                  ? stages * 16
-                  : 16384 + width * 16 + stages * 16 + 16),
-          plan.sharedBytes(),
-          plan.kernel());
+      int width = Integer.parseInt(macro.group(1));
+      int stages = Integer.parseInt(macro.group(2));
+      int ring = stages * (128 + width) * 128;
+      int barriers = stages * 16;
+      int bytes =
+          switch (plan.kind()) {
+            case LARGE -> ring + 8 * 2048 + width * 16 + barriers + 16;
+            case SMALL -> Math.max(ring, width * 132 * 4) + barriers;
+            case STREAM -> ring + 8 * 8 * 20 * 4 + barriers;
+          };
+      assertEquals(bytes, plan.sharedBytes(), plan.kernel());
     }
   }
 

@@ -1,0 +1,18 @@
+#include "gemm_stream.cuh"
+
+GEMM_STREAM(gemm_stream_s8_8, S8, 8, false, 12)
+GEMM_STREAM(gemm_stream_s8_16, S8, 16, false, 11)
+GEMM_STREAM(gemm_stream_s8_32, S8, 32, false, 10)
+GEMM_STREAM(gemm_stream_s8_64, S8, 64, false, 8)
+GEMM_STREAM(gemm_stream_e4m3_8, E4m3, 8, false, 12)
+GEMM_STREAM(gemm_stream_e4m3_16, E4m3, 16, false, 11)
+GEMM_STREAM(gemm_stream_e4m3_32, E4m3, 32, false, 10)
+GEMM_STREAM(gemm_stream_e4m3_64, E4m3, 64, false, 8)
+GEMM_STREAM(gemm_stream_e4m3_precise_8, E4m3, 8, true, 12)
+GEMM_STREAM(gemm_stream_e4m3_precise_16, E4m3, 16, true, 11)
+GEMM_STREAM(gemm_stream_e4m3_precise_32, E4m3, 32, true, 10)
+GEMM_STREAM(gemm_stream_e4m3_precise_64, E4m3, 64, true, 8)
+GEMM_STREAM(gemm_stream_bf16_8, Bf16, 8, false, 12)
+GEMM_STREAM(gemm_stream_bf16_16, Bf16, 16, false, 11)
+GEMM_STREAM(gemm_stream_bf16_32, Bf16, 32, false, 10)
+GEMM_STREAM(gemm_stream_bf16_64, Bf16, 64, false, 8)
