@@ -1,5 +1,6 @@
 /** JMH benchmarks. */
 module fqt.bench {
+  requires fqt.cuda;
   requires fqt.models;
   requires fqt.tensor;
   requires java.management;

@@ -76,16 +76,27 @@ DEVICE uint32_t acrossBlock(uint32_t value, uint32_t* shared) {
   return all;
 }
 
+/// x / scale, correctly rounded: a quotient by the reciprocal and one correction with the exact
+/// remainder (Markstein 1990), which needs neither to leave the normal range. Quotients too large for
+/// that saturate anyway.
+DEVICE float divide(float x, float scale, float reciprocal, bool normal) {
+  if (!normal) return __fdiv_rn(x, scale);
+  const float q = x * reciprocal;
+  return fabsf(q) < 1e6f ? __fmaf_rn(__fmaf_rn(-q, scale, x), reciprocal, q) : q;
+}
+
 /// Codes of eight values: x / scale rounded half to even, saturated; NaN becomes 0 in int8, where the
 /// row's scale is NaN too, and stays NaN in e4m3.
 template <bool Float8>
 DEVICE uint2 encode8(const float (&v)[8], float scale) {
   uint32_t words[2];
+  const float reciprocal = __frcp_rn(scale);
+  const bool normal = scale > 0x1p-80f && scale < 0x1p80f;
 #pragma unroll
   for (int h = 0; h < 2; h++) {
     float q[4];
 #pragma unroll
-    for (int j = 0; j < 4; j++) q[j] = __fdiv_rn(v[h * 4 + j], scale);
+    for (int j = 0; j < 4; j++) q[j] = divide(v[h * 4 + j], scale, reciprocal, normal);
     if constexpr (Float8) {
       uint16_t low, high;
       asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(q[1]), "f"(q[0]));

@@ -1,5 +1,6 @@
 /** The command line and what only it needs: progress, tables, data files, the main job. */
 module fqt.tools {
+  requires fqt.cuda;
   requires fqt.models;
   requires fqt.quant;
   requires transitive fqt.tensor;

@@ -5,6 +5,8 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.util.HashMap;
+import java.util.Map;
 import jcuda.driver.JCudaDriver;
 
 /**
@@ -22,8 +24,14 @@ public final class CudaMatmul {
   private static final int MMA_TILE = 128;
   private static final int MMA_SHARED_BYTES = 65_536;
 
+  private static final int MAX_PLANS = 4096;
+
+  /** What a plan depends on. */
+  private record Problem(DType operand, GemmPlan.Sum sum, long m, long n, long blocks) {}
+
   private final CudaContext context;
   private final GemmFamily family;
+  private final Map<Problem, GemmPlan> plans = new HashMap<>();
 
   /**
    * Matrix multiply with the best kernels for a GPU.
@@ -217,18 +225,25 @@ public final class CudaMatmul {
       launchMma(stream, arguments);
       return;
     }
-    GemmPlan chosen = plan;
-    if (chosen == null) {
-      chosen =
-          GemmPlan.of(
-              arguments.operand(),
-              sum,
-              arguments.m(),
-              arguments.n(),
-              arguments.blocks(),
-              context.processors());
-    }
+    GemmPlan chosen = plan == null ? plan(arguments, sum) : plan;
     launchHopper(stream, arguments, chosen, settledWeights);
+  }
+
+  /** The plan for a shape, remembered; the context is locked. */
+  private GemmPlan plan(MatmulArguments arguments, GemmPlan.Sum sum) {
+    Problem problem =
+        new Problem(arguments.operand(), sum, arguments.m(), arguments.n(), arguments.blocks());
+    GemmPlan plan = plans.get(problem);
+    if (plan == null) {
+      plan =
+          GemmPlan.of(
+              problem.operand, sum, problem.m, problem.n, problem.blocks, context.processors());
+      if (plans.size() == MAX_PLANS) {
+        plans.clear();
+      }
+      plans.put(problem, plan);
+    }
+    return plan;
   }
 
   /** One launch of a Hopper kernel; the context is locked and current. */

@@ -79,41 +79,61 @@ record GemmPlan(
   // Measured on an H200 under load: what a step of K costs in cycles, and the rate of the clock
   // that explains the times, power limit included.
   private static final double CYCLES_PER_MICROSECOND = 1300;
-  private static final double PRECISE_CYCLES_PER_MICROSECOND = 1080;
-  private static final double L2_BYTES_PER_CYCLE = 47;
+  private static final double PRECISE_CYCLES_PER_MICROSECOND = 1150;
+  private static final double EXPOSED_STORE_MICROSECONDS = 3;
+  private static final double L2_BYTES_PER_CYCLE = 58;
   private static final double MEMORY_BYTES_PER_MICROSECOND = 4.0e6;
+  private static final double TILED_BYTES_PER_MICROSECOND = 3.4e6;
   private static final double FIXED_MICROSECONDS = 4;
+  private static final double REDUCTION_MICROSECONDS = 2.5;
+  private static final double HALF_EMPTY_CLUSTER = 1.25;
 
   /**
-   * The cheapest plan by a model of the machine.
+   * The best plan for a shape: for up to 64 tokens by the number of tiles, beyond by a model of the
+   * machine.
    *
    * @param operand I8, F8_E4M3 or BF16
    * @param blocks steps of 128 bytes along K
    * @param processors multiprocessors of the GPU
    */
   static GemmPlan of(DType operand, Sum sum, long m, long n, long blocks, int processors) {
+    if (m <= STREAM[STREAM.length - 1].width && sum != Sum.BLOCKWISE) {
+      return few(operand, sum, m, n, blocks, processors);
+    }
     GemmPlan best = null;
     for (Tile tile : large(sum)) {
-      best = cheaper(best, large(operand, sum, tile, m, n, blocks, processors));
+      best = cheaper(best, large(operand, sum, tile, 2, m, n, blocks, processors));
+      best = cheaper(best, large(operand, sum, tile, 1, m, n, blocks, processors));
     }
     for (Tile tile : SMALL) {
       boolean exists = sum == Sum.FAST || sum == Sum.PRECISE && tile.width <= 128;
-      boolean fits = tile.width < 2 * m || tile.width == SMALL[0].width;
-      if (exists && fits && m <= 4L * tile.width) {
-        for (int split = 1; split <= Math.min(MAX_SPLIT, blocks); split++) {
+      long tiles = Math.ceilDiv(n, ROWS) * Math.ceilDiv(m, tile.width);
+      for (int split = 1; exists && tile.width > 64 && split <= MAX_SPLIT; split++) {
+        if (split <= blocks && tiles * split <= processors) {
           best = cheaper(best, small(operand, sum, tile, split, m, n, blocks, processors));
         }
       }
     }
-    // Shares need more tiles than blocks, or too many of them meet in one tile.
-    if (sum != Sum.BLOCKWISE && Math.ceilDiv(n, ROWS) > processors) {
-      for (Tile tile : STREAM) {
-        if (m <= tile.width) {
-          return stream(operand, sum, tile, n, blocks, processors);
-        }
-      }
-    }
     return best;
+  }
+
+  /** Few tokens: all that counts is that every multiprocessor streams weights all the time. */
+  private static GemmPlan few(DType operand, Sum sum, long m, long n, long blocks, int processors) {
+    int i = 0;
+    while (STREAM[i].width < m) {
+      i++;
+    }
+    long tiles = Math.ceilDiv(n, ROWS);
+    if (tiles > processors / 2) {
+      return stream(operand, sum, STREAM[i], n, blocks, processors);
+    }
+    long split = Math.clamp(processors * 11L / 10 / tiles, 1, MAX_SPLIT);
+    // Two blocks fit on a multiprocessor; that pays where each has enough to do.
+    long twice = Math.clamp(processors * 7L / 4 / tiles, 1, MAX_SPLIT);
+    if (twice >= 2 * (processors / tiles) && blocks / twice >= 16) {
+      split = twice;
+    }
+    return small(operand, sum, SMALL[i], (int) Math.min(split, blocks), m, n, blocks, processors);
   }
 
   private static Tile[] large(Sum sum) {
@@ -128,18 +148,21 @@ record GemmPlan(
     return best == null || other.cost < best.cost ? other : best;
   }
 
-  /** Persistent blocks of three warpgroups; pairs of them share B. */
+  /** Persistent blocks of three warpgroups; two of a cluster share B. */
   static GemmPlan large(
-      DType operand, Sum sum, Tile tile, long m, long n, long blocks, int processors) {
+      DType operand, Sum sum, Tile tile, int wanted, long m, long n, long blocks, int processors) {
     long tilesM = Math.ceilDiv(m, ROWS);
-    int cluster = tilesM > 1 && processors > 1 ? 2 : 1;
+    int cluster = tilesM > 1 && processors > 1 ? wanted : 1;
     long tiles = Math.ceilDiv(tilesM, cluster) * Math.ceilDiv(n, tile.width);
     int clusters = (int) Math.min(tiles, processors / cluster);
     long rounds = Math.ceilDiv(tiles, clusters);
     int stage = (ROWS + tile.width) * STEP_BYTES;
     double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
     double cycles = rounds * blocks * Math.max(4.0 * tile.width, traffic);
-    double rate = sum == Sum.FAST ? CYCLES_PER_MICROSECOND : PRECISE_CYCLES_PER_MICROSECOND;
+    // Precise sums cannot hide the stores of a round behind the next one.
+    double stores = sum == Sum.FAST ? 0 : (rounds - 1) * EXPOSED_STORE_MICROSECONDS;
+    double memory = n * blocks * (double) STEP_BYTES / TILED_BYTES_PER_MICROSECOND;
+    double waste = tilesM % cluster == 0 ? 1 : HALF_EMPTY_CLUSTER;
     int staging = 8 * 16 * 128;
     int scales = 2 * 2 * tile.width * Float.BYTES;
     int barriers = (2 * tile.stages + 2) * Long.BYTES;
@@ -155,7 +178,7 @@ record GemmPlan(
         ROWS,
         tile.width / 2,
         RASTER,
-        FIXED_MICROSECONDS + cycles / rate);
+        FIXED_MICROSECONDS + stores + together(memory, waste * cycles / rate(sum)));
   }
 
   /** One tile a cluster, whose blocks share K; the rows of B are the tensor core's rows. */
@@ -165,15 +188,10 @@ record GemmPlan(
     long tilesM = Math.ceilDiv(m, tile.width);
     int stage = (ROWS + tile.width) * STEP_BYTES;
     int sums = tile.width * (ROWS + 4) * Float.BYTES;
-    int perProcessor = tile.width <= 64 ? 2 : 1;
-    double waves = (double) tilesN * tilesM * split / (processors * perProcessor);
-    double step = Math.max(4.0 * tile.width, stage / L2_BYTES_PER_CYCLE) * perProcessor;
-    double cycles = Math.max(1, waves) * Math.ceilDiv(blocks, split) * step;
-    if (waves > 1) {
-      cycles = Math.ceil(waves) * Math.ceilDiv(blocks, split) * step * (tile.width > 64 ? 1 : 0.5);
-    }
+    long rounds = Math.ceilDiv(tilesN * tilesM * split, processors);
+    double step = Math.max(4.0 * tile.width, stage / L2_BYTES_PER_CYCLE);
+    double cycles = rounds * Math.ceilDiv(blocks, split) * step;
     double memory = n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND;
-    double reduction = 0.3 * split * (1 + tile.width / 64.0);
     return new GemmPlan(
         Kind.SMALL,
         module(operand, "_small"),
@@ -186,7 +204,18 @@ record GemmPlan(
         tile.width,
         ROWS,
         0,
-        FIXED_MICROSECONDS + reduction + Math.max(memory, cycles / CYCLES_PER_MICROSECOND));
+        FIXED_MICROSECONDS
+            + REDUCTION_MICROSECONDS * Math.max(1, tile.width / 128)
+            + together(memory, cycles / rate(sum)));
+  }
+
+  private static double rate(Sum sum) {
+    return sum == Sum.FAST ? CYCLES_PER_MICROSECOND : PRECISE_CYCLES_PER_MICROSECOND;
+  }
+
+  /** Time of two things that overlap: the longer, and a little of the shorter. */
+  private static double together(double first, double second) {
+    return Math.max(first, second) + 0.05 * Math.min(first, second);
   }
 
   /** Persistent blocks that share all steps of all tiles equally. */

@@ -18,7 +18,8 @@ final class GemmPlanSet {
           case BLOCKWISE -> GemmPlan.LARGE_BLOCKWISE;
         };
     for (GemmPlan.Tile tile : large) {
-      plans.add(GemmPlan.large(operand, sum, tile, m, n, blocks, processors));
+      plans.add(GemmPlan.large(operand, sum, tile, 1, m, n, blocks, processors));
+      plans.add(GemmPlan.large(operand, sum, tile, 2, m, n, blocks, processors));
     }
     for (GemmPlan.Tile tile : GemmPlan.SMALL) {
       if (sum == GemmPlan.Sum.FAST || sum == GemmPlan.Sum.PRECISE && tile.width() <= 128) {

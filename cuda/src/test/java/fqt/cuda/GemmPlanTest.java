@@ -63,6 +63,10 @@ class GemmPlanTest {
     GemmPlan one = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 1, 3584, 28, 132);
     assertTrue(one.kernel().startsWith("gemm_small_s8_8"), one.toString());
     assertTrue(one.cluster() > 1, one.toString());
+    GemmPlan wide = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 16, 37888, 28, 132);
+    assertEquals(GemmPlan.Kind.STREAM, wide.kind());
+    GemmPlan some = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 128, 3584, 148, 132);
+    assertEquals("gemm_small_s8_128 4", some.kernel() + " " + some.cluster());
     GemmPlan many = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 4096, 3584, 28, 132);
     assertTrue(many.kernel().startsWith("gemm_large_s8"), many.toString());
     assertEquals(132, many.gridX());

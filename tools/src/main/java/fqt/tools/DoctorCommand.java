@@ -1,6 +1,7 @@
 package fqt.tools;
 
 import com.sun.management.OperatingSystemMXBean;
+import fqt.cuda.CudaDevices;
 import fqt.tensor.Backends;
 import fqt.tensor.Device;
 import java.io.PrintWriter;
@@ -43,7 +44,7 @@ final class DoctorCommand implements Callable<Integer> {
                     runtime.availableProcessors())));
     section(out, "memory", List.of(memory(runtime)));
     section(out, "cpu", describe(Device.CPU));
-    section(out, "gpu", describe(Device.cuda(0)));
+    section(out, "gpu", CudaDevices.describe());
     return 0;
   }
 
