@@ -1,5 +1,6 @@
 package fqt.io;
 
+import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.nio.file.Files;
@@ -103,7 +104,7 @@ public final class TorchCheckpoint implements TensorSource {
   }
 
   /**
-   * One tensor, a read-only view of a mapped file, perhaps strided.
+   * One tensor, a read-only view of a mapped file; one that is strided there, a contiguous copy.
    *
    * @throws NoSuchElementException if there is no such tensor
    */
@@ -113,7 +114,7 @@ public final class TorchCheckpoint implements TensorSource {
     if (tensor == null) {
       throw new NoSuchElementException(path + " has no tensor '" + name + "'");
     }
-    return tensor;
+    return Ops.contiguous(tensor);
   }
 
   /** Unmaps the files; their tensors cannot be read afterwards. A second call does nothing. */
