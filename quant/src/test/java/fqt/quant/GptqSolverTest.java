@@ -14,6 +14,7 @@ import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.Arrays;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -94,14 +95,17 @@ class GptqSolverTest {
       QuantizedWeight ours = GptqSolver.solve(weight, quantizer, factor, order).weight();
       int group = groupSize == -1 ? inputs : groupSize;
       int[][] expected = naive(weight, hessian, factor, bits, group, order == ActOrder.STATIC);
-      int different = 0;
+      int same = 0;
       for (int n = 0; n < 17; n++) {
-        for (int k = 0; k < inputs; k++) {
-          different += ours.codes().getLong(n, k) == expected[n][k] ? 0 : 1;
-        }
+        int row = n;
+        boolean equal =
+            IntStream.range(0, inputs)
+                .allMatch(k -> ours.codes().getLong(row, k) == expected[row][k]);
+        same += equal ? 1 : 0;
       }
-      // F32 against F64: a tie here or there falls the other way.
-      assertTrue(different <= 17 * inputs / 500, different + " codes differ");
+      // F32 against F64: a tie that falls the other way changes the rest of its row. A wrong loop
+      // changes nearly all rows.
+      assertTrue(same >= 12, "only " + same + " of 17 rows are those of the paper");
       assertEquals(order == ActOrder.DYNAMIC, ours.groupIndex() != null);
     }
   }
