@@ -79,17 +79,17 @@ public final class Gptq {
       QuantListener listener) {
     LayerForwardManager forward = new LayerForwardManager(inputs);
     double least = config.leastShare() * inputs.tokens();
-    List<List<SchemeRules.Target>> stages =
+    List<InputWatch.Stage> stages =
         config.trueSequential()
             ? InputWatch.stages(layer, targets.sequencedValues(), forward)
-            : List.of(List.copyOf(targets.sequencedValues()));
-    for (List<SchemeRules.Target> stage : stages) {
+            : List.of(new InputWatch.Stage(List.copyOf(targets.sequencedValues()), false));
+    for (InputWatch.Stage stage : stages) {
       try (Scope scope = Scope.open();
           Hessians hessians = Hessians.collect(layer, stage, forward)) {
-        for (List<SchemeRules.Target> sharing : sharing(stage, hessians)) {
+        for (List<SchemeRules.Target> sharing : sharing(stage.targets(), hessians)) {
           quantizeSharing(sharing, hessians.of(sharing.getFirst()), least, config, listener);
         }
-        for (SchemeRules.Target target : stage) {
+        for (SchemeRules.Target target : stage.targets()) {
           Scheme.keep(scope, target.place().get());
         }
       }

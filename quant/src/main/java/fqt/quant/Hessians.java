@@ -27,23 +27,28 @@ final class Hessians implements AutoCloseable {
   private Hessians() {}
 
   /**
-   * Runs all samples through the layer, each as far as the last of the linears.
+   * Runs all samples through the layer, each as far as the last of the linears. Linears that are
+   * fed the same tensor do not compute: nobody needs their output.
    *
    * @throws IllegalStateException if linears share their input in one sample and not in another
    */
-  static Hessians collect(
-      Module layer, List<SchemeRules.Target> targets, LayerForwardManager forward) {
+  static Hessians collect(Module layer, InputWatch.Stage stage, LayerForwardManager forward) {
     Hessians hessians = new Hessians();
     try (InputWatch.Hooks hooks = new InputWatch.Hooks()) {
-      for (SchemeRules.Target target : targets) {
-        hooks.before(target, input -> hessians.see(target, input));
+      for (SchemeRules.Target target : stage.targets()) {
+        InputWatch.InputHook hook = input -> hessians.see(target, input);
+        if (stage.oneInput()) {
+          hooks.standIn(target, hook);
+        } else {
+          hooks.before(target, hook);
+        }
       }
       forward.observe(
           layer,
           sample -> {
             hessians.seen.clear();
             hessians.feeders.clear();
-            hessians.waiting.addAll(targets);
+            hessians.waiting.addAll(stage.targets());
           });
     } catch (RuntimeException e) {
       hessians.close();

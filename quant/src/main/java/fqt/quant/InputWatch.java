@@ -1,6 +1,10 @@
 package fqt.quant;
 
+import fqt.nn.LayerArgs;
 import fqt.nn.Module;
+import fqt.tensor.DType;
+import fqt.tensor.Ops;
+import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collection;
@@ -20,10 +24,18 @@ final class InputWatch {
   private InputWatch() {}
 
   /**
+   * Linears that are quantized together.
+   *
+   * @param targets the linears
+   * @param oneInput whether they are fed the same tensor, so that none needs another's output
+   */
+  record Stage(List<SchemeRules.Target> targets, boolean oneInput) {}
+
+  /**
    * Sets of linears in the order in which they run. Linears fed the same tensor are one stage, and
    * so are those whose paths differ only in a number, such as the same projection of all experts.
    */
-  static List<List<SchemeRules.Target>> stages(
+  static List<Stage> stages(
       Module layer, Collection<SchemeRules.Target> targets, LayerForwardManager forward) {
     Map<String, Integer> stageOf = new HashMap<>();
     Map<Tensor, Integer> stageOfInput = new IdentityHashMap<>();
@@ -50,26 +62,60 @@ final class InputWatch {
       Integer stage = stageOf.get(kind(target));
       (stage == null ? unseen : stages.get(stage)).add(target);
     }
-    if (!unseen.isEmpty()) {
-      stages.add(unseen);
+    List<Stage> all = new ArrayList<>();
+    for (List<SchemeRules.Target> stage : stages) {
+      long kinds = stage.stream().map(InputWatch::kind).distinct().count();
+      all.add(new Stage(stage, kinds == stage.size()));
     }
-    return stages;
+    if (!unseen.isEmpty()) {
+      all.add(new Stage(unseen, false));
+    }
+    return all;
   }
 
   private static String kind(SchemeRules.Target target) {
     return NUMBER.matcher(target.name()).replaceAll("*");
   }
 
-  /** Hooks that go away together. */
-  static final class Hooks implements AutoCloseable {
-    interface InputHook {
-      void see(Tensor input);
+  /** Sees what a linear is fed. */
+  @FunctionalInterface
+  interface InputHook {
+    /** Called before the linear computes. */
+    void see(Tensor input);
+  }
+
+  /**
+   * In the place of a linear whose output nobody will use: shows its input and computes nothing.
+   */
+  private static final class StandIn extends Module {
+    private final long outputs;
+    private final InputHook hook;
+
+    StandIn(long outputs, InputHook hook) {
+      this.outputs = outputs;
+      this.hook = hook;
     }
 
+    @Override
+    protected Tensor forward(Tensor input, LayerArgs args) {
+      hook.see(input);
+      Shape shape = input.shape().with(-1, outputs);
+      return Ops.full(input.device(), DType.F32, 0, shape.toArray());
+    }
+  }
+
+  /** Hooks that go away together. */
+  static final class Hooks implements AutoCloseable {
     private final List<Module.Registration> registrations = new ArrayList<>();
 
     void before(SchemeRules.Target target, InputHook hook) {
       registrations.add(target.linear().before((module, input, args) -> hook.see(input)));
+    }
+
+    /** Puts a stand-in into a linear's place. */
+    void standIn(SchemeRules.Target target, InputHook hook) {
+      target.place().set(new StandIn(target.linear().outputs(), hook));
+      registrations.add(() -> target.place().set(target.linear()));
     }
 
     @Override

@@ -121,12 +121,12 @@ class GptqTest {
         CalibrationInputs inputs = new Nets(1).inputs(2, 30)) {
       Module layer = new Nets(4).sparseLayer(5);
       SchemeRules rules = GptqConfig.defaults().rules();
-      List<List<SchemeRules.Target>> stages =
+      List<InputWatch.Stage> stages =
           InputWatch.stages(
               layer, rules.targets("m", layer).sequencedValues(), new LayerForwardManager(inputs));
       List<List<String>> names =
           stages.stream()
-              .map(stage -> stage.stream().map(SchemeRules.Target::name).toList())
+              .map(stage -> stage.targets().stream().map(SchemeRules.Target::name).toList())
               .toList();
       assertEquals(6, names.size());
       assertEquals(
@@ -146,7 +146,9 @@ class GptqTest {
       Module layer = new Nets(4).sparseLayer(5);
       Map<String, SchemeRules.Target> targets = GptqConfig.defaults().rules().targets("", layer);
       List<SchemeRules.Target> all = List.copyOf(targets.values());
-      Hessians hessians = Hessians.collect(layer, all, new LayerForwardManager(inputs));
+      Hessians hessians =
+          Hessians.collect(
+              layer, new InputWatch.Stage(all, false), new LayerForwardManager(inputs));
       Hessian query = hessians.of(targets.get("self_attn.q_proj"));
       assertSame(query, hessians.of(targets.get("self_attn.v_proj")));
       assertEquals(120, query.tokens());
