@@ -42,12 +42,13 @@ record KernelChoice(Supplier<Panels> panels, TileKernel bytes, String descriptio
     return new KernelChoice(
         () -> new MachinePanels(kernel),
         bytes,
-        "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s"
+        "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s (processor: %s)"
             .formatted(
                 bits == 512 ? "AVX-512" : "AVX2",
                 kernel.rows(),
                 kernel.columns(),
-                bytes.kind() == TileKernel.Kind.PAIRS ? "vpmaddwd" : "vpdpbusd"));
+                bytes.kind() == TileKernel.Kind.PAIRS ? "vpmaddwd" : "vpdpbusd",
+                features.names()));
   }
 
   private static TileKernel.Kind bytes(CpuFeatures features, int bits) {

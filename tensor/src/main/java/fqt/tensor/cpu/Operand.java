@@ -45,6 +45,11 @@ sealed interface Operand permits ByteTerms, Operand.Strided, PackedRows {
       long outerStride,
       long innerStride)
       implements Operand {
+    /** Whether the terms of a sum are F32 numbers side by side. */
+    boolean isDenseF32() {
+      return type == DType.F32 && innerStride == 1;
+    }
+
     @Override
     public boolean outerIsDense() {
       return outerStride == 1 && innerStride != 1;

@@ -46,9 +46,9 @@ public final class Assembler {
     requireVector(second);
     boolean wide = bits == 512 || (first | second) > 15;
     if (wide) {
-      evex(op, bits, first, second, 0, base.ordinal() >> 3);
+      evex(op, bits, first, second, 0, base.number() >> 3);
     } else {
-      vex(op, bits, first, second, base.ordinal() >> 3);
+      vex(op, bits, first, second, base.number() >> 3);
     }
     put(op.opcode);
     int scale = wide ? op.scalarBytes > 0 ? op.scalarBytes : bits / 8 : 1;
@@ -106,31 +106,31 @@ public final class Assembler {
 
   /** {@code mov to, from}. */
   public void move(Reg to, Reg from) {
-    wide(from.ordinal(), to.ordinal());
+    wide(from.number(), to.number());
     put(0x89);
     registers(from, to);
   }
 
   /** {@code mov to, [base + displacement]}. */
   public void load(Reg to, Reg base, int displacement) {
-    wide(to.ordinal(), base.ordinal());
+    wide(to.number(), base.number());
     put(0x8b);
-    memory(to.ordinal(), base, displacement, 1);
+    memory(to.number(), base, displacement, 1);
   }
 
   /** {@code mov [base + displacement], from}, the lower 32 bits. */
   public void storeInt(Reg from, Reg base, int displacement) {
-    int rex = (from.ordinal() >> 3) << 2 | base.ordinal() >> 3;
+    int rex = (from.number() >> 3) << 2 | base.number() >> 3;
     if (rex != 0) {
       put(0x40 | rex);
     }
     put(0x89);
-    memory(from.ordinal(), base, displacement, 1);
+    memory(from.number(), base, displacement, 1);
   }
 
   /** {@code add to, from}. */
   public void add(Reg to, Reg from) {
-    wide(from.ordinal(), to.ordinal());
+    wide(from.number(), to.number());
     put(0x01);
     registers(from, to);
   }
@@ -147,52 +147,52 @@ public final class Assembler {
 
   /** {@code or to, from}. */
   public void or(Reg to, Reg from) {
-    wide(from.ordinal(), to.ordinal());
+    wide(from.number(), to.number());
     put(0x09);
     registers(from, to);
   }
 
   private void arithmetic(int operation, Reg to, int value) {
-    wide(0, to.ordinal());
+    wide(0, to.number());
     if (value == (byte) value) {
-      put(0x83, 0xc0 | operation << 3 | to.ordinal() & 7, value);
+      put(0x83, 0xc0 | operation << 3 | to.number() & 7, value);
     } else if (to == Reg.RAX) {
       put(operation << 3 | 5);
       put32(value);
     } else {
-      put(0x81, 0xc0 | operation << 3 | to.ordinal() & 7);
+      put(0x81, 0xc0 | operation << 3 | to.number() & 7);
       put32(value);
     }
   }
 
   /** {@code shl to, count}. */
   public void shiftLeft(Reg to, int count) {
-    wide(0, to.ordinal());
-    put(0xc1, 0xe0 | to.ordinal() & 7, count);
+    wide(0, to.number());
+    put(0xc1, 0xe0 | to.number() & 7, count);
   }
 
   /** {@code shr to, count}. */
   public void shiftRight(Reg to, int count) {
-    wide(0, to.ordinal());
-    put(0xc1, 0xe8 | to.ordinal() & 7, count);
+    wide(0, to.number());
+    put(0xc1, 0xe8 | to.number() & 7, count);
   }
 
   /** {@code dec register}. */
   public void decrement(Reg register) {
-    wide(0, register.ordinal());
-    put(0xff, 0xc8 | register.ordinal() & 7);
+    wide(0, register.number());
+    put(0xff, 0xc8 | register.number() & 7);
   }
 
   /** {@code test register, register}. */
   public void test(Reg register) {
-    wide(register.ordinal(), register.ordinal());
+    wide(register.number(), register.number());
     put(0x85);
     registers(register, register);
   }
 
   /** {@code xor ecx, ecx} and its like. */
   public void clear(Reg register) {
-    int high = register.ordinal() >> 3;
+    int high = register.number() >> 3;
     if (high != 0) {
       put(0x45);
     }
@@ -202,18 +202,18 @@ public final class Assembler {
 
   /** {@code push register}. */
   public void push(Reg register) {
-    if (register.ordinal() > 7) {
+    if (register.number() > 7) {
       put(0x41);
     }
-    put(0x50 | register.ordinal() & 7);
+    put(0x50 | register.number() & 7);
   }
 
   /** {@code pop register}. */
   public void pop(Reg register) {
-    if (register.ordinal() > 7) {
+    if (register.number() > 7) {
       put(0x41);
     }
-    put(0x58 | register.ordinal() & 7);
+    put(0x58 | register.number() & 7);
   }
 
   /** {@code jnz target}, backwards. */
@@ -265,12 +265,12 @@ public final class Assembler {
   }
 
   private void registers(Reg reg, Reg rm) {
-    put(0xc0 | (reg.ordinal() & 7) << 3 | rm.ordinal() & 7);
+    put(0xc0 | (reg.number() & 7) << 3 | rm.number() & 7);
   }
 
   /** Modrm, for rsp and r12 an index byte, and the displacement in units of {@code scale}. */
   private void memory(int reg, Reg base, int displacement, int scale) {
-    int low = base.ordinal() & 7;
+    int low = base.number() & 7;
     int units = displacement / scale;
     boolean none = displacement == 0 && low != 5;
     boolean small = displacement % scale == 0 && units == (byte) units;

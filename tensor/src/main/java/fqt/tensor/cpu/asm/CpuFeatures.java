@@ -5,6 +5,7 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.util.StringJoiner;
 
 /**
  * What the processor can do and the operating system lets it do (Intel SDM, volume 2, CPUID).
@@ -75,6 +76,25 @@ public record CpuFeatures(
         avx2 && bit(sevenOne[0], 4),
         avx512 && bit(sevenOne[0], 5),
         tiles && bit(seven[3], 22) && bit(seven[3], 24) && bit(seven[3], 25));
+  }
+
+  /** The names of what there is, for people. */
+  public String names() {
+    StringJoiner names = new StringJoiner(", ");
+    names.setEmptyValue("none that count");
+    add(names, avx2, "AVX2");
+    add(names, avxVnni, "AVX-VNNI");
+    add(names, avx512, "AVX-512");
+    add(names, avx512Vnni, "AVX512-VNNI");
+    add(names, avx512Bf16, "AVX512-BF16");
+    add(names, amx, "AMX");
+    return names.toString();
+  }
+
+  private static void add(StringJoiner names, boolean present, String name) {
+    if (present) {
+      names.add(name);
+    }
   }
 
   private static boolean bit(int word, int index) {

@@ -35,9 +35,7 @@ public enum Op {
   /** Four bytes from memory to all i32 lanes. */
   VPBROADCASTD(1, 2, 0x58, 4),
   /** Sums of four u8 (vvvv) by s8 (rm) products added to i32 (AVX512-VNNI, AVX-VNNI). */
-  VPDPBUSD(1, 2, 0x50, 0),
-  /** Sums of two bf16 products added to f32 (AVX512-BF16). */
-  VDPBF16PS(2, 2, 0x52, 0);
+  VPDPBUSD(1, 2, 0x50, 0);
 
   final int prefix;
   final int map;

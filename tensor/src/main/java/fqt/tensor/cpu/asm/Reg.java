@@ -17,5 +17,11 @@ public enum Reg {
   R12,
   R13,
   R14,
-  R15
+  R15;
+
+  /** The number that instructions hold: the constants stand in the order of these numbers. */
+  @SuppressWarnings("EnumOrdinal")
+  int number() {
+    return ordinal();
+  }
 }

@@ -17,6 +17,9 @@ class CpuFeaturesTest {
   void bitsCountOnlyIfTheSystemSavesTheRegisters() {
     int[] all = {-1, -1, -1, -1};
     assertTrue(CpuFeatures.of(all, all, all, -1).amx());
+    assertEquals(
+        "AVX2, AVX-VNNI, AVX-512, AVX512-VNNI, AVX512-BF16, AMX",
+        CpuFeatures.of(all, all, all, -1).names());
     CpuFeatures avxOnly = CpuFeatures.of(all, all, all, 0x7);
     assertTrue(avxOnly.avx2() && avxOnly.avxVnni());
     assertFalse(avxOnly.avx512() || avxOnly.avx512Vnni() || avxOnly.avx512Bf16() || avxOnly.amx());
