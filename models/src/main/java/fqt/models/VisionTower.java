@@ -126,6 +126,11 @@ public final class VisionTower {
     return prefix + "blocks." + index;
   }
 
+  /** Path of {@link #merger} in the checkpoint. */
+  public String mergerPrefix() {
+    return prefix + "merger";
+  }
+
   /** Frees a block; whoever asks for it again gets it fresh from the checkpoint. */
   public void release(int block) {
     blocks.release(block);

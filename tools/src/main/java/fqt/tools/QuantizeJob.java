@@ -5,6 +5,7 @@ import fqt.io.Json;
 import fqt.io.SafetensorsWriter;
 import fqt.models.CausalLm;
 import fqt.models.ModelConfig;
+import fqt.models.VisionTower;
 import fqt.nn.LayerArgs;
 import fqt.nn.Linear;
 import fqt.nn.Module;
@@ -105,6 +106,9 @@ final class QuantizeJob {
       copyBefore(writer);
       addSamples(inputs);
       quantizeLayers(writer, inputs);
+      if (model.vision() != null) {
+        quantizeVision(model.vision(), writer);
+      }
       copyRest(writer);
       writer.finish();
       CheckpointFiles.carryOver(plan.source(), folder.path());
@@ -186,6 +190,35 @@ final class QuantizeJob {
     } else {
       SmoothQuant.quantizeLayer(prefix, layer, inputs, ruled, listener);
     }
+  }
+
+  /**
+   * Rounds the blocks of a vision tower if codes and activations have 8 bits, a scale an output:
+   * calibration texts show it no pictures, and few of its sizes divide into groups.
+   */
+  private void quantizeVision(VisionTower tower, SafetensorsWriter writer) {
+    Scheme base = plan.rules().base();
+    boolean rounds = base.activations() != null && base.weights().bits() == 8;
+    if (!rounds) {
+      err.println("the vision tower stays in floating point: only w8a8 schemes quantize it");
+    }
+    int count = tower.blocks().size();
+    try (Progress progress = new Progress(err, "vision block", count)) {
+      for (int i = 0; i < count; i++) {
+        try (Scope scope = Scope.open()) {
+          Module block = tower.blocks().get(i);
+          Set<String> linears = linearsOf(block);
+          if (rounds) {
+            QuantListener listener = listener(progress, i, linears.size());
+            Rtn.quantizeLayer(tower.blockPrefix(i), block, plan.rules(), listener);
+          }
+          writeLayer(writer, tower.blockPrefix(i), block, linears);
+          progress.done(i + 1, "");
+        }
+        tower.release(i);
+      }
+    }
+    writeLayer(writer, tower.mergerPrefix(), tower.merger(), Set.of());
   }
 
   private QuantListener listener(Progress progress, int layer, int linears) {

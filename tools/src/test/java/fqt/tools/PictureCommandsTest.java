@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import fqt.io.Safetensors;
+import fqt.tensor.DType;
 import java.nio.file.Path;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -20,7 +21,11 @@ class PictureCommandsTest {
   @ValueSource(strings = {"tiny-qwen2vl", "tiny-qwen25vl"})
   void forwardSeesThePictures(String name) {
     Path model = FIXTURES.resolve(name);
-    Path reference = model.resolve("reference.safetensors");
+    assertForward(model, model, 1e-3f, "logits", "vision.output");
+  }
+
+  private void assertForward(Path model, Path original, float tolerance, String... tensors) {
+    Path reference = original.resolve("reference.safetensors");
     Path out = folder.resolve("states.safetensors");
     CommandRun run =
         CommandRun.of(
@@ -28,15 +33,55 @@ class PictureCommandsTest {
     assertEquals(0, run.code(), run.err());
     try (Safetensors ours = Safetensors.open(out);
         Safetensors theirs = Safetensors.open(reference)) {
-      for (String tensor : new String[] {"logits", "vision.output"}) {
+      for (String tensor : tensors) {
         float[] expected = theirs.get(tensor).toFloats();
         float largest = 0;
         for (float value : expected) {
           largest = Math.max(largest, Math.abs(value));
         }
-        assertArrayEquals(expected, ours.get(tensor).toFloats(), 1e-3f * largest, tensor);
+        assertArrayEquals(expected, ours.get(tensor).toFloats(), tolerance * largest, tensor);
       }
     }
+  }
+
+  @ParameterizedTest
+  @ValueSource(strings = {"tiny-qwen2vl", "tiny-qwen25vl"})
+  void eightBitsQuantizeTheTowerToo(String name) {
+    Path original = FIXTURES.resolve(name);
+    Path quantized = quantize(original, "w8a8-int8");
+    try (Safetensors file = Safetensors.open(quantized)) {
+      assertEquals(DType.I8, file.get("visual.blocks.1.attn.qkv.weight").dtype());
+      assertEquals(DType.BF16, file.get("visual.merger.mlp.0.weight").dtype());
+    }
+    assertForward(quantized, original, 0.05f, "vision.output");
+  }
+
+  @Test
+  void fourBitsLeaveTheTowerAsItIs() {
+    Path original = FIXTURES.resolve("tiny-qwen25vl");
+    Path quantized = quantize(original, "w4a16");
+    try (Safetensors file = Safetensors.open(quantized)) {
+      assertEquals(DType.BF16, file.get("visual.blocks.1.attn.qkv.weight").dtype());
+    }
+    assertForward(quantized, original, 1e-3f, "vision.output");
+  }
+
+  private Path quantize(Path model, String scheme) {
+    Path out = folder.resolve(scheme);
+    CommandRun run =
+        CommandRun.of(
+            "quantize",
+            model.toString(),
+            "--out",
+            out.toString(),
+            "--method",
+            "rtn",
+            "--scheme",
+            scheme);
+    assertEquals(0, run.code(), run.err());
+    boolean left = run.err().contains("the vision tower stays in floating point");
+    assertEquals(scheme.equals("w4a16"), left);
+    return out;
   }
 
   @Test
