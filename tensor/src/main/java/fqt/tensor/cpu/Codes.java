@@ -23,8 +23,9 @@ final class Codes {
 
   private Codes() {}
 
-  /** Codes of 4 bits from a byte position on that begins a word: eight a word. */
-  static void unpack4(MemorySegment words, long start, int count, float[] to, int at) {
+  /** {@code scale * (code - zero)} of 4-bit codes from the byte on where a word begins. */
+  static void unpack4(
+      MemorySegment words, long start, int count, float zero, float scale, float[] to, int at) {
     int i = 0;
     for (int end = FLOATS8.loopBound(count); i < end; i += 8) {
       IntVector.broadcast(INTS8, words.get(INT, start + i / 2))
@@ -32,10 +33,13 @@ final class Codes {
           .and(15)
           .convert(VectorOperators.I2F, 0)
           .reinterpretAsFloats()
+          .sub(zero)
+          .mul(scale)
           .intoArray(to, at + i);
     }
     for (; i < count; i++) {
-      to[at + i] = words.get(ValueLayout.JAVA_BYTE, start + i / 2) >> 4 * (i & 1) & 15;
+      int code = words.get(ValueLayout.JAVA_BYTE, start + i / 2) >> 4 * (i & 1) & 15;
+      to[at + i] = scale * (code - zero);
     }
   }
 

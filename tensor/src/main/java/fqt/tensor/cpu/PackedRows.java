@@ -64,6 +64,10 @@ final class PackedRows implements Operand {
 
   @Override
   public void readInner(long row, long from, int count, float[] to, int at) {
+    if (bits == 4 && groupOf == null && from % 8 == 0 && groupSize % 8 == 0) {
+      readNibbles(row, (int) from, count, to, at);
+      return;
+    }
     unpack(row, (int) from, count, to, at);
     if (groupOf == null) {
       scaleRuns(row, (int) from, count, to, at);
@@ -75,11 +79,25 @@ final class PackedRows implements Operand {
   private void unpack(long row, int from, int count, float[] to, int at) {
     long start = row * wordsPerRow * Integer.BYTES;
     if (bits == 4 && from % 8 == 0) {
-      Codes.unpack4(words, start + from / 2, count, to, at);
+      Codes.unpack4(words, start + from / 2, count, 0, 1, to, at);
     } else if (bits == 8) {
       Codes.unpack8(words, start + from, count, to, at);
     } else {
       Codes.unpack(words, start, bits, from, count, to, at);
+    }
+  }
+
+  /** Codes of 4 bits whose groups begin with a word: unpacked and scaled in one go. */
+  private void readNibbles(long row, int from, int count, float[] to, int at) {
+    long start = (row * wordsPerRow * 8 + from) / 2;
+    int done = 0;
+    while (done < count) {
+      int group = (from + done) / groupSize;
+      int size = Math.min((group + 1) * groupSize - from - done, count - done);
+      float zero = zero(row, group);
+      float scale = scale(row, group);
+      Codes.unpack4(words, start + done / 2, size, zero, scale, to, at + done);
+      done += size;
     }
   }
 
