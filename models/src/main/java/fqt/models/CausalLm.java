@@ -258,12 +258,10 @@ public final class CausalLm implements AutoCloseable {
   }
 
   TokenPlaces places(Tensor ids, Pictures pictures, long... bounds) {
+    int merge = requireVision().config().merge();
+    long[] tokens = Ops.to(ids, Device.CPU).toLongs();
     return TokenPlaces.of(
-        Ops.to(ids, Device.CPU).toLongs(),
-        bounds,
-        config.pictureTokens().picture(),
-        pictures.grids(),
-        requireVision().config().merge());
+        tokens, bounds, config.pictureTokens().picture(), pictures.grids(), merge);
   }
 
   /** Layer arguments for tokens placed along several axes: {@code positions[axis][token]}. */
