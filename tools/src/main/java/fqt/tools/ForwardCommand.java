@@ -16,9 +16,7 @@ import java.util.Map;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
-import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
-import picocli.CommandLine.Spec;
 
 /** {@code fqt forward}: one pass through a model, every hidden state written down. */
 @Command(
@@ -47,8 +45,6 @@ final class ForwardCommand implements Callable<Integer> {
       description =
           "safetensors to write: logits and hidden_states.N, with pictures also vision.output, F32.")
   private Path out;
-
-  @Spec private CommandSpec spec;
 
   @Override
   public Integer call() {
