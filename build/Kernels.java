@@ -2,16 +2,20 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.security.MessageDigest;
+import java.security.NoSuchAlgorithmException;
 import java.util.HexFormat;
 import java.util.List;
 import java.util.Map;
+import java.util.Properties;
 import java.util.TreeMap;
-import java.util.stream.Stream;
+import java.util.regex.Matcher;
+import java.util.regex.Pattern;
 
 /**
  * Compiles the CUDA C++ of {@code cuda/src/main/cuda} into the PTX that is committed beside it.
  * Needs nvcc 12.8 or later; {@code mvn -pl cuda generate-resources -Pkernels} calls it. Also writes
- * {@code kernels.properties}, the hash of the sources, by which the tests see that both fit.
+ * {@code kernels.properties}: for each PTX the hash of its source and of what that includes, by
+ * which the tests see that both fit, and this program what it may leave as it is.
  */
 final class Kernels {
   /** A PTX resource: its source, its target and the oldest PTX version that knows the target. */
@@ -31,7 +35,10 @@ final class Kernels {
           new Unit("gemm_sm89", "gemm_sm89", "89", "8.4"),
           new Unit("quantize_sm80", "quantize", "80", "7.0"),
           new Unit("quantize_sm89", "quantize", "89", "8.1"),
-          new Unit("quantize_sm90a", "quantize", "90a", "8.0"));
+          new Unit("quantize_sm90a", "quantize", "90a", "8.0"),
+          new Unit("copies_sm80", "copies", "80", "7.0"));
+
+  private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"(.+)\"$");
 
   private Kernels() {}
 
@@ -39,52 +46,75 @@ final class Kernels {
     Path module = Path.of(arguments[0]);
     Path sources = module.resolve("src/main/cuda");
     Path resources = module.resolve("src/main/resources/fqt/cuda");
+    Path list = resources.resolve("kernels.properties");
+    Properties known = new Properties();
+    if (Files.exists(list)) {
+      known.load(Files.newBufferedReader(list));
+    }
+    StringBuilder hashes = new StringBuilder();
     for (Unit unit : UNITS) {
       Path ptx = resources.resolve(unit.name + ".ptx");
-      String architecture = "arch=compute_%s,code=compute_%s".formatted(unit.target, unit.target);
-      Process nvcc =
-          new ProcessBuilder(
-                  "nvcc",
-                  "-std=c++17",
-                  "-O3",
-                  "-gencode",
-                  architecture,
-                  "-ptx",
-                  "-o",
-                  ptx.toString(),
-                  sources.resolve(unit.source + ".cu").toString())
-              .inheritIO()
-              .start();
-      if (nvcc.waitFor() != 0) {
-        throw new IOException("nvcc failed on " + unit.source + ".cu");
+      String hash = hash(sources, unit.source + ".cu");
+      if (!Files.exists(ptx) || !hash.equals(known.getProperty(unit.name))) {
+        compile(unit, sources, ptx);
       }
-      // nvcc writes its own version, which every older driver refuses; the code needs only this
-      // one.
-      String text = Files.readString(ptx);
-      // The pragma is a hint to later compilers that earlier ones do not know.
-      String aged =
-          text.replaceFirst("(?m)^\\.version .*$", ".version " + unit.version)
-              .replaceAll("(?m)^\\s*\\.pragma \"used_bytes_mask.*\\R", "");
-      Files.writeString(ptx, aged.substring(aged.indexOf(".version")));
+      hashes.append(unit.name).append('=').append(hash).append('\n');
     }
-    Files.writeString(resources.resolve("kernels.properties"), "sources=" + hash(sources) + "\n");
+    Files.writeString(list, hashes);
   }
 
-  /** SHA-256 over names and contents of all source files, in the order of their names. */
-  private static String hash(Path sources) throws IOException {
-    Map<String, Path> files = new TreeMap<>();
-    try (Stream<Path> list = Files.list(sources)) {
-      list.forEach(file -> files.put(file.getFileName().toString(), file));
+  private static void compile(Unit unit, Path sources, Path ptx)
+      throws IOException, InterruptedException {
+    String architecture = "arch=compute_%s,code=compute_%s".formatted(unit.target, unit.target);
+    Process nvcc =
+        new ProcessBuilder(
+                "nvcc",
+                "-std=c++17",
+                "-O3",
+                "-gencode",
+                architecture,
+                "-ptx",
+                "-o",
+                ptx.toString(),
+                sources.resolve(unit.source + ".cu").toString())
+            .inheritIO()
+            .start();
+    if (nvcc.waitFor() != 0) {
+      throw new IOException("nvcc failed on " + unit.source + ".cu");
     }
+    // nvcc writes its own version, which every older driver refuses; the code needs only this one.
+    String text = Files.readString(ptx);
+    // The pragma is a hint to later compilers that earlier ones do not know.
+    String aged =
+        text.replaceFirst("(?m)^\\.version .*$", ".version " + unit.version)
+            .replaceAll("(?m)^\\s*\\.pragma \"used_bytes_mask.*\\R", "");
+    Files.writeString(ptx, aged.substring(aged.indexOf(".version")));
+  }
+
+  /** SHA-256 over a source and all it includes, names and contents, in the order of the names. */
+  private static String hash(Path sources, String file) throws IOException {
+    Map<String, byte[]> files = new TreeMap<>();
+    collect(sources, file, files);
     try {
       MessageDigest digest = MessageDigest.getInstance("SHA-256");
-      for (Map.Entry<String, Path> file : files.entrySet()) {
-        digest.update((file.getKey() + "\n").getBytes());
-        digest.update(Files.readAllBytes(file.getValue()));
+      for (Map.Entry<String, byte[]> entry : files.entrySet()) {
+        digest.update((entry.getKey() + "\n").getBytes());
+        digest.update(entry.getValue());
       }
       return HexFormat.of().formatHex(digest.digest());
-    } catch (java.security.NoSuchAlgorithmException e) {
+    } catch (NoSuchAlgorithmException e) {
       throw new AssertionError("every JDK has SHA-256", e);
+    }
+  }
+
+  private static void collect(Path sources, String file, Map<String, byte[]> files)
+      throws IOException {
+    byte[] bytes = Files.readAllBytes(sources.resolve(file));
+    if (files.put(file, bytes) == null) {
+      Matcher includes = INCLUDE.matcher(new String(bytes));
+      while (includes.find()) {
+        collect(sources, includes.group(1), files);
+      }
     }
   }
 }

@@ -40,6 +40,7 @@ public final class CudaContext implements AutoCloseable {
   private final LaunchBlock block = new LaunchBlock(arena);
   private final TensorMaps maps = new TensorMaps(arena);
   private final KernelSet kernels = new KernelSet();
+  private final Staging staging = new Staging(this, arena);
   private final AtomicLong liveBytes = new AtomicLong();
   private final CudaStream stream;
   private volatile CudaException broken;
@@ -53,6 +54,7 @@ public final class CudaContext implements AutoCloseable {
         CudaDevices.attribute(handle, CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
     CudaException.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, handle), "opening " + device);
     stream = new CudaStream(this);
+    Driver.keepFreedMemory(index);
   }
 
   /**
@@ -95,7 +97,9 @@ public final class CudaContext implements AutoCloseable {
   }
 
   /**
-   * Uninitialised memory of the GPU.
+   * Uninitialised memory of the GPU, from a pool that keeps what was given back. It is there for
+   * what is put into {@link #stream()} from now on; another stream must wait for an event of that
+   * one before it uses the memory.
    *
    * @throws CudaException if there is not enough, with what is free
    */
@@ -108,7 +112,7 @@ public final class CudaContext implements AutoCloseable {
   private Storage allocate(long byteSize, long counted) {
     bind();
     Handles.DevicePointer pointer = new Handles.DevicePointer();
-    int code = JCudaDriver.cuMemAlloc(pointer, Math.max(1, byteSize));
+    int code = JCudaDriver.cuMemAllocAsync(pointer, Math.max(1, byteSize), stream.handle());
     if (code == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
       long[] free = new long[1];
       long[] total = new long[1];
@@ -134,38 +138,24 @@ public final class CudaContext implements AutoCloseable {
     bind();
     liveBytes.addAndGet(-counted);
     check(
-        JCudaDriver.cuMemFree(new Handles.DevicePointer(address)),
+        JCudaDriver.cuMemFreeAsync(new Handles.DevicePointer(address), stream.handle()),
         "freeing " + byteSize + " bytes on " + device);
   }
 
-  /** Copies a contiguous tensor from the host to this GPU; done when the call returns. */
-  public void upload(Tensor source, Tensor target) {
+  /** Copies a contiguous tensor from the host to this GPU; the source is free on return. */
+  public synchronized void upload(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     long address = Checks.address(target, device, "target");
     bind();
-    check(
-        JCudaDriver.cuMemcpyHtoDAsync(
-            new Handles.DevicePointer(address),
-            new Handles.HostPointer(source.segment()),
-            source.byteSize(),
-            stream.handle()),
-        "copying " + source + " to " + device);
-    stream.synchronize();
+    staging.upload(source.segment(), address);
   }
 
   /** Copies a contiguous tensor from this GPU to the host; done when the call returns. */
-  public void download(Tensor source, Tensor target) {
+  public synchronized void download(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     long address = Checks.address(source, device, "source");
     bind();
-    check(
-        JCudaDriver.cuMemcpyDtoHAsync(
-            new Handles.HostPointer(target.segment()),
-            new Handles.DevicePointer(address),
-            source.byteSize(),
-            stream.handle()),
-        "copying " + source + " to the host");
-    stream.synchronize();
+    staging.download(address, target.segment());
   }
 
   /** Sets every byte of a storage of this GPU; done when the call returns. */
@@ -226,6 +216,8 @@ public final class CudaContext implements AutoCloseable {
   public synchronized void close() {
     if (!closed) {
       if (broken == null) {
+        stream.synchronize();
+        staging.close();
         stream.close();
         bind();
         kernels.unload();

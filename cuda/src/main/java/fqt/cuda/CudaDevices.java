@@ -36,7 +36,7 @@ public final class CudaDevices {
     return lines;
   }
 
-  private static String describe(int index) {
+  static String describe(int index) {
     CUdevice device = device(index);
     int[] version = new int[1];
     JCudaDriver.cuDriverGetVersion(version);

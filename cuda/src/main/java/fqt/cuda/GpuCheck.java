@@ -5,9 +5,9 @@ import java.util.List;
 import java.util.Random;
 
 /**
- * Checks the kernels on the GPU of this machine against float64 on the host, with fresh inputs each
- * time: {@code java -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [seed]}. Without a GPU it says
- * so and succeeds.
+ * Checks the GPU of this machine with fresh inputs each time: the matrix and quantize kernels
+ * against float64 on the host, the operations of the backend against those of the CPU: {@code java
+ * -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [seed]}. Without a GPU it says so and succeeds.
  */
 public final class GpuCheck {
   private static final int[] TAILS = {
@@ -87,6 +87,7 @@ public final class GpuCheck {
       blockwise();
     }
     new QuantizeCheck(context, random, this::report).run();
+    new BackendCheck(random, this::report).run(quick ? 2 : 20);
     System.out.println(checks + " checks, " + failures + " failures");
     return failures;
   }

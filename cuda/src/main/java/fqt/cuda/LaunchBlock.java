@@ -19,8 +19,8 @@ final class LaunchBlock {
   private static final int CLUSTER_DIMENSION = 4;
   private static final int STREAM_SERIALIZATION = 6;
   private static final long ATTRIBUTE_BYTES = 72;
-  private static final long ARGUMENT_BYTES = 256;
-  private static final int POINTERS = 8;
+  private static final long ARGUMENT_BYTES = 512;
+  private static final int POINTERS = 64;
 
   private final MemorySegment config;
   private final MemorySegment attributes;

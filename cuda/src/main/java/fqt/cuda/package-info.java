@@ -9,8 +9,11 @@
  *
  * <p>The kernels are CUDA C++ in {@code src/main/cuda}; what ships is the PTX compiled from it,
  * which the driver turns into machine code on first use and keeps in its cache. The driver is
- * called through JCuda, and through the foreign-function interface for the two functions that JCuda
- * lacks: encoding tensor maps and launching with attributes (thread-block clusters).
+ * called through JCuda, and through the foreign-function interface for what JCuda lacks: encoding
+ * tensor maps, launching with attributes (thread-block clusters), setting up the memory pool.
+ *
+ * <p>A {@code CudaBackend} makes a GPU a device of {@link fqt.tensor.Ops}; it delegates each group
+ * of operations to a class that launches their kernels.
  *
  * <p>Everything here may be called from any thread: a context serializes launches, and makes itself
  * current on the calling thread each time. Work on one stream runs in order; a host call returns

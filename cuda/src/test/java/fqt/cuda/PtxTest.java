@@ -35,6 +35,7 @@ import org.junit.jupiter.params.provider.MethodSource;
 class PtxTest {
   private static final Path SOURCES = Path.of("src/main/cuda");
   private static final Path RESOURCES = Path.of("src/main/resources/fqt/cuda");
+  private static final Pattern INCLUDE = Pattern.compile("(?m)^#include \"(.+)\"$");
   private static final Pattern VERSION = Pattern.compile("(?m)^\\.version (\\d+)\\.(\\d+)$");
   private static final Pattern TARGET = Pattern.compile("(?m)^\\.target (sm_\\w+)");
   private static final Pattern ENTRY = Pattern.compile("(?m)\\.visible \\.entry (\\w+)\\(");
@@ -48,31 +49,47 @@ class PtxTest {
 
   static List<Path> resources() throws IOException {
     try (Stream<Path> files = Files.list(RESOURCES)) {
-      List<Path> ptx = files.filter(f -> f.toString().endsWith(".ptx")).sorted().toList();
-      assertEquals(13, ptx.size(), "PTX resources");
-      return ptx;
+      return files.filter(f -> f.toString().endsWith(".ptx")).sorted().toList();
     }
   }
 
   @Test
   void ptxWasMadeFromTheseSources() throws IOException, NoSuchAlgorithmException {
-    Properties properties = new Properties();
+    Properties known = new Properties();
     try (InputStream in = Files.newInputStream(RESOURCES.resolve("kernels.properties"))) {
-      properties.load(in);
+      known.load(in);
     }
-    Map<String, Path> files = new TreeMap<>();
-    try (Stream<Path> list = Files.list(SOURCES)) {
-      list.forEach(file -> files.put(file.getFileName().toString(), file));
+    for (Path ptx : resources()) {
+      String name = ptx.getFileName().toString().replace(".ptx", "");
+      String source = name.replaceFirst("_sm\\w+$", "") + ".cu";
+      assertEquals(
+          hash(Files.exists(SOURCES.resolve(source)) ? source : name + ".cu"),
+          known.getProperty(name),
+          name + ": compile it with mvn -pl cuda generate-resources -Pkernels");
     }
+    assertEquals(resources().size(), known.size(), "PTX resources");
+  }
+
+  /** SHA-256 over a source and all it includes, names and contents, in the order of the names. */
+  private static String hash(String file) throws IOException, NoSuchAlgorithmException {
+    Map<String, byte[]> files = new TreeMap<>();
+    collect(file, files);
     MessageDigest digest = MessageDigest.getInstance("SHA-256");
-    for (Map.Entry<String, Path> file : files.entrySet()) {
-      digest.update((file.getKey() + "\n").getBytes(StandardCharsets.UTF_8));
-      digest.update(Files.readAllBytes(file.getValue()));
+    for (Map.Entry<String, byte[]> entry : files.entrySet()) {
+      digest.update((entry.getKey() + "\n").getBytes(StandardCharsets.UTF_8));
+      digest.update(entry.getValue());
     }
-    assertEquals(
-        HexFormat.of().formatHex(digest.digest()),
-        properties.getProperty("sources"),
-        "src/main/cuda changed: compile it with mvn -pl cuda generate-resources -Pkernels");
+    return HexFormat.of().formatHex(digest.digest());
+  }
+
+  private static void collect(String file, Map<String, byte[]> files) throws IOException {
+    byte[] bytes = Files.readAllBytes(SOURCES.resolve(file));
+    if (files.put(file, bytes) == null) {
+      Matcher includes = INCLUDE.matcher(new String(bytes, StandardCharsets.UTF_8));
+      while (includes.find()) {
+        collect(includes.group(1), files);
+      }
+    }
   }
 
   /** JCuda carries the ptxas of CUDA 12.0, the oldest that knows Hopper. */

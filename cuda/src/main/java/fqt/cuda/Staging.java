@@ -1,0 +1,114 @@
+package fqt.cuda;
+
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import jcuda.driver.JCudaDriver;
+
+/**
+ * Two pieces of pinned host memory through which everything large goes to and from a GPU: the copy
+ * engine reads and writes them at full speed while the processor fills or empties the other. What
+ * is small goes directly; the driver keeps such bytes in its own buffers.
+ *
+ * <p>The caller holds the context's lock.
+ */
+final class Staging {
+  private static final long PIECE = 8L << 20;
+  private static final long DIRECT = 64L << 10;
+  private static final int PIECES = 2;
+
+  private final CudaContext context;
+  private final Arena arena;
+  private final MemorySegment[] pieces = new MemorySegment[PIECES];
+  private final CudaEvent[] passed = new CudaEvent[PIECES];
+
+  Staging(CudaContext context, Arena arena) {
+    this.context = context;
+    this.arena = arena;
+  }
+
+  /** Copies host memory to the GPU. The source may be changed as soon as this returns. */
+  void upload(MemorySegment source, long address) {
+    long size = source.byteSize();
+    if (size <= DIRECT) {
+      put(source, address);
+      return;
+    }
+    prepare();
+    int turn = 0;
+    for (long at = 0; at < size; at += PIECE, turn = (turn + 1) % PIECES) {
+      long bytes = Math.min(PIECE, size - at);
+      passed[turn].synchronize();
+      MemorySegment.copy(source, at, pieces[turn], 0, bytes);
+      put(pieces[turn].asSlice(0, bytes), address + at);
+      passed[turn].record(context.stream());
+    }
+  }
+
+  /** Copies memory of the GPU to the host, after all work before; done when this returns. */
+  void download(long address, MemorySegment target) {
+    long size = target.byteSize();
+    if (size <= DIRECT) {
+      get(address, target);
+      context.stream().synchronize();
+      return;
+    }
+    prepare();
+    long fetched = 0;
+    for (long at = 0; at < size; at += PIECE) {
+      while (fetched < size && fetched < at + PIECES * PIECE) {
+        int turn = (int) (fetched / PIECE % PIECES);
+        get(address + fetched, pieces[turn].asSlice(0, Math.min(PIECE, size - fetched)));
+        passed[turn].record(context.stream());
+        fetched = Math.min(size, fetched + PIECE);
+      }
+      int turn = (int) (at / PIECE % PIECES);
+      passed[turn].synchronize();
+      MemorySegment.copy(pieces[turn], 0, target, at, Math.min(PIECE, size - at));
+    }
+  }
+
+  private void put(MemorySegment source, long address) {
+    context.check(
+        JCudaDriver.cuMemcpyHtoDAsync(
+            new Handles.DevicePointer(address),
+            new Handles.HostPointer(source),
+            source.byteSize(),
+            context.stream().handle()),
+        "copying " + source.byteSize() + " bytes to " + context.device());
+  }
+
+  private void get(long address, MemorySegment target) {
+    context.check(
+        JCudaDriver.cuMemcpyDtoHAsync(
+            new Handles.HostPointer(target),
+            new Handles.DevicePointer(address),
+            target.byteSize(),
+            context.stream().handle()),
+        "copying " + target.byteSize() + " bytes from " + context.device());
+  }
+
+  private void prepare() {
+    if (pieces[0] == null) {
+      MemorySegment memory = arena.allocate(PIECES * PIECE, 4096);
+      context.check(
+          JCudaDriver.cuMemHostRegister(new Handles.HostPointer(memory), PIECES * PIECE, 0),
+          "pinning " + PIECES * PIECE + " bytes of host memory");
+      for (int i = 0; i < PIECES; i++) {
+        pieces[i] = memory.asSlice(i * PIECE, PIECE);
+        passed[i] = new CudaEvent(context);
+      }
+    }
+  }
+
+  /** Gives the memory back to the pageable; the copies have ended. */
+  void close() {
+    if (pieces[0] != null) {
+      for (CudaEvent event : passed) {
+        event.close();
+      }
+      context.check(
+          JCudaDriver.cuMemHostUnregister(new Handles.HostPointer(pieces[0])),
+          "unpinning host memory");
+    }
+  }
+}
