@@ -84,12 +84,17 @@ record ModelBuilder(ModelConfig config, Weights weights, Device device) {
       others.put(visionPrefix() + "patch_embed.proj", model.vision().patchEmbedding());
       others.put(visionPrefix() + "merger", model.vision().merger());
     }
-    if (!others.containsKey(path)) {
-      throw new NoSuchElementException(
-          "no module '%s'; there are %s0 and what is below it, and %s"
-              .formatted(path, layers, others.keySet()));
+    for (Map.Entry<String, Module> other : others.entrySet()) {
+      if (path.equals(other.getKey())) {
+        return other.getValue();
+      }
+      if (path.startsWith(other.getKey() + ".")) {
+        return other.getValue().find(path.substring(other.getKey().length() + 1));
+      }
     }
-    return others.get(path);
+    throw new NoSuchElementException(
+        "no module '%s'; there are %s0 and what is below it, and %s"
+            .formatted(path, layers, others.keySet()));
   }
 
   /** A module below an entry of a list; the path's number begins at the given character. */

@@ -121,6 +121,11 @@ public final class VisionTower {
     return Collections.unmodifiableList(blocks);
   }
 
+  /** What the paths of the tower's modules begin with, such as {@code visual.}. */
+  public String prefix() {
+    return prefix;
+  }
+
   /** Path of a block in the checkpoint, such as {@code visual.blocks.3}. */
   public String blockPrefix(int index) {
     return prefix + "blocks." + index;

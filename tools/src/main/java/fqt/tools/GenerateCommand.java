@@ -2,8 +2,6 @@ package fqt.tools;
 
 import fqt.models.CausalLm;
 import fqt.models.GenerationConfig;
-import fqt.models.ImageProcessor;
-import fqt.models.Picture;
 import fqt.models.PictureTokens;
 import fqt.models.Pictures;
 import fqt.models.tokenizer.ChatTemplate;
@@ -73,7 +71,7 @@ final class GenerateCommand implements Callable<Integer> {
         Scope scope = Scope.open()) {
       Tokenizer tokenizer = model.tokenizer();
       TextStream text = tokenizer.stream(true);
-      Pictures pictures = pictures(lm);
+      Pictures pictures = images.isEmpty() ? null : model.pictures(lm, images);
       int[] ids = tokenizer.encode(text(lm, tokenizer));
       int[] unused =
           lm.generate(
@@ -87,17 +85,6 @@ final class GenerateCommand implements Callable<Integer> {
       out.println(text.finish());
     }
     return 0;
-  }
-
-  private Pictures pictures(CausalLm lm) {
-    if (images.isEmpty()) {
-      return null;
-    }
-    if (lm.vision() == null) {
-      throw new IllegalArgumentException(
-          "a model of type '%s' sees no pictures".formatted(lm.config().modelType()));
-    }
-    return ImageProcessor.load(model.folder()).process(images.stream().map(Picture::read).toList());
   }
 
   /** The prompt after its pictures, as a message if it is one. */

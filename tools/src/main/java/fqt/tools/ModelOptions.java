@@ -3,6 +3,9 @@ package fqt.tools;
 import fqt.io.FileFormatException;
 import fqt.models.CausalLm;
 import fqt.models.GenerationConfig;
+import fqt.models.ImageProcessor;
+import fqt.models.Picture;
+import fqt.models.Pictures;
 import fqt.models.tokenizer.Tokenizer;
 import fqt.tensor.Backends;
 import fqt.tensor.Device;
@@ -52,6 +55,15 @@ final class ModelOptions {
   CausalLm load() {
     Backends.of(device);
     return CausalLm.load(folder, device);
+  }
+
+  /** Pictures as the model takes them; it must be one that sees. */
+  Pictures pictures(CausalLm lm, List<Path> files) {
+    if (lm.vision() == null) {
+      throw new IllegalArgumentException(
+          "a model of type '%s' sees no pictures".formatted(lm.config().modelType()));
+    }
+    return ImageProcessor.load(folder).process(files.stream().map(Picture::read).toList());
   }
 
   Tokenizer tokenizer() {

@@ -2,6 +2,8 @@ package fqt.tools;
 
 import fqt.io.AtomicFolder;
 import fqt.models.CausalLm;
+import fqt.models.PictureTokens;
+import fqt.models.Pictures;
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.quant.DataRecorder;
@@ -10,8 +12,10 @@ import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.List;
-import java.util.NoSuchElementException;
 import java.util.concurrent.Callable;
+import java.util.stream.IntStream;
+import java.util.stream.Stream;
+import picocli.CommandLine.ArgGroup;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Mixin;
 import picocli.CommandLine.Model.CommandSpec;
@@ -22,22 +26,37 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "record",
     description = {
-      "Records what a module is fed while the model reads a text, a safetensors file a sample.",
+      "Records what a module is fed while the model reads a text or looks at pictures, a safetensors"
+          + " file a sample.",
       "Of a whole layer it records input, output and rotary tables; those of the first layer are a"
           + " calibration data set."
     })
 final class RecordCommand implements Callable<Integer> {
   @Mixin private ModelOptions model;
 
-  @Option(names = "--data", required = true, paramLabel = "FILE", description = Options.DATA_HELP)
-  private String data;
+  @ArgGroup(multiplicity = "1")
+  private Source source;
+
+  /** What the model reads. */
+  private static final class Source {
+    @Option(names = "--data", required = true, paramLabel = "FILE", description = Options.DATA_HELP)
+    private String data;
+
+    @Option(
+        names = "--image",
+        required = true,
+        paramLabel = "FILE",
+        description = "A picture, a sample of its own; may be given several times.")
+    private List<Path> images;
+  }
 
   @Option(
       names = "--module",
       required = true,
       paramLabel = "NAME",
       description =
-          "Path as in the checkpoint, such as model.layers.0 or model.layers.2.mlp.up_proj.")
+          "Path as in the checkpoint, such as model.layers.0, model.layers.2.mlp.up_proj,"
+              + " visual.blocks.1.attn.qkv or lm_head.")
   private String name;
 
   @Option(
@@ -69,66 +88,101 @@ final class RecordCommand implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
 
+  /** What the model reads at once; pictures may be null. */
+  private record Sample(int[] ids, Pictures pictures) {}
+
   @Override
   public Integer call() {
     Options.atLeast(spec, "--samples", samples, 1);
     Options.atLeast(spec, "--seq-len", length, 1);
-    try (CausalLm lm = model.load()) {
-      TokenData tokens = model.data(data, lm);
-      int window = ModelOptions.windowLength(length, lm);
-      record(lm, tokens.sample(samples, window, seed));
+    try (CausalLm lm = model.load();
+        Scope scope = Scope.open()) {
+      Module module = lm.module(name);
+      boolean vision = lm.vision() != null && name.startsWith(lm.vision().prefix());
+      if (vision && source.images == null) {
+        throw Options.wrong(
+            spec, "module '" + name + "' sees pictures alone; give some by --image");
+      }
+      record(lm, module, vision ? 0 : layersBefore(lm), samples(lm));
     }
     return 0;
   }
 
-  private void record(CausalLm lm, List<int[]> windows) {
-    int last = layerOf(lm);
+  private List<Sample> samples(CausalLm lm) {
+    if (source.images != null) {
+      return source.images.stream().map(file -> sample(lm, file)).toList();
+    }
+    TokenData tokens = model.data(source.data, lm);
+    return tokens.sample(samples, ModelOptions.windowLength(length, lm), seed).stream()
+        .map(ids -> new Sample(ids, null))
+        .toList();
+  }
+
+  private Sample sample(CausalLm lm, Path file) {
+    Pictures pictures = model.pictures(lm, List.of(file));
+    PictureTokens tokens = lm.config().pictureTokens();
+    int[] ids = {tokens.start(), tokens.picture(), tokens.end()};
+    return new Sample(lm.expand(ids, pictures), pictures);
+  }
+
+  private void record(CausalLm lm, Module module, int layers, List<Sample> samples) {
     try (AtomicFolder folder = AtomicFolder.create(out, false);
         DataRecorder recorder = new DataRecorder();
-        Progress progress = new Progress(spec.commandLine().getErr(), "sample", windows.size())) {
-      watch(lm, recorder, last);
-      for (int i = 0; i < windows.size(); i++) {
-        run(lm, windows.get(i), last);
+        Progress progress = new Progress(spec.commandLine().getErr(), "sample", samples.size())) {
+      watch(lm, module, recorder);
+      for (int i = 0; i < samples.size(); i++) {
+        run(lm, samples.get(i), layers);
         recorder.save(folder.path().resolve("%05d.safetensors".formatted(i)));
         recorder.clear();
         progress.at(i + 1, "");
       }
       folder.commit();
     }
-    spec.commandLine().getOut().printf("wrote %s: %d samples%n", out, windows.size());
+    spec.commandLine().getOut().printf("wrote %s: %d samples%n", out, samples.size());
   }
 
-  private void watch(CausalLm lm, DataRecorder recorder, int layer) {
-    String prefix = lm.layerPrefix(layer);
-    Module whole = lm.layers().get(layer);
-    if (name.equals(prefix)) {
-      recorder.input(DataRecorder.INPUT, whole);
-      recorder.positions(whole);
-      recorder.output("output", whole);
+  private void watch(CausalLm lm, Module module, DataRecorder recorder) {
+    if (isBlock(lm)) {
+      recorder.input(DataRecorder.INPUT, module);
+      recorder.positions(module);
+      recorder.output("output", module);
     } else {
-      recorder.input(name, whole.find(name.substring(prefix.length() + 1)));
+      recorder.input(name, module);
     }
   }
 
-  /** The layer that is, or that holds, the named module. */
-  private int layerOf(CausalLm lm) {
-    for (int i = 0; i < lm.layers().size(); i++) {
-      String prefix = lm.layerPrefix(i);
-      if (name.equals(prefix) || name.startsWith(prefix + ".")) {
-        return i;
+  private boolean isBlock(CausalLm lm) {
+    Stream<String> blocks = IntStream.range(0, lm.layers().size()).mapToObj(lm::layerPrefix);
+    if (lm.vision() != null) {
+      int count = lm.vision().blocks().size();
+      blocks =
+          Stream.concat(
+              blocks, IntStream.range(0, count).mapToObj(i -> lm.vision().blockPrefix(i)));
+    }
+    return blocks.anyMatch(name::equals);
+  }
+
+  /** How many layers must run until the module has: one more than there are if it stands after. */
+  private int layersBefore(CausalLm lm) {
+    int count = lm.layers().size();
+    for (int i = 0; i < count; i++) {
+      if ((name + ".").startsWith(lm.layerPrefix(i) + ".")) {
+        return i + 1;
       }
     }
-    throw new NoSuchElementException(
-        "no module '%s'; expected %s to %s, or a part of one"
-            .formatted(name, lm.layerPrefix(0), lm.layerPrefix(lm.layers().size() - 1)));
+    return lm.module(name) == lm.embedding() ? 0 : count + 1;
   }
 
-  private static void run(CausalLm lm, int[] window, int last) {
+  private static void run(CausalLm lm, Sample sample, int layers) {
     try (Scope scope = Scope.open()) {
-      Tensor hidden = lm.embed(Ops.to(Ops.of(window, window.length), lm.device()));
-      LayerArgs args = lm.args(0, window.length);
-      for (int i = 0; i <= last; i++) {
+      Tensor ids = Ops.to(Ops.of(sample.ids(), sample.ids().length), lm.device());
+      Tensor hidden = lm.embed(ids, sample.pictures());
+      LayerArgs args = lm.args(ids, sample.pictures(), 0, sample.ids().length);
+      for (int i = 0; i < Math.min(layers, lm.layers().size()); i++) {
         hidden = lm.layers().get(i).apply(hidden, args);
+      }
+      if (layers > lm.layers().size()) {
+        Tensor unused = lm.finish(hidden);
       }
     }
   }
