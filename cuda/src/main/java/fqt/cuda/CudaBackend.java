@@ -24,6 +24,7 @@ final class CudaBackend implements Backend {
   private final CudaLinalg linalg;
   private final CudaPointwise pointwise;
   private final CudaRows rows;
+  private final CudaReduce reductions;
   private final CudaAttention attention;
   private final CudaQuantOps quantization;
 
@@ -35,6 +36,7 @@ final class CudaBackend implements Backend {
     linalg = new CudaLinalg(launcher, products);
     pointwise = new CudaPointwise(launcher);
     rows = new CudaRows(launcher);
+    reductions = new CudaReduce(launcher);
     attention = new CudaAttention(launcher);
     quantization = new CudaQuantOps(launcher, products);
   }
@@ -152,7 +154,7 @@ final class CudaBackend implements Backend {
 
   @Override
   public void reduce(ReduceOp op, Axis axis, Tensor x, Tensor out) {
-    rows.reduce(op, axis, x, out);
+    reductions.reduce(op, axis, x, out);
   }
 
   @Override

@@ -43,6 +43,7 @@ public final class CudaContext implements AutoCloseable {
   private final Staging staging = new Staging(this, arena);
   private final AtomicLong liveBytes = new AtomicLong();
   private final CudaStream stream;
+  private final Faults faults;
   private volatile CudaException broken;
   private boolean closed;
 
@@ -55,6 +56,7 @@ public final class CudaContext implements AutoCloseable {
     CudaException.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, handle), "opening " + device);
     stream = new CudaStream(this);
     Driver.keepFreedMemory(index);
+    faults = new Faults(this, arena);
   }
 
   /**
@@ -150,12 +152,17 @@ public final class CudaContext implements AutoCloseable {
     staging.upload(source.segment(), address);
   }
 
-  /** Copies a contiguous tensor from this GPU to the host; done when the call returns. */
+  /**
+   * Copies a contiguous tensor from this GPU to the host; done when the call returns.
+   *
+   * @throws IndexOutOfBoundsException if an operation since the last call was given a wrong index
+   */
   public synchronized void download(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     long address = Checks.address(source, device, "source");
     bind();
     staging.download(address, target.segment());
+    faults.check();
   }
 
   /** Sets every byte of a storage of this GPU; done when the call returns. */
@@ -197,7 +204,7 @@ public final class CudaContext implements AutoCloseable {
     }
   }
 
-  // The caller holds this context's lock while it uses these three.
+  // The caller holds this context's lock while it uses the first three.
 
   LaunchBlock block() {
     return block;
@@ -211,6 +218,11 @@ public final class CudaContext implements AutoCloseable {
     return kernels;
   }
 
+  /** Where kernels note wrong indices. */
+  long fault() {
+    return faults.address();
+  }
+
   /** Waits for the GPU's work and lets the GPU go. A second call does nothing. */
   @Override
   public synchronized void close() {
@@ -218,6 +230,7 @@ public final class CudaContext implements AutoCloseable {
       if (broken == null) {
         stream.synchronize();
         staging.close();
+        faults.close();
         stream.close();
         bind();
         kernels.unload();

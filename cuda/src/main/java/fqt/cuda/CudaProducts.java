@@ -1,30 +1,223 @@
 package fqt.cuda;
 
+import static fqt.cuda.Launcher.address;
+import static fqt.cuda.Launcher.bits;
+import static fqt.cuda.Launcher.code;
+
+import fqt.tensor.DType;
+import fqt.tensor.Shape;
+import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
 
-/** Matrix products on one GPU. */
+/**
+ * Matrix products on one GPU, on tensor cores. A float32 operand becomes two bfloat16 parts where
+ * the result is to be as good as float32, and one where a weight of 16 bits or fewer meets
+ * activations: those are rounded to bfloat16, as GPUs run models everywhere. The system property
+ * {@code fqt.cuda.activations=f32} keeps both parts of them. With at most {@value #FEW} rows the
+ * products are made in float32 right away, since the time goes into reading the weight.
+ */
 final class CudaProducts {
+  private static final String MODULE = "products_sm80";
+  private static final long FEW = 4;
+  private static final long VECTOR = 8;
+
+  /** Which parts of an operand stand one behind the other: a bit set for what is left over. */
+  private enum Parts {
+    ROUNDED(1, 0),
+    TWICE(2, 0),
+    BOTH(2, 0b10),
+    LEFT(3, 0b100),
+    RIGHT(3, 0b010);
+
+    private final int count;
+    private final int rests;
+
+    Parts(int count, int rests) {
+      this.count = count;
+      this.rests = rests;
+    }
+  }
+
   private final Launcher launcher;
   private final CudaCopies copies;
+  private final CudaMatmul matmul;
+  private final boolean wholeActivations;
 
   CudaProducts(Launcher launcher, CudaCopies copies) {
     this.launcher = launcher;
     this.copies = copies;
+    this.matmul = new CudaMatmul(launcher.context());
+    this.wholeActivations = activations().equals("f32");
+  }
+
+  private static String activations() {
+    String asked = System.getProperty("fqt.cuda.activations", "bf16");
+    if (!asked.equals("bf16") && !asked.equals("f32")) {
+      throw new IllegalStateException(
+          "fqt.cuda.activations is '" + asked + "'; expected 'bf16' or 'f32'");
+    }
+    return asked;
   }
 
   void gemm(float alpha, Tensor a, Tensor b, float beta, Tensor out) {
-    throw absent("gemm");
+    boolean wideA = isWide(a);
+    boolean wideB = isWide(b);
+    if (out.count() == 0) {
+      return;
+    }
+    if (a.dim(1) == 0) {
+      combine(alpha, null, beta, out);
+      return;
+    }
+    Tensor columns = b.transpose(0, 1);
+    if (alpha == 1 && beta == 0) {
+      multiply(a, wideA, columns, wideB, null, out);
+      return;
+    }
+    Storage storage = launcher.context().allocate(out.byteSize());
+    try {
+      Tensor sum = Tensor.of(storage, DType.F32, out.shape());
+      multiply(a, wideA, columns, wideB, null, sum);
+      combine(alpha, sum, beta, out);
+    } finally {
+      storage.release();
+    }
   }
 
   void linear(Tensor x, Tensor w, Tensor bias, Tensor out) {
-    throw absent("linear");
+    if (out.count() == 0) {
+      return;
+    }
+    if (x.dim(0) <= FEW || x.dim(1) == 0) {
+      linearFew(x, w, bias, out);
+    } else {
+      boolean wideWeight = isWide(w);
+      multiply(x, isWide(x) && (wideWeight || wholeActivations), w, wideWeight, bias, out);
+    }
+  }
+
+  private void linearFew(Tensor x, Tensor w, Tensor bias, Tensor out) {
+    Tensor shift = dense(bias);
+    for (long m = 0; m < x.dim(0); m += FEW) {
+      long rows = Math.min(FEW, x.dim(0) - m);
+      launcher.run(
+          MODULE,
+          "linear_few",
+          Math.ceilDiv(w.dim(0), (long) Launcher.THREADS / 32),
+          Launcher.THREADS,
+          address(x.slice(0, m, m + rows)),
+          code(x.dtype()),
+          address(w),
+          code(w.dtype()),
+          address(shift),
+          shift == null ? 0 : code(shift.dtype()),
+          address(out.slice(0, m, m + rows)),
+          rows,
+          w.dim(0),
+          x.dim(1));
+    }
+    release(shift, bias);
   }
 
   void scaledLinear(Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
-    throw absent("scaledLinear");
+    if (out.count() == 0) {
+      return;
+    }
+    if (x.dim(1) == 0) {
+      linearFew(x, w, bias, out);
+      return;
+    }
+    Tensor left = dense(xScale);
+    Tensor right = dense(wScale);
+    Tensor shift = dense(bias);
+    matmul.scaled(
+        launcher.context().stream(), x, w, left, right, shift, out, MatmulOptions.PRECISE);
+    release(left, xScale);
+    release(right, wScale);
+    release(shift, bias);
   }
 
-  private static UnsupportedOperationException absent(String operation) {
-    return new UnsupportedOperationException("no CUDA kernel for " + operation + " yet");
+  /** {@code out = a bᵀ + bias}; an operand that is wide keeps what one bfloat16 leaves over. */
+  private void multiply(Tensor a, boolean wideA, Tensor b, boolean wideB, Tensor bias, Tensor out) {
+    Tensor shift = dense(bias);
+    Tensor left = split(a, wideA ? wideB ? Parts.LEFT : Parts.BOTH : parts(wideB));
+    Tensor right = split(b, wideB ? wideA ? Parts.RIGHT : Parts.BOTH : parts(wideA));
+    matmul.scaled(
+        launcher.context().stream(), left, right, null, null, shift, out, MatmulOptions.FAST);
+    release(left, a);
+    release(right, b);
+    release(shift, bias);
+  }
+
+  private static Parts parts(boolean otherIsWide) {
+    return otherIsWide ? Parts.TWICE : Parts.ROUNDED;
+  }
+
+  /** The parts of a matrix of any strides; the matrix itself where it is just that. */
+  private Tensor split(Tensor x, Parts parts) {
+    if (parts == Parts.ROUNDED && x.dtype() == DType.BF16 && x.isContiguous()) {
+      return x;
+    }
+    long padded = Math.ceilDiv(x.dim(1), VECTOR) * VECTOR;
+    Tensor target = temporary(DType.BF16, x.dim(0), parts.count * padded);
+    launcher.run(
+        MODULE,
+        "split",
+        Launcher.blocks(x.dim(0) * (padded / VECTOR)),
+        Launcher.THREADS,
+        address(x),
+        code(x.dtype()),
+        x.dim(0),
+        x.dim(1),
+        x.stride(0),
+        x.dim(1) == 1 ? 1 : x.stride(1),
+        address(target),
+        padded,
+        parts.count,
+        parts.rests);
+    return target;
+  }
+
+  private void combine(float alpha, Tensor sum, float beta, Tensor out) {
+    launcher.run(
+        MODULE,
+        "combine",
+        Launcher.blocks(out.count()),
+        Launcher.THREADS,
+        bits(alpha),
+        address(sum),
+        bits(beta),
+        address(out),
+        out.dim(0),
+        out.dim(1),
+        out.stride(0));
+  }
+
+  /** Whether one bfloat16 may lose digits of an element. */
+  private static boolean isWide(Tensor x) {
+    return x.dtype() == DType.F32 || x.dtype() == DType.F16;
+  }
+
+  /** A vector as the matrix kernels read it: itself, or a copy in float32. */
+  private Tensor dense(Tensor x) {
+    if (x == null || x.isContiguous() && x.dtype().byteSize() > 1) {
+      return x;
+    }
+    Tensor copy = temporary(DType.F32, x.count());
+    copies.copy(x, copy);
+    return copy;
+  }
+
+  private Tensor temporary(DType dtype, long... dims) {
+    Shape shape = Shape.of(dims);
+    return Tensor.of(launcher.context().allocate(shape.count() * dtype.byteSize()), dtype, shape);
+  }
+
+  /** Gives a temporary tensor back, if it is one and not the original. */
+  private static void release(Tensor temporary, Tensor original) {
+    if (temporary != null
+        && temporary.storage() != (original == null ? null : original.storage())) {
+      temporary.storage().release();
+    }
   }
 }
