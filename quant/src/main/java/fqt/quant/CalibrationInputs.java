@@ -52,6 +52,7 @@ public final class CalibrationInputs implements AutoCloseable {
   private final List<Sample> samples = new ArrayList<>();
   private final List<Storage> storages = new ArrayList<>();
   private final Map<Tensor, Tensor> copies = new IdentityHashMap<>();
+  private final List<CalibrationInputs> others = new ArrayList<>();
   private Arena mapped;
   private FileChannel file;
   private long fileSize;
@@ -150,6 +151,22 @@ public final class CalibrationInputs implements AutoCloseable {
     return tokens;
   }
 
+  /** Bytes of the hidden states of all samples, counted as F32. */
+  long byteSize() {
+    long bytes = 0;
+    for (Sample sample : samples) {
+      bytes += sample.hidden().count() * Float.BYTES;
+    }
+    return bytes;
+  }
+
+  /** No samples yet, kept as these are and freed with them at the latest. */
+  CalibrationInputs another() {
+    CalibrationInputs other = new CalibrationInputs(device, keeping, folder);
+    others.add(other);
+    return other;
+  }
+
   /** Where the samples are. */
   public Device device() {
     return device;
@@ -184,6 +201,8 @@ public final class CalibrationInputs implements AutoCloseable {
   /** Frees all samples; closing twice does nothing. */
   @Override
   public void close() {
+    others.forEach(CalibrationInputs::close);
+    others.clear();
     samples.clear();
     copies.clear();
     storages.forEach(Storage::release);

@@ -47,7 +47,7 @@ public final class Gptq {
       QuantListener listener) {
     LayerForwardManager forward = new LayerForwardManager(inputs);
     for (int i = 0; i < layers.size(); i++) {
-      quantizeLayer("layers." + i, layers.get(i), inputs, config, listener);
+      quantizeLayer("layers." + i, layers.get(i), forward, config, listener);
       forward.advance(layers.get(i));
       listener.layerFinished(i, layers.get(i));
     }
@@ -65,24 +65,44 @@ public final class Gptq {
       CalibrationInputs inputs,
       GptqConfig config,
       QuantListener listener) {
+    LayerForwardManager forward = new LayerForwardManager(inputs);
+    try {
+      quantizeLayer(prefix, layer, forward, config, listener);
+    } finally {
+      forward.replay().clear();
+    }
+  }
+
+  /**
+   * Quantizes one layer and leaves the inputs before it; {@link LayerForwardManager#advance} of the
+   * same manager then moves them behind it in less time than a run of the whole layer takes.
+   *
+   * @param prefix path of the layer, for names in reports and rules
+   * @param forward runs the layer over its calibration inputs
+   */
+  public static void quantizeLayer(
+      String prefix,
+      Module layer,
+      LayerForwardManager forward,
+      GptqConfig config,
+      QuantListener listener) {
     try (Module.Registration shown =
         config.allExperts() ? SparseMoe.showAllTokens(layer) : () -> {}) {
-      quantizeStages(config.rules().targets(prefix, layer), layer, inputs, config, listener);
+      quantizeStages(config.rules().targets(prefix, layer), layer, forward, config, listener);
     }
   }
 
   private static void quantizeStages(
       SequencedMap<String, SchemeRules.Target> targets,
       Module layer,
-      CalibrationInputs inputs,
+      LayerForwardManager forward,
       GptqConfig config,
       QuantListener listener) {
-    LayerForwardManager forward = new LayerForwardManager(inputs);
-    double least = config.leastShare() * inputs.tokens();
+    double least = config.leastShare() * forward.inputs().tokens();
     List<InputWatch.Stage> stages =
         config.trueSequential()
             ? InputWatch.stages(layer, targets.sequencedValues(), forward)
-            : List.of(new InputWatch.Stage(List.copyOf(targets.sequencedValues()), false));
+            : List.of(InputWatch.Stage.of(targets.sequencedValues()));
     for (InputWatch.Stage stage : stages) {
       try (Scope scope = Scope.open();
           Hessians hessians = Hessians.collect(layer, stage, forward)) {
@@ -91,6 +111,9 @@ public final class Gptq {
         }
         for (SchemeRules.Target target : stage.targets()) {
           Scheme.keep(scope, target.place().get());
+        }
+        if (stage.part() != null) {
+          forward.replay().finish(stage.part());
         }
       }
     }

@@ -36,7 +36,13 @@ final class Hessians implements AutoCloseable {
     Hessians hessians = new Hessians();
     try (InputWatch.Hooks hooks = new InputWatch.Hooks()) {
       for (SchemeRules.Target target : stage.targets()) {
-        InputWatch.InputHook hook = input -> hessians.see(target, input);
+        InputWatch.InputHook hook =
+            input -> {
+              if (stage.part() != null) {
+                forward.replay().keep(stage.part(), input);
+              }
+              hessians.see(target, input);
+            };
         if (stage.oneInput()) {
           hooks.standIn(target, hook);
         } else {

@@ -28,8 +28,14 @@ final class InputWatch {
    *
    * @param targets the linears
    * @param oneInput whether they are fed the same tensor, so that none needs another's output
+   * @param part what ends in the only linear of the stage, or null
    */
-  record Stage(List<SchemeRules.Target> targets, boolean oneInput) {}
+  record Stage(List<SchemeRules.Target> targets, boolean oneInput, Replay.Part part) {
+    /** Linears with inputs of their own. */
+    static Stage of(Collection<SchemeRules.Target> targets) {
+      return new Stage(List.copyOf(targets), false, null);
+    }
+  }
 
   /**
    * Sets of linears in the order in which they run. Linears fed the same tensor are one stage, and
@@ -40,7 +46,9 @@ final class InputWatch {
     Map<String, Integer> stageOf = new HashMap<>();
     Map<Tensor, Integer> stageOfInput = new IdentityHashMap<>();
     List<List<SchemeRules.Target>> stages = new ArrayList<>();
+    PartWatch parts;
     try (Hooks hooks = new Hooks()) {
+      parts = new PartWatch(layer, targets, hooks);
       for (SchemeRules.Target target : targets) {
         hooks.before(
             target,
@@ -63,12 +71,18 @@ final class InputWatch {
       (stage == null ? unseen : stages.get(stage)).add(target);
     }
     List<Stage> all = new ArrayList<>();
-    for (List<SchemeRules.Target> stage : stages) {
+    for (int i = 0; i < stages.size(); i++) {
+      int number = i;
+      List<SchemeRules.Target> stage = stages.get(i);
       long kinds = stage.stream().map(InputWatch::kind).distinct().count();
-      all.add(new Stage(stage, kinds == stage.size()));
+      Replay.Part part =
+          unseen.isEmpty() && stage.size() == 1
+              ? parts.part(stage.getFirst(), before -> stageOf.get(kind(before)) < number)
+              : null;
+      all.add(new Stage(stage, kinds == stage.size(), part));
     }
     if (!unseen.isEmpty()) {
-      all.add(new Stage(unseen, false));
+      all.add(Stage.of(unseen));
     }
     return all;
   }
@@ -108,14 +122,18 @@ final class InputWatch {
   static final class Hooks implements AutoCloseable {
     private final List<Module.Registration> registrations = new ArrayList<>();
 
+    void add(Module.Registration registration) {
+      registrations.add(registration);
+    }
+
     void before(SchemeRules.Target target, InputHook hook) {
-      registrations.add(target.linear().before((module, input, args) -> hook.see(input)));
+      add(target.linear().before((module, input, args) -> hook.see(input)));
     }
 
     /** Puts a stand-in into a linear's place. */
     void standIn(SchemeRules.Target target, InputHook hook) {
       target.place().set(new StandIn(target.linear().outputs(), hook));
-      registrations.add(() -> target.place().set(target.linear()));
+      add(() -> target.place().set(target.linear()));
     }
 
     @Override

@@ -7,6 +7,10 @@ import fqt.tensor.Tensor;
 /**
  * Runs layers over all calibration samples, one sample at a time, in their order. Each run frees
  * what it allocated.
+ *
+ * <p>{@link Gptq} runs a layer several times while it quantizes it. Parts of the layer that are
+ * finished do not run again, until and with the {@link #advance} that follows: the layer must not
+ * be changed in between. What they gave is kept in {@link #replayBytes} of memory at most.
  */
 public final class LayerForwardManager {
   /** Sees each sample before it runs. */
@@ -16,20 +20,65 @@ public final class LayerForwardManager {
     void starting(int sample);
   }
 
+  private static final long LEAST_REPLAY = 1L << 30;
+
   private final CalibrationInputs inputs;
+  private final Replay replay;
+  private Module replayed;
 
   /** Runs layers over these samples. */
   public LayerForwardManager(CalibrationInputs inputs) {
+    this(inputs, Long.MAX_VALUE);
+  }
+
+  /**
+   * Runs layers over these samples.
+   *
+   * @param replayLimit bytes of results to keep at most; 0 runs everything each time
+   */
+  public LayerForwardManager(CalibrationInputs inputs, long replayLimit) {
     this.inputs = inputs;
+    this.replay = new Replay(inputs, Math.min(replayLimit, replayBytes(inputs.byteSize())));
+  }
+
+  /**
+   * How many bytes of results are kept at most: as many as the hidden states have in F32, and at
+   * least 1 GiB.
+   */
+  public static long replayBytes(long hiddenBytes) {
+    return Math.max(LEAST_REPLAY, hiddenBytes);
+  }
+
+  /** The samples. */
+  CalibrationInputs inputs() {
+    return inputs;
+  }
+
+  /** What need not run again of the layer that ran last. */
+  Replay replay() {
+    return replay;
   }
 
   /** Moves every sample from before the layer to after it. */
   public void advance(Module layer) {
-    for (int i = 0; i < inputs.size(); i++) {
-      try (Scope scope = Scope.open()) {
-        inputs.replace(i, layer.apply(inputs.hidden(i), inputs.args(i)));
+    try (Module.Registration known = replay(layer)) {
+      for (int i = 0; i < inputs.size(); i++) {
+        replay.at(i);
+        try (Scope scope = Scope.open()) {
+          inputs.replace(i, layer.apply(inputs.hidden(i), inputs.args(i)));
+        }
       }
     }
+    replay.clear();
+  }
+
+  /** Puts what is known of a layer in place; forgets what was known of another. */
+  private Module.Registration replay(Module layer) {
+    if (layer != replayed) {
+      replay.clear();
+      replayed = layer;
+    }
+    return replay.install();
   }
 
   /**
@@ -37,9 +86,12 @@ public final class LayerForwardManager {
    * that has seen enough of a sample throws {@link #enough()}.
    */
   public void observe(Module layer, Watcher watcher) {
-    for (int i = 0; i < inputs.size(); i++) {
-      watcher.starting(i);
-      observe(layer, i);
+    try (Module.Registration known = replay(layer)) {
+      for (int i = 0; i < inputs.size(); i++) {
+        replay.at(i);
+        watcher.starting(i);
+        observe(layer, i);
+      }
     }
   }
 

@@ -147,8 +147,7 @@ class GptqTest {
       Map<String, SchemeRules.Target> targets = GptqConfig.defaults().rules().targets("", layer);
       List<SchemeRules.Target> all = List.copyOf(targets.values());
       Hessians hessians =
-          Hessians.collect(
-              layer, new InputWatch.Stage(all, false), new LayerForwardManager(inputs));
+          Hessians.collect(layer, InputWatch.Stage.of(all), new LayerForwardManager(inputs));
       Hessian query = hessians.of(targets.get("self_attn.q_proj"));
       assertSame(query, hessians.of(targets.get("self_attn.v_proj")));
       assertEquals(120, query.tokens());

@@ -3,16 +3,18 @@ package fqt.tools;
 import fqt.models.CausalLm;
 import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.quant.LayerForwardManager;
 
 /**
  * Memory that a job will need at most, computed before it starts.
  *
  * @param process the Java VM, its heap and the kernels' buffers
  * @param activations hidden states of all calibration samples
+ * @param replay what finished parts of a layer gave for all calibration samples
  * @param layer the largest layer: its weights in the file's type, in F32 while one is quantized and
  *     packed, its Hessians, and what one sample needs on its way through it
  */
-record MemoryBound(long process, long activations, long layer) {
+record MemoryBound(long process, long activations, long replay, long layer) {
   private static final long PROCESS = 350L << 20;
 
   /** The bound of a job. */
@@ -20,12 +22,35 @@ record MemoryBound(long process, long activations, long layer) {
     long tokens = plan.samples().isEmpty() ? 0 : plan.samples().getFirst().length;
     long hidden = model.config().text().hidden();
     long activations = plan.samples().size() * tokens * hidden * Float.BYTES;
+    boolean replays = plan.method().secondOrder && plan.gptq().trueSequential();
+    long kept = 0;
     long largest = 0;
     for (int i = 0; i < model.layers().size(); i++) {
       largest = Math.max(largest, layer(model.layers().get(i), tokens));
+      kept = replays ? Math.max(kept, widths(model.layers().get(i))) : 0;
       model.release(i);
     }
-    return new MemoryBound(PROCESS, activations, largest);
+    long all = kept * plan.samples().size() * tokens * Float.BYTES;
+    long replay = Math.min(all, LayerForwardManager.replayBytes(activations));
+    return new MemoryBound(PROCESS, activations, replay, largest);
+  }
+
+  /**
+   * The widest linear of every module that holds some, taken together: each ends in one at most.
+   */
+  private static long widths(Module layer) {
+    long[] sum = new long[1];
+    layer.visit(
+        (path, module) -> {
+          long widest = 0;
+          for (Module.Child child : module.children()) {
+            if (child.get() instanceof Linear linear) {
+              widest = Math.max(widest, linear.inputs());
+            }
+          }
+          sum[0] += widest;
+        });
+    return sum[0];
   }
 
   private static long layer(Module layer, long tokens) {
@@ -48,15 +73,17 @@ record MemoryBound(long process, long activations, long layer) {
   }
 
   long total() {
-    return process + activations + layer;
+    return process + activations + replay + layer;
   }
 
   @Override
   public String toString() {
-    return "memory: at most %s (%s activations, %s for the largest layer, %s for the process)"
+    return ("memory: at most %s (%s activations, %s of results kept, %s for the largest layer,"
+            + " %s for the process)")
         .formatted(
             Units.bytes(total()),
             Units.bytes(activations),
+            Units.bytes(replay),
             Units.bytes(layer),
             Units.bytes(process));
   }

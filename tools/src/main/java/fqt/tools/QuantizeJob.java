@@ -144,7 +144,7 @@ final class QuantizeJob {
           long start = System.nanoTime();
           Module layer = model.layers().get(i);
           Set<String> linears = linearsOf(layer);
-          quantizeLayer(i, layer, inputs, listener(progress, i, linears.size()));
+          quantizeLayer(i, layer, inputs, forward, listener(progress, i, linears.size()));
           progress.at(i + 0.8, "writing");
           writeLayer(writer, model.layerPrefix(i), layer, linears);
           if (plan.method().calibrates() && i + 1 < count) {
@@ -163,7 +163,11 @@ final class QuantizeJob {
   }
 
   private void quantizeLayer(
-      int index, Module layer, CalibrationInputs inputs, QuantListener listener) {
+      int index,
+      Module layer,
+      CalibrationInputs inputs,
+      LayerForwardManager forward,
+      QuantListener listener) {
     String prefix = model.layerPrefix(index);
     switch (plan.method().smoothing) {
       case NONE -> {}
@@ -171,7 +175,7 @@ final class QuantizeJob {
       case SMOOTHQUANT -> smooth(prefix, layer, inputs, SmoothQuantConfig.smoothQuant(), listener);
     }
     if (plan.method().secondOrder) {
-      Gptq.quantizeLayer(prefix, layer, inputs, plan.gptq().withRules(plan.rules()), listener);
+      Gptq.quantizeLayer(prefix, layer, forward, plan.gptq().withRules(plan.rules()), listener);
     } else if (plan.method().smoothing == Method.Smoothing.NONE) {
       Rtn.quantizeLayer(prefix, layer, plan.rules(), listener);
     }
