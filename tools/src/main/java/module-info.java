@@ -5,9 +5,11 @@ module fqt.tools {
   requires fqt.quant;
   requires transitive fqt.tensor;
   requires info.picocli;
+  requires transitive java.desktop;
   requires jdk.management;
 
   exports fqt.tools;
+  exports fqt.tools.plot;
 
   opens fqt.tools to
       info.picocli;

@@ -32,6 +32,7 @@ import picocli.CommandLine.Spec;
       TokenizeCommand.class,
       RecordCommand.class,
       InspectCommand.class,
+      PlotCommand.class,
       RandomModelCommand.class,
       DoctorCommand.class
     })
