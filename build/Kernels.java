@@ -36,6 +36,7 @@ final class Kernels {
           new Unit("quantize_sm80", "quantize", "80", "7.0"),
           new Unit("quantize_sm89", "quantize", "89", "8.1"),
           new Unit("quantize_sm90a", "quantize", "90a", "8.0"),
+          new Unit("attention_sm80", "attention", "80", "7.0"),
           new Unit("copies_sm80", "copies", "80", "7.0"),
           new Unit("pointwise_sm80", "pointwise", "80", "7.0"),
           new Unit("products_sm80", "products", "80", "7.0"),

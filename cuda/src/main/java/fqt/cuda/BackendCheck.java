@@ -29,6 +29,8 @@ final class BackendCheck {
 
   static List<Case> cases() {
     List<Case> cases = new ArrayList<>(CopyCases.all());
+    cases.addAll(RowCases.all());
+    cases.addAll(ProductCases.all());
     cases.addAll(QuantCases.all());
     return cases;
   }

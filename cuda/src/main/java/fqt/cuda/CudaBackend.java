@@ -28,16 +28,22 @@ final class CudaBackend implements Backend {
   private final CudaAttention attention;
   private final CudaQuantOps quantization;
 
-  CudaBackend(CudaContext context) {
+  /**
+   * A GPU as a backend.
+   *
+   * @param wholeActivations whether linears and attention keep activations in float32, at two to
+   *     three times the price, instead of rounding them to bfloat16
+   */
+  CudaBackend(CudaContext context, boolean wholeActivations) {
     this.context = context;
     Launcher launcher = new Launcher(context);
     copies = new CudaCopies(launcher);
-    products = new CudaProducts(launcher, copies);
+    products = new CudaProducts(launcher, copies, wholeActivations);
     linalg = new CudaLinalg(launcher, products);
     pointwise = new CudaPointwise(launcher);
     rows = new CudaRows(launcher);
     reductions = new CudaReduce(launcher);
-    attention = new CudaAttention(launcher);
+    attention = new CudaAttention(launcher, wholeActivations);
     quantization = new CudaQuantOps(launcher, products);
   }
 

@@ -4,6 +4,7 @@ import fqt.tensor.Device;
 import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
 import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
 import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
 import jcuda.driver.CUcontext;
@@ -150,6 +151,12 @@ public final class CudaContext implements AutoCloseable {
     long address = Checks.address(target, device, "target");
     bind();
     staging.upload(source.segment(), address);
+  }
+
+  /** Copies host memory to an address of this GPU; the source is free on return. */
+  synchronized void upload(MemorySegment source, long address) {
+    bind();
+    staging.upload(source, address);
   }
 
   /**

@@ -12,9 +12,9 @@ import fqt.tensor.Tensor;
 /**
  * Matrix products on one GPU, on tensor cores. A float32 operand becomes two bfloat16 parts where
  * the result is to be as good as float32, and one where a weight of 16 bits or fewer meets
- * activations: those are rounded to bfloat16, as GPUs run models everywhere. The system property
- * {@code fqt.cuda.activations=f32} keeps both parts of them. With at most {@value #FEW} rows the
- * products are made in float32 right away, since the time goes into reading the weight.
+ * activations: those are rounded to bfloat16, as GPUs run models everywhere, unless they are to be
+ * kept whole. With at most {@value #FEW} rows the products are made in float32 right away, since
+ * the time goes into reading the weight.
  */
 final class CudaProducts {
   private static final String MODULE = "products_sm80";
@@ -43,20 +43,11 @@ final class CudaProducts {
   private final CudaMatmul matmul;
   private final boolean wholeActivations;
 
-  CudaProducts(Launcher launcher, CudaCopies copies) {
+  CudaProducts(Launcher launcher, CudaCopies copies, boolean wholeActivations) {
     this.launcher = launcher;
     this.copies = copies;
     this.matmul = new CudaMatmul(launcher.context());
-    this.wholeActivations = activations().equals("f32");
-  }
-
-  private static String activations() {
-    String asked = System.getProperty("fqt.cuda.activations", "bf16");
-    if (!asked.equals("bf16") && !asked.equals("f32")) {
-      throw new IllegalStateException(
-          "fqt.cuda.activations is '" + asked + "'; expected 'bf16' or 'f32'");
-    }
-    return asked;
+    this.wholeActivations = wholeActivations;
   }
 
   void gemm(float alpha, Tensor a, Tensor b, float beta, Tensor out) {

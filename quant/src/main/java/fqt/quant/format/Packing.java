@@ -21,7 +21,7 @@ final class Packing {
 
   /** The group index, or null where it only says that neighbours are grouped. */
   static Tensor unlessNeighbours(Tensor groupIndex, long groupSize) {
-    long[] index = groupIndex.toLongs();
+    long[] index = Ops.to(groupIndex, Device.CPU).toLongs();
     for (int i = 0; i < index.length; i++) {
       if (index[i] != i / groupSize) {
         return Ops.copy(groupIndex);
@@ -41,7 +41,8 @@ final class Packing {
   /** Zero points, or null where all are the middle of the range. */
   static Tensor unlessMiddle(Tensor zeros, int bits) {
     long middle = 1L << (bits - 1);
-    return Arrays.stream(zeros.toLongs()).allMatch(zero -> zero == middle) ? null : zeros;
+    long[] points = Ops.to(Ops.contiguous(zeros), Device.CPU).toLongs();
+    return Arrays.stream(points).allMatch(zero -> zero == middle) ? null : zeros;
   }
 
   /**

@@ -1,0 +1,138 @@
+package fqt.cuda;
+
+import fqt.tensor.AttentionMask;
+import fqt.tensor.DType;
+import fqt.tensor.Ops;
+import fqt.tensor.Tensor;
+import java.util.List;
+
+/** Checks of matrix products, rotary embedding and attention. */
+final class ProductCases {
+  // Two bfloat16 parts of each operand lose 2^-16 of a term; one loses 2^-9.
+  private static final double WHOLE = 1e-4;
+  private static final double ROUNDED = 0.03;
+
+  private ProductCases() {}
+
+  static List<BackendCheck.Case> all() {
+    return List.of(
+        new BackendCheck.Case("gemm", ProductCases::gemm),
+        new BackendCheck.Case("linear", ProductCases::linear),
+        new BackendCheck.Case("scaledLinear", ProductCases::scaledLinear),
+        new BackendCheck.Case("rotary", ProductCases::rotary),
+        new BackendCheck.Case("attention", ProductCases::attention));
+  }
+
+  private static void gemm(Twin twin) {
+    long m = twin.size();
+    long k = twin.size();
+    long n = twin.size();
+    DType other = twin.choose(DType.F32, DType.F32, DType.BF16, DType.F16);
+    Tensor a = twin.random().nextBoolean() ? twin.normal(m, k) : turned(twin.normal(k, m));
+    Tensor b =
+        twin.random().nextBoolean() ? twin.normal(other, k, n) : turned(twin.normal(other, n, k));
+    twin.check(other + "", WHOLE, in -> new Tensor[] {Ops.matmul(in[0], in[1])}, a, b);
+    twin.check(
+        other + " added to a part",
+        WHOLE,
+        in -> {
+          Tensor wide = Ops.copy(in[2]);
+          Ops.gemmInto(-1.5f, in[0], in[1], 0.5f, wide.slice(1, 3, 3 + n));
+          return new Tensor[] {wide};
+        },
+        a,
+        b,
+        twin.normal(m, n + 5));
+  }
+
+  private static Tensor turned(Tensor x) {
+    return x.transpose(0, 1);
+  }
+
+  private static void linear(Twin twin) {
+    long m = twin.choose(1L, 2L, 3L, 4L, 5L, twin.size());
+    long k = twin.choose(twin.size(), 256 * twin.size());
+    long n = twin.size();
+    Tensor x = twin.normal(m, k);
+    DType dtype = twin.choose(DType.F32, DType.BF16, DType.F16, DType.F8_E4M3);
+    Tensor w = twin.normal(dtype, n, k);
+    Tensor bias = twin.choose(null, twin.normal(n), twin.normal(DType.BF16, n));
+    boolean whole = dtype == DType.F32 || dtype == DType.F16 || m <= 4;
+    String what = dtype + ", " + k + " inputs";
+    twin.check(what, whole ? WHOLE : ROUNDED, ProductCases::linear, x, w, bias);
+    Tensor short16 = Ops.to(Ops.to(x, DType.BF16), DType.F32);
+    twin.check(what + " of 16 bits", WHOLE, ProductCases::linear, short16, w, bias);
+  }
+
+  private static Tensor[] linear(Tensor[] in) {
+    return new Tensor[] {Ops.linear(in[0], in[1], in[2])};
+  }
+
+  private static void scaledLinear(Twin twin) {
+    DType codes = twin.choose(DType.I8, DType.F8_E4M3);
+    long m = twin.size();
+    long k = twin.size();
+    long n = twin.size();
+    boolean integer = codes == DType.I8;
+    Tensor x = integer ? twin.integers(codes, -128, 127, m, k) : twin.normal(codes, m, k);
+    Tensor w = integer ? twin.integers(codes, -128, 127, n, k) : twin.normal(codes, n, k);
+    Tensor bias = twin.choose(null, twin.normal(n), twin.normal(DType.F16, n));
+    twin.check(
+        codes + "",
+        integer ? 2e-6 : 3e-3,
+        in -> new Tensor[] {Ops.scaledLinear(in[0], in[1], in[2], in[3], in[4])},
+        x,
+        twin.normal(m),
+        w,
+        twin.normal(n),
+        bias);
+  }
+
+  private static void rotary(Twin twin) {
+    long tokens = twin.size();
+    long half = twin.choose(1L, 16L, 32L, 33L);
+    Tensor x = twin.normal(tokens, twin.choose(1L, 3L, 8L), 2 * half + twin.choose(0L, 5L));
+    twin.check(
+        "",
+        1e-6,
+        in -> new Tensor[] {Ops.rotary(in[0], in[1], in[2])},
+        x,
+        twin.normal(tokens, half),
+        twin.normal(tokens, half));
+  }
+
+  private static void attention(Twin twin) {
+    long shared = twin.choose(1L, 2L, 7L);
+    long groups = twin.choose(1L, 2L, 3L);
+    long size = twin.choose(16L, 32L, 33L, 64L, 80L, 96L, 128L, 256L);
+    AttentionMask mask = mask(twin);
+    Tensor q = twin.normal(mask.queries(), shared * groups, size);
+    Tensor k = twin.normal(mask.keys(), groups, size);
+    Tensor v = twin.normal(mask.keys(), groups, size);
+    float scale = (float) (1 / Math.sqrt(size));
+    twin.check(
+        (mask.causal() ? "causal" : "full")
+            + ", window %d, %d sequences, %d keys, %d groups"
+                .formatted(mask.window(), mask.queryBounds().length - 1, mask.keys(), groups),
+        mask.queries() <= 8 ? WHOLE : ROUNDED,
+        in -> new Tensor[] {Ops.attention(in[0], in[1], in[2], scale, mask)},
+        q,
+        k,
+        v);
+  }
+
+  /** One to four sequences with some keys more than queries; some of them may be empty. */
+  private static AttentionMask mask(Twin twin) {
+    int sequences = twin.choose(1, 1, 2, 4);
+    boolean few = twin.random().nextInt(4) == 0;
+    long[] queries = new long[sequences + 1];
+    long[] keys = new long[sequences + 1];
+    for (int i = 0; i < sequences; i++) {
+      long length = few ? 1 + twin.random().nextInt(2) : twin.choose(twin.size(), twin.size(), 0L);
+      queries[i + 1] = queries[i] + Math.max(i == 0 ? 1 : 0, length);
+      keys[i + 1] = keys[i] + queries[i + 1] - queries[i] + twin.choose(0L, 0L, 5L, 130L);
+    }
+    long window = twin.choose(0L, 0L, 1L, 17L, 100L);
+    return new AttentionMask(twin.random().nextInt(3) > 0, window, queries, keys);
+  }
+}
