@@ -15,6 +15,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 import java.util.NoSuchElementException;
 import java.util.function.IntConsumer;
 
@@ -136,6 +137,18 @@ public final class CausalLm implements AutoCloseable {
    */
   public Module module(String path) {
     return builder.find(this, path);
+  }
+
+  /**
+   * A layer of this model as other tensors have it, such as those that were written after it had
+   * been quantized; in the current scope, or views of those tensors.
+   *
+   * @param tensors hold the layer under its path
+   * @param quantization the {@code quantization_config} that says how its linears are stored
+   */
+  public Module layer(int index, TensorSource tensors, Map<String, Object> quantization) {
+    Weights weights = new CheckpointWeights(tensors, device, quantization);
+    return new LayerBuilder(config.text(), weights).layer(index, layerPrefix(index));
   }
 
   /** Frees a layer; whoever asks for it again gets it fresh from the checkpoint. */

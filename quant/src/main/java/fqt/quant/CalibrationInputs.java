@@ -160,9 +160,10 @@ public final class CalibrationInputs implements AutoCloseable {
     return bytes;
   }
 
-  /** No samples yet, kept as these are and freed with them at the latest. */
+  /** No samples yet, kept exactly where these are and freed with them at the latest. */
   CalibrationInputs another() {
-    CalibrationInputs other = new CalibrationInputs(device, keeping, folder);
+    Keeping exactly = keeping == Keeping.BF16 ? Keeping.F32 : keeping;
+    CalibrationInputs other = new CalibrationInputs(device, exactly, folder);
     others.add(other);
     return other;
   }

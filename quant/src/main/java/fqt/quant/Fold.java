@@ -23,6 +23,7 @@ import java.util.SequencedMap;
  * @param producer full path of its producer
  * @param consumers full paths of its consumers
  * @param targets those of its consumers that will be quantized
+ * @param stays whether the producer will not be quantized and keeps its type
  * @param block the innermost module that holds all targets: what candidates are judged by
  */
 record Fold(
@@ -30,6 +31,7 @@ record Fold(
     String producer,
     List<String> consumers,
     List<SchemeRules.Target> targets,
+    boolean stays,
     Module block) {
   /** The folds of a layer that have a quantized consumer and are linears and norms throughout. */
   static List<Fold> of(String prefix, Module layer, SchemeRules rules) {
@@ -50,6 +52,7 @@ record Fold(
                 prefix + "." + paths.get(scale.producer()),
                 inside.stream().map(path -> prefix + "." + path).toList(),
                 quantized,
+                !targets.containsKey(paths.get(scale.producer())),
                 layer.find(block)));
       }
     }
@@ -162,7 +165,8 @@ record Fold(
     try (Scope scope = Scope.open()) {
       Tensor divisor = Host.tensor(linear.weight().device(), rows, rows.length);
       Tensor turned = Ops.divide(Ops.copy(wide(linear.weight()).transpose(0, 1)), divisor);
-      linear.setWeight(scope.keep(Ops.copy(turned.transpose(0, 1))));
+      DType type = stays ? linear.weight().dtype() : DType.F32;
+      linear.setWeight(scope.keep(Ops.to(Ops.copy(turned.transpose(0, 1)), type)));
     }
     if (linear.bias() != null) {
       linear.setBias(divided(linear.bias(), rows));

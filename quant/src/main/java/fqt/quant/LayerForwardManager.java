@@ -50,7 +50,7 @@ public final class LayerForwardManager {
   }
 
   /** The samples. */
-  CalibrationInputs inputs() {
+  public CalibrationInputs inputs() {
     return inputs;
   }
 

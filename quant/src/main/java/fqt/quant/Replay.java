@@ -19,8 +19,8 @@ import java.util.List;
  * is final as well, the output of the part is one product away. It takes the place of what was kept
  * if it has the same shape, so that a part costs as much memory as the input of its linear.
  *
- * <p>Whatever is kept rests where the hidden states do and in their type, and is freed with them at
- * the latest. With F32 the passes give the same bits as without.
+ * <p>Whatever is kept rests where the hidden states do, but always in F32, and is freed with them
+ * at the latest. The passes give the same bits as without.
  */
 final class Replay {
   /**

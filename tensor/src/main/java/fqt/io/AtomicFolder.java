@@ -58,6 +58,28 @@ public final class AtomicFolder implements AutoCloseable {
     }
   }
 
+  /**
+   * Starts a folder whose files are written into a given place.
+   *
+   * @param replace whether a destination that already holds something may be replaced
+   * @param temporary a path on the same file system in an existing folder; what it holds is deleted
+   * @throws IllegalArgumentException if the destination is a file, or holds something and may not
+   *     be replaced
+   * @throws java.io.UncheckedIOException if nothing can be written there
+   */
+  public static AtomicFolder create(Path destination, boolean replace, Path temporary) {
+    Path absolute = destination.toAbsolutePath().normalize();
+    requireFree(absolute, replace);
+    Path place = temporary.toAbsolutePath().normalize();
+    try {
+      Durable.deleteTree(place);
+      Files.createDirectory(place);
+      return new AtomicFolder(absolute, place, replace);
+    } catch (IOException e) {
+      throw IoErrors.writing(place, e);
+    }
+  }
+
   /** A temporary folder is private by default; what becomes of it should be an ordinary folder. */
   private static Path openToOthers(Path temporary) throws IOException {
     Path ordinary = temporary.resolveSibling(temporary.getFileName() + ".partial");
@@ -66,7 +88,13 @@ public final class AtomicFolder implements AutoCloseable {
     return ordinary;
   }
 
-  private static void requireFree(Path destination, boolean replace) {
+  /**
+   * Checks that a folder may be written, before the work of filling it.
+   *
+   * @throws IllegalArgumentException if the destination is a file, or holds something and may not
+   *     be replaced
+   */
+  public static void requireFree(Path destination, boolean replace) {
     if (!Files.exists(destination, LinkOption.NOFOLLOW_LINKS)) {
       return;
     }

@@ -3,6 +3,7 @@ package fqt.tools;
 import fqt.io.Safetensors;
 import fqt.io.TensorEntry;
 import fqt.models.CausalLm;
+import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
 import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
@@ -14,11 +15,9 @@ import java.io.IOException;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
-import java.util.Comparator;
 import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.Callable;
-import java.util.stream.Stream;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
@@ -63,7 +62,7 @@ final class DemoCommand implements Callable<Integer> {
     try {
       run(folder);
     } finally {
-      delete(folder);
+      WorkFolder.deleteTree(folder);
     }
     return 0;
   }
@@ -116,7 +115,9 @@ final class DemoCommand implements Callable<Integer> {
         format,
         GptqConfig.defaults(),
         samples,
-        Long.MAX_VALUE);
+        CalibrationInputs.Keeping.F32,
+        Long.MAX_VALUE,
+        true);
   }
 
   private static double perplexity(Path checkpoint, List<int[]> text, PrintWriter err) {
@@ -133,13 +134,5 @@ final class DemoCommand implements Callable<Integer> {
 
   private static String number(double perplexity) {
     return String.format(Locale.ROOT, "%.4f", perplexity);
-  }
-
-  private static void delete(Path folder) throws IOException {
-    try (Stream<Path> files = Files.walk(folder)) {
-      for (Path file : (Iterable<Path>) files.sorted(Comparator.reverseOrder())::iterator) {
-        Files.delete(file);
-      }
-    }
   }
 }

@@ -118,6 +118,9 @@ public final class Main implements Callable<Integer> {
   }
 
   private static int failed(Exception failure, CommandLine line, ParseResult parsed) {
+    if (Interruption.processEnds()) {
+      return 1;
+    }
     line.getErr()
         .println(line.getCommandSpec().qualifiedName() + ": " + Failures.sentence(failure));
     if (line.getCommandSpec().root().userObject() instanceof Main main && main.verbose) {

@@ -1,6 +1,7 @@
 package fqt.tools;
 
 import fqt.models.CausalLm;
+import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
 import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
@@ -25,7 +26,8 @@ import picocli.CommandLine.Spec;
     name = "quantize",
     description = {
       "Quantizes a checkpoint layer by layer and writes one that servers load.",
-      "The output folder appears when it is complete; an interrupted run leaves nothing behind."
+      "The output folder appears when it is complete; until then finished blocks are kept beside"
+          + " it, in .NAME.partial, and the same command continues an interrupted run."
     })
 final class QuantizeCommand implements Callable<Integer> {
   private static final Pattern RULE =
@@ -107,6 +109,15 @@ final class QuantizeCommand implements Callable<Integer> {
   private List<String> exceptions = List.of();
 
   @Option(
+      names = "--activations",
+      paramLabel = "f32|bf16|disk",
+      defaultValue = "f32",
+      description =
+          "Where calibration activations rest between layers: in memory, in memory rounded to half"
+              + " the size, or in a file beside the output (default: f32).")
+  private CalibrationInputs.Keeping activations;
+
+  @Option(
       names = "--max-shard-size",
       paramLabel = "SIZE",
       defaultValue = "5GB",
@@ -119,6 +130,9 @@ final class QuantizeCommand implements Callable<Integer> {
       defaultValue = "0",
       description = "Of the draw of the windows (default: 0).")
   private long seed;
+
+  @Option(names = "--restart", description = "Begin anew instead of continuing an interrupted run.")
+  private boolean restart;
 
   @Spec private CommandSpec spec;
 
@@ -148,11 +162,15 @@ final class QuantizeCommand implements Callable<Integer> {
               chosen,
               GptqConfig.defaults(),
               drawn,
-              maxShardBytes);
+              activations,
+              maxShardBytes,
+              restart);
       Preflight.check(lm, plan, err);
       err.println(MemoryBound.of(lm, plan));
       QuantizeJob.Result result = QuantizeJob.run(lm, plan, err);
       print(spec.commandLine().getOut(), result);
+    } catch (WorkFolder.DifferentJob different) {
+      throw Options.wrong(spec, different.getMessage());
     }
     return 0;
   }

@@ -3,11 +3,11 @@ package fqt.tools;
 import fqt.io.AtomicFolder;
 import fqt.io.Json;
 import fqt.io.SafetensorsWriter;
+import fqt.io.TensorSource;
 import fqt.models.CausalLm;
 import fqt.models.ModelConfig;
 import fqt.models.VisionTower;
 import fqt.nn.LayerArgs;
-import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.FoldReport;
@@ -17,7 +17,6 @@ import fqt.quant.LayerForwardManager;
 import fqt.quant.LinearReport;
 import fqt.quant.QuantListener;
 import fqt.quant.Rtn;
-import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
 import fqt.quant.SmoothQuant;
 import fqt.quant.SmoothQuantConfig;
@@ -31,17 +30,19 @@ import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
-import java.util.HashSet;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.SequencedMap;
-import java.util.Set;
 
 /**
- * The main job: a checkpoint in, a quantized checkpoint out. Layer by layer: quantize, write, run
- * the quantized layer on the calibration samples, free it. The output folder appears when it is
- * complete.
+ * The main job: a checkpoint in, a quantized checkpoint out. Block by block: quantize, write, note
+ * in the journal, free; then run what was written on the calibration samples. At last the blocks
+ * are put together in the output folder, which appears when it is complete.
+ *
+ * <p>A job that continues after it was stopped reads the finished layers back and runs the samples
+ * through them again, which takes a fraction of the time of quantizing them and less room than
+ * their outputs would. What is read back computes the same bits as what was written; where it does
+ * not, in the simulated format, the samples always go on through the layer as it is read back.
  */
 final class QuantizeJob {
   /**
@@ -50,7 +51,9 @@ final class QuantizeJob {
    * @param destination folder that will appear
    * @param rules scheme of each linear, as the format stores it
    * @param samples token ids of the calibration samples, of one length; unused by RTN
+   * @param keeping where the hidden states of the samples rest
    * @param maxShardBytes size of the files of tensors
+   * @param restart whether to forget what an interrupted job finished
    */
   record Plan(
       Path source,
@@ -60,7 +63,9 @@ final class QuantizeJob {
       CheckpointFormat format,
       GptqConfig gptq,
       List<int[]> samples,
-      long maxShardBytes) {}
+      CalibrationInputs.Keeping keeping,
+      long maxShardBytes,
+      boolean restart) {}
 
   /**
    * What came out.
@@ -72,58 +77,98 @@ final class QuantizeJob {
   private final CausalLm model;
   private final Plan plan;
   private final PrintWriter err;
-  private final List<LinearReport> reports = new ArrayList<>();
-  private final List<FoldReport> folds = new ArrayList<>();
-  private final SequencedMap<String, Scheme> quantized = new LinkedHashMap<>();
-  private final List<String> unquantized = new ArrayList<>();
-  private final Set<String> written = new HashSet<>();
+  private final SourceFiles files;
+  private final CheckpointContents contents;
+  private final Map<String, Object> quantization;
+  private final int blocks;
+  private WorkFolder work;
 
   private QuantizeJob(CausalLm model, Plan plan, PrintWriter err) {
-    this.model = model;
-    this.plan = plan;
-    this.err = err;
-  }
-
-  /**
-   * Runs the job.
-   *
-   * @param err takes the progress
-   * @throws IllegalArgumentException if the destination holds files already, or the model cannot be
-   *     quantized so
-   */
-  static Result run(CausalLm model, Plan plan, PrintWriter err) {
-    return new QuantizeJob(model, plan, err).run();
-  }
-
-  private Result run() {
-    long start = System.nanoTime();
     if (model.config().isQuantized()) {
       throw new IllegalArgumentException(plan.source() + " is quantized already");
     }
-    try (AtomicFolder folder = AtomicFolder.create(plan.destination(), false);
-        SafetensorsWriter writer = SafetensorsWriter.create(folder.path(), plan.maxShardBytes());
-        CalibrationInputs inputs = new CalibrationInputs(model.device())) {
-      copyBefore(writer);
-      addSamples(inputs);
-      quantizeLayers(writer, inputs);
-      if (model.vision() != null) {
-        quantizeVision(model.vision(), writer);
+    this.model = model;
+    this.plan = plan;
+    this.err = err;
+    this.files = SourceFiles.of(plan.source());
+    this.contents = PlannedContents.of(model, plan);
+    this.quantization = plan.format().config(contents);
+    boolean vision = model.vision() != null && PlannedContents.roundsVision(plan);
+    this.blocks = model.layers().size() + (vision ? model.vision().blocks().size() : 0);
+  }
+
+  /**
+   * Runs the job, or the rest of it if it was interrupted.
+   *
+   * @param err takes the progress
+   * @throws IllegalArgumentException if the destination holds files already, an interrupted job
+   *     with this destination was another one, or the model cannot be quantized so
+   */
+  static Result run(CausalLm model, Plan plan, PrintWriter err) {
+    long start = System.nanoTime();
+    QuantizeJob job = new QuantizeJob(model, plan, err);
+    Fingerprint fingerprint = Fingerprint.of(model, plan, job.files);
+    try (WorkFolder work = WorkFolder.open(plan.destination(), fingerprint, plan.restart());
+        Interruption interruption = new Interruption(work, job.blocks, err)) {
+      job.work = work;
+      if (!work.isDone()) {
+        try {
+          job.run();
+        } catch (RuntimeException e) {
+          throw interruption.explain(e);
+        }
       }
-      copyRest(writer);
-      writer.finish();
-      CheckpointFiles.carryOver(plan.source(), folder.path());
-      Json.write(folder.path().resolve(ModelConfig.FILE), config());
-      QuantizeReport.write(folder.path(), reports, folds);
-      folder.commit();
-      return new Result(
-          List.copyOf(reports), writer.totalBytes(), Duration.ofNanos(System.nanoTime() - start));
+      return job.result(Duration.ofNanos(System.nanoTime() - start));
     }
   }
 
-  private void addSamples(CalibrationInputs inputs) {
-    if (!plan.method().calibrates()) {
-      return;
+  private void run() {
+    int finished = work.journal().entries().size();
+    if (finished > 0) {
+      err.printf("continuing after %d of %d blocks in %s%n", finished, blocks, work.path());
     }
+    try (CalibrationInputs inputs =
+        new CalibrationInputs(model.device(), plan.keeping(), work.path())) {
+      if (plan.method().calibrates() && finished < model.layers().size()) {
+        addSamples(inputs);
+      }
+      quantizeLayers(inputs);
+    }
+    if (model.vision() != null) {
+      quantizeVision(model.vision());
+    }
+    try (AtomicFolder folder = work.output()) {
+      CheckpointAssembly.write(model, contents, work, folder.path(), plan.maxShardBytes());
+      CheckpointFiles.carryOver(plan.source(), folder.path());
+      Map<String, Object> config =
+          new LinkedHashMap<>(Json.readObject(plan.source().resolve(ModelConfig.FILE)).values());
+      config.put("quantization_config", quantization);
+      Json.write(folder.path().resolve(ModelConfig.FILE), config);
+      QuantizeReport.write(folder.path(), linears(), folds());
+      work.commit(folder);
+    }
+  }
+
+  private Result result(Duration time) {
+    try (TensorSource output = TensorSource.open(plan.destination())) {
+      long bytes = output.names().stream().mapToLong(name -> output.get(name).byteSize()).sum();
+      return new Result(linears(), bytes, time);
+    }
+  }
+
+  private List<LinearReport> linears() {
+    return work.journal().entries().values().stream()
+        .flatMap(entry -> entry.linears().stream())
+        .toList();
+  }
+
+  private List<FoldReport> folds() {
+    return work.journal().entries().values().stream()
+        .flatMap(entry -> entry.folds().stream())
+        .toList();
+  }
+
+  private void addSamples(CalibrationInputs inputs) {
     try (Scope scope = Scope.open()) {
       LayerArgs args = model.args(0, plan.samples().getFirst().length);
       for (int[] sample : plan.samples()) {
@@ -135,40 +180,62 @@ final class QuantizeJob {
     }
   }
 
-  private void quantizeLayers(SafetensorsWriter writer, CalibrationInputs inputs) {
+  private void quantizeLayers(CalibrationInputs inputs) {
     int count = model.layers().size();
     LayerForwardManager forward = new LayerForwardManager(inputs);
     try (Progress progress = new Progress(err, "layer", count)) {
       for (int i = 0; i < count; i++) {
-        try (Scope scope = Scope.open()) {
-          long start = System.nanoTime();
-          Module layer = model.layers().get(i);
-          Set<String> linears = linearsOf(layer);
-          quantizeLayer(i, layer, inputs, forward, listener(progress, i, linears.size()));
-          progress.at(i + 0.8, "writing");
-          writeLayer(writer, model.layerPrefix(i), layer, linears);
-          if (plan.method().calibrates() && i + 1 < count) {
-            progress.at(i + 0.9, "running the quantized layer");
-            forward.advance(layer);
-          }
-          progress.done(
-              i + 1,
-              "%d linears in %s"
-                  .formatted(
-                      linears.size(), Units.time(Duration.ofNanos(System.nanoTime() - start))));
+        long start = System.nanoTime();
+        boolean advances = inputs.size() > 0 && i + 1 < count;
+        String prefix = model.layerPrefix(i);
+        boolean finished = work.journal().entries().containsKey(prefix);
+        if (finished && advances) {
+          advanceWritten(i, inputs);
+        } else if (!finished) {
+          BlockListener listener = new BlockListener(progress, i);
+          quantizeLayer(i, inputs, forward, advances, listener);
+          model.release(i);
         }
-        model.release(i);
+        int linears = work.journal().entries().get(prefix).linears().size();
+        Duration time = Duration.ofNanos(System.nanoTime() - start);
+        String done = finished ? "%d linears were there already, %s" : "%d linears in %s";
+        progress.done(i + 1, done.formatted(linears, Units.time(time)));
       }
     }
   }
 
   private void quantizeLayer(
       int index,
-      Module layer,
       CalibrationInputs inputs,
       LayerForwardManager forward,
-      QuantListener listener) {
+      boolean advances,
+      BlockListener listener) {
     String prefix = model.layerPrefix(index);
+    Module layer = model.layers().get(index);
+    try (Scope scope = Scope.open()) {
+      finishBlock(prefix, layer, listener, () -> quantize(prefix, layer, forward, listener));
+      if (advances) {
+        listener.at(0.9, "running the quantized layer");
+        if (plan.format().keepsCodes()) {
+          forward.advance(layer);
+        } else {
+          advanceWritten(index, inputs);
+        }
+      }
+    }
+  }
+
+  /** Runs the samples through a layer as it was written. */
+  private void advanceWritten(int index, CalibrationInputs inputs) {
+    try (TensorSource tensors = work.block(model.layerPrefix(index));
+        Scope scope = Scope.open()) {
+      new LayerForwardManager(inputs).advance(model.layer(index, tensors, quantization));
+    }
+  }
+
+  private void quantize(
+      String prefix, Module layer, LayerForwardManager forward, QuantListener listener) {
+    CalibrationInputs inputs = forward.inputs();
     switch (plan.method().smoothing) {
       case NONE -> {}
       case AWQ -> smooth(prefix, layer, inputs, SmoothQuantConfig.awq(), listener);
@@ -196,137 +263,93 @@ final class QuantizeJob {
     }
   }
 
-  /**
-   * Rounds the blocks of a vision tower if codes and activations have 8 bits, a scale an output:
-   * calibration texts show it no pictures, and few of its sizes divide into groups.
-   */
-  private void quantizeVision(VisionTower tower, SafetensorsWriter writer) {
-    Scheme base = plan.rules().base();
-    boolean rounds = base.activations() != null && base.weights().bits() == 8;
-    if (!rounds) {
+  private void quantizeVision(VisionTower tower) {
+    if (!PlannedContents.roundsVision(plan)) {
       err.println("the vision tower stays in floating point: only w8a8 schemes quantize it");
+      return;
     }
     int count = tower.blocks().size();
     try (Progress progress = new Progress(err, "vision block", count)) {
       for (int i = 0; i < count; i++) {
-        try (Scope scope = Scope.open()) {
+        String prefix = tower.blockPrefix(i);
+        if (!work.journal().entries().containsKey(prefix)) {
+          BlockListener listener = new BlockListener(progress, i);
           Module block = tower.blocks().get(i);
-          Set<String> linears = linearsOf(block);
-          if (rounds) {
-            QuantListener listener = listener(progress, i, linears.size());
-            Rtn.quantizeLayer(tower.blockPrefix(i), block, plan.rules(), listener);
+          try (Scope scope = Scope.open()) {
+            finishBlock(
+                prefix,
+                block,
+                listener,
+                () -> Rtn.quantizeLayer(prefix, block, plan.rules(), listener));
           }
-          writeLayer(writer, tower.blockPrefix(i), block, linears);
-          progress.done(i + 1, "");
+          tower.release(i);
         }
-        tower.release(i);
+        progress.done(i + 1, "");
       }
     }
-    writeLayer(writer, tower.mergerPrefix(), tower.merger(), Set.of());
   }
 
-  private QuantListener listener(Progress progress, int layer, int linears) {
-    return new QuantListener() {
-      private int done;
-
-      @Override
-      public void foldFinished(FoldReport report) {
-        folds.add(report);
-        progress.at(layer + 0.01, "smoothing " + report.producer());
-      }
-
-      @Override
-      public void linearFinished(LinearReport report) {
-        reports.add(report);
-        done++;
-        progress.at(layer + 0.8 * Math.min(1, done / (double) linears), report.name());
-      }
-    };
+  /** Quantizes a block, writes it and then notes that it is finished. */
+  private void finishBlock(
+      String prefix, Module block, BlockListener listener, Runnable quantization) {
+    files.requireUnchanged();
+    quantization.run();
+    listener.at(0.8, "writing");
+    work.writeBlock(prefix, writer -> writeBlock(writer, prefix, block));
+    files.requireUnchanged();
+    work.journal().add(new Journal.Entry(prefix, listener.linears, listener.folds));
   }
 
-  private static Set<String> linearsOf(Module layer) {
-    Set<String> paths = new HashSet<>();
-    layer.visit(
-        (path, module) -> {
-          if (module instanceof Linear) {
-            paths.add(path);
-          }
-        });
-    return paths;
-  }
-
-  /** Writes a layer: its quantized linears as the format stores them, the rest as it is. */
-  private void writeLayer(
-      SafetensorsWriter writer, String prefix, Module layer, Set<String> linears) {
-    layer.visit(
+  /** Writes a block: its quantized linears as the format stores them, the rest as it is. */
+  private void writeBlock(SafetensorsWriter writer, String prefix, Module block) {
+    block.visit(
         (path, module) -> {
           String name = path.isEmpty() ? prefix : prefix + "." + path;
-          if (linears.contains(path) && !(module instanceof Linear)) {
-            quantized.put(name, plan.rules().schemeOf(name));
-            written.add(name + ".weight");
-            written.add(name + ".bias");
-            try (Scope scope = Scope.open()) {
+          try (Scope scope = Scope.open()) {
+            if (contents.quantized().containsKey(name)) {
               plan.format().tensors(name, module).forEach(writer::write);
+            } else {
+              module
+                  .parameters()
+                  .forEach((part, tensor) -> write(writer, name + "." + part, tensor));
             }
-            return;
           }
-          if (module instanceof Linear) {
-            unquantized.add(name);
-          }
-          module.parameters().forEach((part, tensor) -> write(writer, name + "." + part, tensor));
         });
   }
 
   /** Writes a parameter in the type that it has in the source. */
   private void write(SafetensorsWriter writer, String name, Tensor tensor) {
     DType dtype = model.tensors().has(name) ? model.tensors().get(name).dtype() : tensor.dtype();
-    try (Scope scope = Scope.open()) {
-      writer.write(name, Ops.to(tensor, dtype));
-    }
-    written.add(name);
+    writer.write(name, Ops.to(tensor, dtype));
   }
 
-  /** Copies the tensors that no layer owns and that come before the layers. */
-  private void copyBefore(SafetensorsWriter writer) {
-    for (String name : model.tensors().names()) {
-      if (name.contains("embed")) {
-        copy(writer, name);
-      }
-    }
-  }
+  /** Collects what there is to report of a block, and shows how far it is. */
+  private final class BlockListener implements QuantListener {
+    private final Progress progress;
+    private final int block;
+    private final List<LinearReport> linears = new ArrayList<>();
+    private final List<FoldReport> folds = new ArrayList<>();
 
-  private void copyRest(SafetensorsWriter writer) {
-    for (String name : model.tensors().names()) {
-      if (!written.contains(name)) {
-        copy(writer, name);
-      }
+    BlockListener(Progress progress, int block) {
+      this.progress = progress;
+      this.block = block;
     }
-  }
 
-  private void copy(SafetensorsWriter writer, String name) {
-    writer.write(name, model.tensors().get(name));
-    written.add(name);
-  }
-
-  private Map<String, Object> config() {
-    unquantized.add("lm_head");
-    Map<String, Object> method = new LinkedHashMap<>();
-    method.put("quantizer", new Main.Version().getVersion()[0]);
-    method.put("method", plan.method().toString());
-    if (plan.method().secondOrder) {
-      method.put("damp_percent", plan.gptq().damping());
-      method.put("true_sequential", plan.gptq().trueSequential());
+    @Override
+    public void foldFinished(FoldReport report) {
+      folds.add(report);
+      progress.at(block + 0.01, "smoothing " + report.producer());
     }
-    CheckpointContents contents =
-        new CheckpointContents(
-            plan.rules().base(),
-            quantized,
-            unquantized,
-            plan.gptq().order() == GptqConfig.ActOrder.DYNAMIC,
-            method);
-    Map<String, Object> config =
-        new LinkedHashMap<>(Json.readObject(plan.source().resolve(ModelConfig.FILE)).values());
-    config.put("quantization_config", plan.format().config(contents));
-    return config;
+
+    @Override
+    public void linearFinished(LinearReport report) {
+      linears.add(report);
+      double share = (double) linears.size() * blocks / contents.quantized().size();
+      progress.at(block + 0.8 * Math.min(1, share), report.name());
+    }
+
+    void at(double share, String note) {
+      progress.at(block + share, note);
+    }
   }
 }

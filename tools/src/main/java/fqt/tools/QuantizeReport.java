@@ -1,6 +1,7 @@
 package fqt.tools;
 
 import fqt.io.Json;
+import fqt.io.JsonObject;
 import fqt.quant.FoldReport;
 import fqt.quant.LinearReport;
 import java.io.IOException;
@@ -11,6 +12,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.stream.Stream;
 
 /** What a job says of each linear: a table for people, lines of JSON for programs. */
 final class QuantizeReport {
@@ -44,16 +46,21 @@ final class QuantizeReport {
   /** Writes the lines of JSON into a folder. */
   static void write(Path folder, List<LinearReport> linears, List<FoldReport> folds) {
     try {
-      Files.write(folder.resolve(FILE), linears.stream().map(QuantizeReport::line).toList());
+      Files.write(folder.resolve(FILE), lines(linears.stream().map(QuantizeReport::map)));
       if (!folds.isEmpty()) {
-        Files.write(folder.resolve(FOLDS), folds.stream().map(QuantizeReport::line).toList());
+        Files.write(folder.resolve(FOLDS), lines(folds.stream().map(QuantizeReport::map)));
       }
     } catch (IOException e) {
       throw new UncheckedIOException(e);
     }
   }
 
-  private static String line(LinearReport report) {
+  private static List<String> lines(Stream<Map<String, Object>> maps) {
+    return maps.map(Json::write).toList();
+  }
+
+  /** A report as JSON has it. */
+  static Map<String, Object> map(LinearReport report) {
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("linear", report.name());
     line.put("method", report.method());
@@ -62,10 +69,23 @@ final class QuantizeReport {
     line.put("damping", report.damping());
     line.put("seconds", report.seconds());
     line.put("notes", report.notes());
-    return Json.write(line);
+    return line;
   }
 
-  private static String line(FoldReport report) {
+  /** The report that {@link #map(LinearReport)} made JSON of. */
+  static LinearReport linear(JsonObject line) {
+    return new LinearReport(
+        line.getString("linear"),
+        line.getString("method"),
+        line.getDouble("loss"),
+        line.getLong("tokens"),
+        line.getDouble("damping"),
+        line.getDouble("seconds"),
+        line.getStrings("notes"));
+  }
+
+  /** A report as JSON has it. */
+  static Map<String, Object> map(FoldReport report) {
     Map<String, Object> line = new LinkedHashMap<>();
     line.put("producer", report.producer());
     line.put("consumers", report.consumers());
@@ -73,7 +93,18 @@ final class QuantizeReport {
     line.put("loss_before", finite(report.lossBefore()));
     line.put("loss", finite(report.loss()));
     line.put("seconds", report.seconds());
-    return Json.write(line);
+    return line;
+  }
+
+  /** The report that {@link #map(FoldReport)} made JSON of. */
+  static FoldReport fold(JsonObject line) {
+    return new FoldReport(
+        line.getString("producer"),
+        line.getStrings("consumers"),
+        line.getDouble("ratio", Double.NaN),
+        line.getDouble("loss_before", Double.NaN),
+        line.getDouble("loss", Double.NaN),
+        line.getDouble("seconds"));
   }
 
   /** JSON has no NaN. */

@@ -31,6 +31,14 @@ public interface CheckpointFormat {
    */
   SequencedMap<String, Tensor> tensors(String prefix, Module linear);
 
+  /**
+   * Whether a linear that is read back computes on the codes that were written, and so the same
+   * bits.
+   */
+  default boolean keepsCodes() {
+    return true;
+  }
+
   /** What belongs under {@code quantization_config} in {@code config.json}. */
   Map<String, Object> config(CheckpointContents contents);
 }

@@ -48,6 +48,12 @@ public final class SimulatedFormat implements CheckpointFormat {
     return tensors;
   }
 
+  /** What is read back computes in floating point. */
+  @Override
+  public boolean keepsCodes() {
+    return false;
+  }
+
   @Override
   public Map<String, Object> config(CheckpointContents contents) {
     Map<String, Object> exceptions = new LinkedHashMap<>();
