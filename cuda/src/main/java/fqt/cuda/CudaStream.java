@@ -64,12 +64,12 @@ public final class CudaStream implements AutoCloseable {
   public void close() {
     if (!closed) {
       context.bind();
-      closed = true;
       int finished = JCudaDriver.cuStreamSynchronize(handle);
-      int destroyed = JCudaDriver.cuStreamDestroy(handle);
       if (workspace != null) {
         workspace.release();
       }
+      closed = true;
+      int destroyed = JCudaDriver.cuStreamDestroy(handle);
       context.check(finished, "running the work of a stream");
       context.check(destroyed, "closing a stream");
     }

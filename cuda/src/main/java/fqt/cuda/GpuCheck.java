@@ -7,7 +7,8 @@ import java.util.Random;
 /**
  * Checks the GPU of this machine with fresh inputs each time: the matrix and quantize kernels
  * against float64 on the host, the operations of the backend against those of the CPU: {@code java
- * -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [seed]}. Without a GPU it says so and succeeds.
+ * -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [kernels|backend] [seed]}. Without a GPU it says
+ * so and succeeds.
  */
 public final class GpuCheck {
   private static final int[] TAILS = {
@@ -59,7 +60,14 @@ public final class GpuCheck {
     System.out.println(CudaDevices.describe().getFirst() + "; seed " + seed);
     boolean failed;
     try (CudaContext context = CudaContext.open(0)) {
-      failed = new GpuCheck(context, seed, words.contains("quick")).run() > 0;
+      GpuCheck check = new GpuCheck(context, seed, words.contains("quick"));
+      if (!words.contains("backend")) {
+        check.kernels();
+      }
+      if (!words.contains("kernels")) {
+        check.backend();
+      }
+      failed = check.summarize() > 0;
       if (context.liveBytes() != 0) {
         System.out.println("leaked " + context.liveBytes() + " bytes");
         failed = true;
@@ -70,8 +78,15 @@ public final class GpuCheck {
     }
   }
 
-  /** The number of failures. */
+  /** Runs all checks; the number of failures. */
   int run() {
+    kernels();
+    backend();
+    return summarize();
+  }
+
+  /** Checks the matrix and quantize kernels. */
+  private void kernels() {
     boolean hopper = GemmFamily.of(context.capability()) == GemmFamily.HOPPER;
     for (DType operand : List.of(DType.I8, DType.F8_E4M3, DType.BF16)) {
       tails(operand);
@@ -87,7 +102,14 @@ public final class GpuCheck {
       blockwise();
     }
     new QuantizeCheck(context, random, this::report).run();
+  }
+
+  /** Checks the operations of the backend. */
+  private void backend() {
     new BackendCheck(random, this::report).run(quick ? 2 : 20);
+  }
+
+  private int summarize() {
     System.out.println(checks + " checks, " + failures + " failures");
     return failures;
   }

@@ -5,8 +5,6 @@ import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
-import java.lang.foreign.ValueLayout;
-import java.nio.ByteOrder;
 import java.util.Comparator;
 import java.util.stream.IntStream;
 
@@ -15,9 +13,6 @@ import java.util.stream.IntStream;
  * squared output error, which all linears with the same inputs share.
  */
 final class Hessian {
-  private static final ValueLayout.OfFloat FLOAT =
-      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(ByteOrder.LITTLE_ENDIAN);
-
   private final Tensor sum;
   private long tokens;
   private boolean scaled;
@@ -66,12 +61,7 @@ final class Hessian {
 
   /** The diagonal. */
   float[] diagonal() {
-    Tensor host = Ops.to(matrix(), Device.CPU);
-    float[] diagonal = new float[size()];
-    for (int i = 0; i < diagonal.length; i++) {
-      diagonal[i] = host.segment().get(FLOAT, 4L * i * (diagonal.length + 1));
-    }
-    return diagonal;
+    return Host.floats(matrix().diagonal());
   }
 
   /** The places of the diagonal from its largest element to its smallest, ties by place. */
@@ -105,7 +95,7 @@ final class Hessian {
         reversed[i] = order[n - 1 - i];
       }
       Tensor factor = permuted(matrix(), reversed);
-      factor = withDiagonal(factor, reversed, diagonal, damping);
+      setDiagonal(factor, reversed, diagonal, damping);
       if (Ops.choleskyInPlace(factor) >= 0) {
         return null;
       }
@@ -121,12 +111,12 @@ final class Hessian {
     return QuantizedWeight.columns(Ops.gatherRows(x, index), index);
   }
 
-  private static Tensor withDiagonal(Tensor x, int[] order, float[] diagonal, double damping) {
-    Tensor host = Ops.to(x, Device.CPU);
+  /** Replaces the diagonal by what is given, damped. */
+  private static void setDiagonal(Tensor x, int[] order, float[] diagonal, double damping) {
+    float[] values = new float[order.length];
     for (int i = 0; i < order.length; i++) {
-      float value = (float) (diagonal[order[i]] + damping);
-      host.segment().set(FLOAT, 4L * i * (order.length + 1), value);
+      values[i] = (float) (diagonal[order[i]] + damping);
     }
-    return Ops.to(host, x.device());
+    Ops.copyInto(Host.tensor(x.device(), values, values.length), x.diagonal());
   }
 }

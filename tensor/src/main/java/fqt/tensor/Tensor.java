@@ -247,6 +247,15 @@ public final class Tensor {
     return new Tensor(dtype, Shape.of(dims), steps, offset + index * strides[axis], storage);
   }
 
+  /** A view of the elements [i, i] of a matrix, as many as its shorter side has. */
+  public Tensor diagonal() {
+    if (rank() != 2) {
+      throw new IllegalStateException(this + " has no diagonal; only a matrix has one");
+    }
+    long[] dims = {Math.min(dim(0), dim(1))};
+    return new Tensor(dtype, Shape.of(dims), new long[] {strides[0] + strides[1]}, offset, storage);
+  }
+
   /**
    * The same bytes read as another type of the same size, such as I8 for F8_E4M3.
    *

@@ -15,6 +15,8 @@ class TensorTest {
   @Test
   void viewsShareElements() {
     assertArrayEquals(new float[] {0, 3, 1, 4, 2, 5}, floats(x.transpose(0, 1)));
+    assertArrayEquals(new float[] {0, 4}, floats(x.diagonal()));
+    assertArrayEquals(new float[] {1, 5}, floats(x.slice(1, 1, 3).transpose(0, 1).diagonal()));
     assertArrayEquals(new float[] {1, 2, 4, 5}, floats(x.slice(1, 1, 3)));
     assertArrayEquals(new float[] {3, 4, 5}, floats(x.select(0, 1)));
     assertArrayEquals(new float[] {2, 5}, floats(x.select(-1, 2)));
