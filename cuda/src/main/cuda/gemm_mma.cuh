@@ -47,18 +47,31 @@ struct MmaE4m3 {
 /// eight rows of a ldmatrix touch all banks once.
 DEVICE uint32_t chunkOffset(uint32_t row, uint32_t chunk) { return row * kStep + ((chunk ^ (row / 2 & 3)) * 16); }
 
+/// The last bytes of a row, filled up with zeros; what lies behind them in memory is not read.
+DEVICE void storeTail(uint32_t target, const uint8_t* from, uint32_t count) {
+  uint32_t words[4] = {};
+#pragma unroll
+  for (uint32_t i = 0; i < 16; i++) {
+    if (i < count) words[i / 4] |= static_cast<uint32_t>(from[i]) << (i % 4 * 8);
+  }
+  asm volatile("st.shared.v4.b32 [%0], {%1, %2, %3, %4};" ::"r"(target), "r"(words[0]), "r"(words[1]), "r"(words[2]),
+               "r"(words[3])
+               : "memory");
+}
+
 DEVICE void copyTile(
     uint32_t target, const uint8_t* source, uint64_t ld, uint32_t row0, uint32_t rows, uint64_t k, uint64_t bytesK) {
 #pragma unroll
   for (int i = 0; i < kTile * 4 / 256; i++) {
     const uint32_t index = i * 256 + threadIdx.x, row = index / 4, chunk = index % 4;
     const uint64_t at = k + chunk * 16;
-    const bool inside = row0 + row < rows && at < bytesK;
-    const uint32_t bytes = inside ? static_cast<uint32_t>(bytesK - at < 16 ? bytesK - at : 16) : 0;
-    const uint8_t* from = inside ? source + static_cast<uint64_t>(row0 + row) * ld + at : source;
-    asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(target + chunkOffset(row, chunk)), "l"(from),
-                 "r"(bytes)
-                 : "memory");
+    const uint32_t to = target + chunkOffset(row, chunk);
+    const uint8_t* from = source + static_cast<uint64_t>(row0 + row) * ld + at;
+    if (row0 + row < rows && at + 16 <= bytesK) {
+      asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(to), "l"(from) : "memory");
+    } else {
+      storeTail(to, from, row0 + row < rows && at < bytesK ? static_cast<uint32_t>(bytesK - at) : 0);
+    }
   }
 }
 

@@ -1,12 +1,16 @@
-// Activations to 8 bits, at the speed of memory: one block a row, the row kept in registers between
-// finding its scale and writing its codes. Optionally the row is first normalized by its root mean
-// square (Zhang and Sennrich 2019). Also copies rows whose length the copy engine cannot address.
+// Activations to 8 bits, at the speed of memory: a block of threads takes rows, keeps one in registers
+// between finding its scale and writing its codes, and has the next one on its way meanwhile.
+// Optionally the row is first normalized by its root mean square (Zhang and Sennrich 2019). Also copies
+// rows whose length the copy engine cannot address.
+//
+// At 4 TB/s there are about 20 instructions for an element of 16 bits, so quotients are products with
+// the reciprocal and one exact correction, and integers are read from the last bits of a sum.
 
 #include "gemm.cuh"
 
 constexpr int kVectors = 4;  // of eight elements, that a thread keeps
 
-/// Arguments of the quantize kernels; the host writes the same 64 bytes.
+/// Arguments of the quantize kernels; the host writes the same 72 bytes (CudaQuantize.java).
 struct QuantizeArgs {
   const void* x;        // [rows, columns], rows `ldX` elements apart, of type `type` as in OUT_*
   const void* weight;   // of the norm, of the same type; null for no norm
@@ -17,28 +21,52 @@ struct QuantizeArgs {
   uint32_t type;
   float epsilon;
   uint32_t fixed;
+  uint64_t rows;
 };
-static_assert(sizeof(QuantizeArgs) == 64, "the host writes 64 bytes");
+static_assert(sizeof(QuantizeArgs) == 72, "the host writes 72 bytes");
 
-DEVICE float element(const void* x, uint64_t i, uint32_t type) {
-  if (type == OUT_F32) return static_cast<const float*>(x)[i];
-  const uint16_t bits = static_cast<const uint16_t*>(x)[i];
-  return type == OUT_BF16 ? __uint_as_float(static_cast<uint32_t>(bits) << 16) : __half2float(__ushort_as_half(bits));
-}
+/// Eight elements as they lie in memory: `Words` of 16 bytes, one for 16-bit types, two for float32.
+template <int Words>
+struct Eight {
+  uint4 w[Words];
 
-/// Eight elements from `i`, zeros beyond `end`; one or two 16-byte loads if `aligned`.
-DEVICE void load8(float (&v)[8], const void* x, uint64_t base, uint32_t i, uint32_t end, uint32_t type, bool aligned) {
-  if (aligned && i + 8 <= end) {
-    if (type == OUT_F32) {
-      const float4* p = reinterpret_cast<const float4*>(static_cast<const float*>(x) + base + i);
-      const float4 a = p[0], b = p[1];
-      v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w, v[4] = b.x, v[5] = b.y, v[6] = b.z, v[7] = b.w;
-    } else {
-      const uint4 w = *reinterpret_cast<const uint4*>(static_cast<const uint16_t*>(x) + base + i);
-      const uint32_t words[4] = {w.x, w.y, w.z, w.w};
+  /// Zeros beyond `end`; 16 bytes at a time where `aligned`.
+  DEVICE_MEMBER void load(const void* x, uint64_t base, uint32_t i, uint32_t end, bool aligned) {
+    if (aligned && i + 8 <= end) {
+      const uint4* p = reinterpret_cast<const uint4*>(static_cast<const uint8_t*>(x) + (base + i) * (2 * Words));
+#pragma unroll
+      for (int k = 0; k < Words; k++) w[k] = p[k];
+      return;
+    }
+#pragma unroll
+    for (int k = 0; k < Words; k++) w[k] = make_uint4(0, 0, 0, 0);
+    if (i < end) loadPart(x, base + i, min(8u, end - i));
+  }
+
+  DEVICE_MEMBER void loadPart(const void* x, uint64_t at, uint32_t count) {
+    uint32_t words[4 * Words] = {};
+#pragma unroll
+    for (uint32_t j = 0; j < 8; j++) {
+      if (j >= count) continue;
+      if (Words == 2) {
+        words[j % (4 * Words)] = static_cast<const uint32_t*>(x)[at + j];
+      } else {
+        words[j / 2] |= static_cast<uint32_t>(static_cast<const uint16_t*>(x)[at + j]) << (j % 2 * 16);
+      }
+    }
+#pragma unroll
+    for (int k = 0; k < Words; k++) w[k] = make_uint4(words[4 * k], words[4 * k + 1], words[4 * k + 2], words[4 * k + 3]);
+  }
+
+  DEVICE_MEMBER void unpack(float (&v)[8], uint32_t type) const {
+#pragma unroll
+    for (int k = 0; k < Words; k++) {
+      const uint32_t words[4] = {w[k].x, w[k].y, w[k].z, w[k].w};
 #pragma unroll
       for (int j = 0; j < 4; j++) {
-        if (type == OUT_BF16) {
+        if (Words == 2) {
+          v[k * 4 + j] = __uint_as_float(words[j]);
+        } else if (type == OUT_BF16) {
           v[2 * j] = __uint_as_float(words[j] << 16);
           v[2 * j + 1] = __uint_as_float(words[j] & 0xFFFF0000u);
         } else {
@@ -47,154 +75,252 @@ DEVICE void load8(float (&v)[8], const void* x, uint64_t base, uint32_t i, uint3
         }
       }
     }
-  } else {
-#pragma unroll
-    for (int j = 0; j < 8; j++) v[j] = i + j < end ? element(x, base + i + j, type) : 0.0f;
   }
-}
 
-/// The larger magnitude; a NaN is larger than everything and stays.
-DEVICE uint32_t magnitude(float x) { return __float_as_uint(x) & 0x7FFFFFFFu; }
+  /// The larger of two magnitudes, both halves of a word at once for 16-bit types; a NaN is larger than
+  /// everything.
+  DEVICE_MEMBER static uint32_t larger(uint32_t largest, uint32_t word) {
+    return Words == 2 ? max(largest, word & 0x7FFFFFFFu) : __vmaxu2(largest, word & 0x7FFF7FFFu);
+  }
+  DEVICE_MEMBER uint32_t largest(uint32_t so) const {
+#pragma unroll
+    for (int k = 0; k < Words; k++) so = larger(larger(larger(larger(so, w[k].x), w[k].y), w[k].z), w[k].w);
+    return so;
+  }
 
-/// The same value in all threads of the block: the largest, or the sum in a fixed order.
+  /// What `largest` came to, as the bits of a float.
+  DEVICE_MEMBER static uint32_t magnitude(uint32_t largest, uint32_t type) {
+    if (Words == 2) return largest;
+    const uint32_t half = max(largest & 0xFFFFu, largest >> 16);
+    return type == OUT_BF16 ? half << 16 : __float_as_uint(__half2float(__ushort_as_half(static_cast<uint16_t>(half))));
+  }
+};
+
+/// The same value in all threads of the block: the largest, or the sum in a fixed order. `shared` may be
+/// used again after the next call with other memory.
 template <bool Max>
 DEVICE uint32_t acrossBlock(uint32_t value, uint32_t* shared) {
+  const auto join = [](uint32_t a, uint32_t b) {
+    return Max ? max(a, b) : __float_as_uint(__uint_as_float(a) + __uint_as_float(b));
+  };
+  if (Max) {
+    value = __reduce_max_sync(~0u, value);
+  } else {
 #pragma unroll
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const uint32_t other = __shfl_xor_sync(~0u, value, offset);
-    value = Max ? max(value, other) : __float_as_uint(__uint_as_float(value) + __uint_as_float(other));
+    for (int offset = 16; offset > 0; offset /= 2) value = join(value, __shfl_xor_sync(~0u, value, offset));
   }
   const uint32_t warps = blockDim.x / 32;
   if (warps == 1) return value;
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
   uint32_t all = shared[0];
-  for (uint32_t w = 1; w < warps; w++) {
-    all = Max ? max(all, shared[w]) : __float_as_uint(__uint_as_float(all) + __uint_as_float(shared[w]));
-  }
-  __syncthreads();
+  for (uint32_t w = 1; w < warps; w++) all = join(all, shared[w]);
   return all;
 }
 
-/// x / scale, correctly rounded: a quotient by the reciprocal and one correction with the exact
-/// remainder (Markstein 1990), which needs neither to leave the normal range. Quotients too large for
-/// that saturate anyway.
-DEVICE float divide(float x, float scale, float reciprocal, bool normal) {
-  if (!normal) return __fdiv_rn(x, scale);
-  const float q = x * reciprocal;
-  return fabsf(q) < 1e6f ? __fmaf_rn(__fmaf_rn(-q, scale, x), reciprocal, q) : q;
+/// Division by a normal scale, correctly rounded up to 448 in magnitude and larger beyond: the product with
+/// the reciprocal and one correction with the exact remainder (Markstein 1990). x is finite.
+struct Divisor {
+  float scale, reciprocal;
+  DEVICE_MEMBER explicit Divisor(float scale) : scale(scale), reciprocal(__frcp_rn(scale)) {}
+  DEVICE_MEMBER static bool fits(float scale, uint32_t largest) {
+    return scale > 0x1p-80f && scale < 0x1p80f && largest < 0x7F800000u;
+  }
+  DEVICE_MEMBER float operator()(float x) const {
+    const float q = fminf(fmaxf(x * reciprocal, -1024.0f), 1024.0f);
+    return __fmaf_rn(__fmaf_rn(-q, scale, x), reciprocal, q);
+  }
+};
+
+DEVICE uint16_t pairE4m3(float low, float high) {
+  uint16_t pair;
+  asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(pair) : "f"(high), "f"(low));
+  return pair;
 }
 
-/// Codes of eight values: x / scale rounded half to even, saturated; NaN becomes 0 in int8, where the
-/// row's scale is NaN too, and stays NaN in e4m3.
+/// Four bytes of the last bits of four numbers near 1.5 * 2^23.
+DEVICE uint32_t lastBytes(const float (&q)[4]) {
+  const uint32_t low = __byte_perm(__float_as_uint(q[0]), __float_as_uint(q[1]), 0x0040);
+  const uint32_t high = __byte_perm(__float_as_uint(q[2]), __float_as_uint(q[3]), 0x0040);
+  return __byte_perm(low, high, 0x5410);
+}
+
+/// Codes of four finite values: x / scale rounded half to even, saturated.
 template <bool Float8>
-DEVICE uint2 encode8(const float (&v)[8], float scale) {
-  uint32_t words[2];
-  const float reciprocal = __frcp_rn(scale);
-  const bool normal = scale > 0x1p-80f && scale < 0x1p80f;
+DEVICE uint32_t encode4(const float* v, const Divisor& divided) {
+  float q[4];
 #pragma unroll
-  for (int h = 0; h < 2; h++) {
-    float q[4];
+  for (int j = 0; j < 4; j++) q[j] = divided(v[j]);
+  if constexpr (Float8) {
+    return pairE4m3(q[0], q[1]) | static_cast<uint32_t>(pairE4m3(q[2], q[3])) << 16;
+  } else {
 #pragma unroll
-    for (int j = 0; j < 4; j++) q[j] = divide(v[h * 4 + j], scale, reciprocal, normal);
-    if constexpr (Float8) {
-      uint16_t low, high;
-      asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(low) : "f"(q[1]), "f"(q[0]));
-      asm("cvt.rn.satfinite.e4m3x2.f32 %0, %1, %2;" : "=h"(high) : "f"(q[3]), "f"(q[2]));
-      words[h] = low | static_cast<uint32_t>(high) << 16;
-    } else {
-      words[h] = 0;
-#pragma unroll
-      for (int j = 0; j < 4; j++) {
-        int code;
-        asm("cvt.rni.sat.s8.f32 %0, %1;" : "=r"(code) : "f"(q[j]));
-        code = q[j] == q[j] ? code : 0;
-        words[h] |= static_cast<uint32_t>(code & 0xFF) << (8 * j);
-      }
+    for (int j = 0; j < 4; j++) q[j] = fminf(fmaxf(q[j], -128.0f), 127.0f) + 12582912.0f;
+    return lastBytes(q);
+  }
+}
+
+/// Any value by any scale: NaN becomes 0 in int8, where the row's scale is NaN too, and stays NaN in e4m3.
+template <bool Float8>
+DEVICE uint8_t encodeAny(float x, float scale) {
+  const float q = __fdiv_rn(x, scale);
+  if constexpr (Float8) return static_cast<uint8_t>(pairE4m3(q, 0.0f));
+  return q == q ? static_cast<uint8_t>(__float2int_rn(fminf(fmaxf(q, -128.0f), 127.0f))) : 0;
+}
+
+DEVICE void storeCodes(uint8_t* codes, uint32_t i, uint32_t end, bool whole, uint2 word) {
+  if (whole && i + 8 <= end) {
+    *reinterpret_cast<uint2*>(codes + i) = word;
+    return;
+  }
+#pragma unroll 1
+  for (uint32_t j = 0; j < 8 && i + j < end; j++) {
+    codes[i + j] = static_cast<uint8_t>((j < 4 ? word.x : word.y) >> (j % 4 * 8));
+  }
+}
+
+/// Element i of a row or of the norm's weight.
+DEVICE float elementAt(const void* x, uint64_t i, uint32_t type) {
+  if (type == OUT_F32) return static_cast<const float*>(x)[i];
+  const uint16_t bits = static_cast<const uint16_t*>(x)[i];
+  return type == OUT_BF16 ? __uint_as_float(static_cast<uint32_t>(bits) << 16) : __half2float(__ushort_as_half(bits));
+}
+
+DEVICE float normalized(float x, float factor, float weight) { return x * factor * weight; }
+
+/// This thread's elements of a row that is not ordinary, one by one.
+template <bool Float8, bool Norm>
+DEVICE void quantizeStrange(const QuantizeArgs& g, uint64_t row, float factor, float scale) {
+#pragma unroll 1
+  for (uint32_t i = threadIdx.x * 8; i < g.columns; i += blockDim.x * 8) {
+#pragma unroll 1
+    for (uint32_t j = i; j < min(i + 8, g.columns); j++) {
+      const float x = elementAt(g.x, row * g.ldX + j, g.type);
+      const float y = Norm ? normalized(x, factor, elementAt(g.weight, j, g.type)) : x;
+      g.codes[row * g.ldCodes + j] = encodeAny<Float8>(y, scale);
     }
   }
-  return make_uint2(words[0], words[1]);
 }
 
-DEVICE void normalize(float (&v)[8], float factor, const void* weight, uint32_t i, const QuantizeArgs& g) {
-  float w[8];
-  load8(w, weight, 0, i, g.columns, g.type, (reinterpret_cast<uint64_t>(weight) & 15) == 0);
-#pragma unroll
-  for (int j = 0; j < 8; j++) v[j] = v[j] * factor * w[j];
-}
-
-template <bool Float8>
-DEVICE void quantizeRow(const QuantizeArgs& g) {
-  __shared__ uint32_t shared[32];
-  awaitPrecedingKernels();
-  releaseFollowingKernels();
-  const uint64_t row = static_cast<uint64_t>(blockIdx.x) * g.ldX;
-  const uint32_t bytes = g.type == OUT_F32 ? 4 : 2;
-  const bool aligned = ((reinterpret_cast<uint64_t>(g.x) | g.ldX * bytes) & 15) == 0;
-  const uint32_t step = blockDim.x * 8;
-  float kept[kVectors][8];
+/// y = x * factor * weight for all that a thread keeps; returns the largest magnitude.
+template <int Words>
+DEVICE uint32_t normalize(float (&y)[kVectors][8], const Eight<Words> (&row)[kVectors], const QuantizeArgs& g, float factor) {
+  const bool aligned = (reinterpret_cast<uint64_t>(g.weight) & 15) == 0;
   uint32_t largest = 0;
+#pragma unroll
+  for (int k = 0; k < kVectors; k++) {
+    Eight<Words> weights;
+    float w[8];
+    weights.load(g.weight, 0, (k * blockDim.x + threadIdx.x) * 8, g.columns, aligned);
+    weights.unpack(w, g.type);
+    row[k].unpack(y[k], g.type);
+#pragma unroll
+    for (int j = 0; j < 8; j++) {
+      y[k][j] = normalized(y[k][j], factor, w[j]);
+      largest = max(largest, __float_as_uint(y[k][j]) & 0x7FFFFFFFu);
+    }
+  }
+  return largest;
+}
+
+template <int Words>
+DEVICE float squaresOf(const Eight<Words> (&row)[kVectors], uint32_t type) {
   float squares = 0.0f;
 #pragma unroll
   for (int k = 0; k < kVectors; k++) {
-    load8(kept[k], g.x, row, k * step + threadIdx.x * 8, g.columns, g.type, aligned);
-  }
+    float v[8];
+    row[k].unpack(v, type);
 #pragma unroll
-  for (int k = 0; k < kVectors; k++) {
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
-      largest = max(largest, magnitude(kept[k][j]));
-      squares = __fmaf_rn(kept[k][j], kept[k][j], squares);
-    }
+    for (int j = 0; j < 8; j++) squares = __fmaf_rn(v[j], v[j], squares);
   }
-  float factor = 1.0f;
-  if (g.weight != nullptr) {
-    squares = __uint_as_float(acrossBlock<false>(__float_as_uint(squares), shared));
-    factor = __frsqrt_rn(squares / g.columns + g.epsilon);
-    largest = 0;
+  return squares;
+}
+
+/// The scale of a row whose largest magnitude is known.
+template <bool Float8>
+DEVICE float scaleOf(float limit) {
+  const float scale = limit == 0.0f ? 1.0f : __fdiv_rn(limit, Float8 ? 448.0f : 127.0f);
+  return scale == 0.0f ? 1.17549435e-38f : scale;  // the row's values are denormal
+}
+
+template <bool Float8, bool Norm, int Words>
+DEVICE void quantizeRows(const QuantizeArgs& g) {
+  constexpr bool ahead = Words == 1 && !Norm;  // where there are registers for a second row
+  __shared__ uint32_t shared[2][2][32];
+  awaitPrecedingKernels();
+  releaseFollowingKernels();
+  const bool aligned = ((reinterpret_cast<uint64_t>(g.x) | g.ldX * 2 * Words) & 15) == 0;
+  const bool whole = ((reinterpret_cast<uint64_t>(g.codes) | g.ldCodes) & 7) == 0;
+  Eight<Words> row[kVectors], next[kVectors];
+  const auto fetch = [&](Eight<Words> (&to)[kVectors], uint32_t r) {
 #pragma unroll
     for (int k = 0; k < kVectors; k++) {
-      const uint32_t i = k * step + threadIdx.x * 8;
-      if (i < g.columns) normalize(kept[k], factor, g.weight, i, g);
-#pragma unroll
-      for (int j = 0; j < 8; j++) largest = max(largest, magnitude(kept[k][j]));
+      const uint32_t i = (k * blockDim.x + threadIdx.x) * 8;
+      to[k].load(g.x, static_cast<uint64_t>(r) * g.ldX, i, r < g.rows ? g.columns : 0, aligned);
     }
-  }
-  float scale;
-  if (g.fixed) {
-    scale = *g.scales;
-  } else {
-    const float limit = __uint_as_float(acrossBlock<true>(largest, shared));
-    scale = limit == 0.0f ? 1.0f : __fdiv_rn(limit, Float8 ? 448.0f : 127.0f);
-    if (scale == 0.0f) scale = 1.17549435e-38f;  // the row's values are denormal
-    if (threadIdx.x == 0) g.scales[blockIdx.x] = scale;
-  }
-  uint8_t* codes = g.codes + blockIdx.x * g.ldCodes;
-  const bool whole = ((reinterpret_cast<uint64_t>(g.codes) | g.ldCodes) & 7) == 0;
+  };
+  if (ahead) fetch(next, blockIdx.x);
+  for (uint32_t r = blockIdx.x, turn = 0; r < g.rows; r += gridDim.x, turn ^= 1) {
+    if (ahead) {
 #pragma unroll
-  for (int k = 0; k < kVectors; k++) {
-    const uint32_t i = k * step + threadIdx.x * 8;
-    if (i < g.columns) {
-      const uint2 word = encode8<Float8>(kept[k], scale);
-      if (whole && i + 8 <= g.columns) {
-        *reinterpret_cast<uint2*>(codes + i) = word;
-      } else {
-#pragma unroll 1
-        for (uint32_t j = 0; j < 8 && i + j < g.columns; j++) {
-          codes[i + j] = static_cast<uint8_t>((j < 4 ? word.x : word.y) >> (j % 4 * 8));
-        }
+      for (int k = 0; k < kVectors; k++) row[k] = next[k];
+      fetch(next, r + gridDim.x);
+    } else {
+      fetch(row, r);
+    }
+    float y[kVectors][8], factor = 1.0f;
+    uint32_t largest = 0;
+    if (Norm) {
+      const uint32_t squares = acrossBlock<false>(__float_as_uint(squaresOf(row, g.type)), shared[turn][0]);
+      factor = __frsqrt_rn(__uint_as_float(squares) / g.columns + g.epsilon);
+      largest = normalize(y, row, g, factor);
+    } else {
+#pragma unroll
+      for (int k = 0; k < kVectors; k++) largest = row[k].largest(largest);
+      largest = Eight<Words>::magnitude(largest, g.type);
+    }
+    float scale;
+    if (g.fixed) {
+      scale = *g.scales;
+    } else {
+      largest = acrossBlock<true>(largest, shared[turn][1]);
+      scale = scaleOf<Float8>(__uint_as_float(largest));
+      if (threadIdx.x == 0) g.scales[r] = scale;
+    }
+    if (!Divisor::fits(scale, largest)) {
+      quantizeStrange<Float8, Norm>(g, r, factor, scale);
+      continue;
+    }
+    const Divisor divided(scale);
+    uint8_t* codes = g.codes + static_cast<uint64_t>(r) * g.ldCodes;
+#pragma unroll
+    for (int k = 0; k < kVectors; k++) {
+      const uint32_t i = (k * blockDim.x + threadIdx.x) * 8;
+      if (!Norm) row[k].unpack(y[k], g.type);
+      if (i < g.columns) {
+        const uint2 word = make_uint2(encode4<Float8>(y[k], divided), encode4<Float8>(y[k] + 4, divided));
+        storeCodes(codes, i, g.columns, whole, word);
       }
     }
   }
 }
 
-extern "C" __global__ void __launch_bounds__(1024) quantize_s8(const __grid_constant__ QuantizeArgs args) {
-  quantizeRow<false>(args);
-}
+/// The norm of float32 needs more registers than 1024 threads have.
+#define QUANTIZE(NAME, FLOAT8, NORM, WORDS)                                                                 \
+  extern "C" __global__ void __launch_bounds__(NORM && WORDS == 2 ? 768 : 1024)                          \
+  NAME(const __grid_constant__ QuantizeArgs args) {                                                   \
+    quantizeRows<FLOAT8, NORM, WORDS>(args);                                                                \
+  }
+
+QUANTIZE(quantize_s8, false, false, 1)
+QUANTIZE(quantize_s8_norm, false, true, 1)
+QUANTIZE(quantize_s8_f32, false, false, 2)
+QUANTIZE(quantize_s8_norm_f32, false, true, 2)
 #if __CUDA_ARCH__ >= 890
-extern "C" __global__ void __launch_bounds__(1024) quantize_e4m3(const __grid_constant__ QuantizeArgs args) {
-  quantizeRow<true>(args);
-}
+QUANTIZE(quantize_e4m3, true, false, 1)
+QUANTIZE(quantize_e4m3_norm, true, true, 1)
+QUANTIZE(quantize_e4m3_f32, true, false, 2)
+QUANTIZE(quantize_e4m3_norm_f32, true, true, 2)
 #endif
 
 /// Copies rows of `bytes` bytes to rows that are `ldTarget` bytes apart.

@@ -31,6 +31,7 @@ final class BackendCheck {
     List<Case> cases = new ArrayList<>(CopyCases.all());
     cases.addAll(RowCases.all());
     cases.addAll(ProductCases.all());
+    cases.addAll(LinalgCases.all());
     cases.addAll(QuantCases.all());
     return cases;
   }

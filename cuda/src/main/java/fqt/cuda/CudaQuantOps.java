@@ -7,69 +7,87 @@ import fqt.tensor.Tensor;
 
 /** Quantization on one GPU: codes, scales, packing and the column loop of GPTQ. */
 final class CudaQuantOps {
+  private static final long CODES_OF_THREAD = 8;
+
   private final Launcher launcher;
-  private final CudaProducts products;
+  private final CudaBlocks blocks;
+  private final CudaGptq gptq;
+  private final CudaPackedLinear packed;
 
   CudaQuantOps(Launcher launcher, CudaProducts products) {
     this.launcher = launcher;
-    this.products = products;
+    blocks = new CudaBlocks(launcher);
+    gptq = new CudaGptq(launcher);
+    packed = new CudaPackedLinear(launcher, products);
   }
 
-  void blockRange(Tensor x, Blocks blocks, Tensor min, Tensor max) {
-    throw absent("blockRange");
+  void blockRange(Tensor x, Blocks shape, Tensor min, Tensor max) {
+    blocks.blockRange(x, shape, min, max);
   }
 
   void quantize(
-      Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, Tensor codes) {
-    throw absent("quantize");
+      Tensor x, Blocks shape, Tensor scale, Tensor zero, float low, float high, Tensor codes) {
+    blocks.quantize(x, shape, scale, zero, low, high, codes);
   }
 
-  void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
-    throw absent("dequantize");
+  void dequantize(Tensor codes, Blocks shape, Tensor scale, Tensor zero, Tensor out) {
+    blocks.dequantize(codes, shape, scale, zero, out);
   }
 
   void fakeQuantize(
       Tensor x,
-      Blocks blocks,
+      Blocks shape,
       Tensor scale,
       Tensor zero,
       float low,
       float high,
       DType codes,
       Tensor out) {
-    throw absent("fakeQuantize");
+    blocks.fakeQuantize(x, shape, scale, zero, low, high, codes, out);
   }
 
   void quantizationError(
       Tensor x,
-      Blocks blocks,
+      Blocks shape,
       Tensor scale,
       Tensor zero,
       float low,
       float high,
       DType codes,
       Tensor out) {
-    throw absent("quantizationError");
+    blocks.quantizationError(x, shape, scale, zero, low, high, codes, out);
   }
 
   void pack(Tensor codes, int bits, Tensor words) {
-    throw absent("pack");
+    repack("pack_words", words.count(), codes, words, codes, words, bits);
   }
 
   void unpack(Tensor words, int bits, Tensor codes) {
-    throw absent("unpack");
+    long threads = codes.dim(0) * Math.ceilDiv(codes.dim(1), CODES_OF_THREAD);
+    repack("unpack_words", threads, codes, words, words, codes, bits);
+  }
+
+  private void repack(
+      String kernel, long threads, Tensor codes, Tensor words, Tensor from, Tensor to, int bits) {
+    launcher.run(
+        "pack_sm80",
+        kernel,
+        Launcher.blocks(threads),
+        Launcher.THREADS,
+        Launcher.address(from),
+        Launcher.address(to),
+        codes.dim(0),
+        codes.dim(1),
+        words.dim(1),
+        bits);
   }
 
   void gptqBlock(
       Tensor w, Tensor u, Tensor scale, Tensor zero, float high, Tensor codes, Tensor error) {
-    throw absent("gptqBlock");
+    gptq.block(w, u, scale, zero, high, codes, error);
   }
 
   void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
-    throw absent("packedLinear");
-  }
-
-  private static UnsupportedOperationException absent(String operation) {
-    return new UnsupportedOperationException("no CUDA kernel for " + operation + " yet");
+    packed.multiply(x, w, bias, out);
   }
 }

@@ -18,8 +18,12 @@ public final class CudaQuantize {
   /** Longest row: what the threads of one block keep in registers. */
   public static final int MAX_COLUMNS = 32_768;
 
+  /** Longest row of float32 that is normalized: it takes more registers. */
+  public static final int MAX_COLUMNS_NORM_F32 = 24_576;
+
   private static final int PER_THREAD = 32;
   private static final int ROUND = 32;
+  private static final int RESIDENT_THREADS = 1024;
 
   private final CudaContext context;
 
@@ -44,6 +48,8 @@ public final class CudaQuantize {
    * Normalizes each row by its root mean square, {@code y = x / sqrt(mean(x²) + epsilon) * weight},
    * in float32, and quantizes y with a scale of its own.
    *
+   * @param x BF16, F16 or F32 [M, K], K at most {@link #MAX_COLUMNS}, or {@link
+   *     #MAX_COLUMNS_NORM_F32} for F32
    * @param weight [K] of the type of x
    */
   public void normPerToken(
@@ -80,11 +86,10 @@ public final class CudaQuantize {
     Checks.matrix(codes, "the codes");
     Checks.require(
         codes.shape().equals(x.shape()), "the codes are %s; expected the shape of %s", codes, x);
+    boolean wide = x.dtype() == DType.F32;
+    int longest = wide && weight != null ? MAX_COLUMNS_NORM_F32 : MAX_COLUMNS;
     Checks.require(
-        x.dim(1) <= MAX_COLUMNS,
-        "x is %s; rows of more than %d cannot be quantized",
-        x,
-        MAX_COLUMNS);
+        x.dim(1) <= longest, "x is %s; rows of more than %d cannot be quantized", x, longest);
     Checks.require(scales.dtype() == DType.F32, "the scales are %s; expected F32", scales);
     boolean float8 = codes.dtype() == DType.F8_E4M3;
     Checks.require(
@@ -102,13 +107,23 @@ public final class CudaQuantize {
       LaunchBlock block = context.block();
       write(block.arguments(), x, weight, epsilon, codes, scales, fixed);
       block.argument(0, block.arguments().address());
-      block.shape((int) x.dim(0), 1, threads, 0, 1);
-      String kernel = float8 ? "quantize_e4m3" : "quantize_s8";
+      block.shape((int) Math.min(x.dim(0), blocks(threads)), 1, threads, 0, 1);
+      String kernel =
+          (float8 ? "quantize_e4m3" : "quantize_s8")
+              + (weight == null ? "" : "_norm")
+              + (wide ? "_f32" : "");
       long function = context.kernels().find(module(context), kernel, 0);
       context.check(
           block.launch(stream.handle().address(), function, false, context.capability() >= 90),
           "launching " + kernel + " for " + x);
     }
+  }
+
+  /**
+   * Blocks that run at the same time: with 64 registers a thread, 1024 threads a multiprocessor.
+   */
+  private long blocks(int threads) {
+    return (long) context.processors() * Math.max(1, RESIDENT_THREADS / threads);
   }
 
   /** Writes the fields of {@code QuantizeArgs} (quantize.cu) in their order. */
@@ -133,6 +148,7 @@ public final class CudaQuantize {
     target.set(JAVA_INT, 52, Checks.floatCode(x.dtype(), "x"));
     target.set(JAVA_FLOAT, 56, epsilon);
     target.set(JAVA_INT, 60, fixed ? 1 : 0);
+    target.set(JAVA_LONG, 64, x.dim(0));
   }
 
   /** The PTX for a GPU. */

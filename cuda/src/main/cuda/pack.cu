@@ -1,0 +1,112 @@
+// Codes of 2 to 8 bits, one a byte, to rows of 32-bit words and back: a row is one stream of bits,
+// least significant first, so eight codes are as many whole bytes as a code has bits.
+
+#include "elements.cuh"
+
+/// One word a thread: the codes that begin in it, and the end of one that began in the word before.
+extern "C" __global__ void __launch_bounds__(256) pack_words(
+    const uint8_t* codes, uint32_t* words, uint64_t rows, uint64_t columns, uint64_t wordsPerRow, uint32_t bits) {
+  const uint64_t index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= rows * wordsPerRow) return;
+  const uint64_t row = index / wordsPerRow, begin = (index - row * wordsPerRow) * 32;
+  const uint8_t* line = codes + row * columns;
+  uint32_t word = 0;
+  for (uint64_t k = begin / bits; k < columns && k * bits < begin + 32; k++) {
+    const uint32_t code = line[k] & ((1u << bits) - 1);
+    const int shift = static_cast<int>(k * bits - begin);
+    word |= shift >= 0 ? code << shift : code >> -shift;
+  }
+  words[index] = word;
+}
+
+/// Eight codes a thread.
+extern "C" __global__ void __launch_bounds__(256) unpack_words(
+    const uint32_t* words, uint8_t* codes, uint64_t rows, uint64_t columns, uint64_t wordsPerRow, uint32_t bits) {
+  const uint64_t runs = (columns + 7) / 8;
+  const uint64_t index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= rows * runs) return;
+  const uint64_t row = index / runs, first = (index - row * runs) * 8, bit = first * bits;
+  const uint32_t* line = words + row * wordsPerRow;
+  const uint64_t at = bit / 32, shift = bit % 32, last = wordsPerRow - 1;
+  // Eight codes take at most 64 bits, which lie in up to three words.
+  uint64_t window = line[at] | static_cast<uint64_t>(line[min(at + 1, last)]) << 32;
+  window >>= shift;
+  if (shift > 0) window |= static_cast<uint64_t>(line[min(at + 2, last)]) << (64 - shift);
+  uint8_t* target = codes + row * columns + first;
+  const uint64_t mask = (1u << bits) - 1;
+  uint64_t bytes = 0;
+#pragma unroll
+  for (int i = 0; i < 8; i++) bytes |= (window >> (i * bits) & mask) << (8 * i);
+  if (first + 8 <= columns && (reinterpret_cast<uint64_t>(target) & 7) == 0) {
+    *reinterpret_cast<uint64_t*>(target) = bytes;
+    return;
+  }
+  for (uint64_t i = 0; i < 8 && first + i < columns; i++) target[i] = static_cast<uint8_t>(bytes >> (8 * i));
+}
+
+// --- x for products with packed weights (packed.cuh)
+
+/// Eight inputs of one token a thread: cut into halves, which go where the lanes look for them. `out` is
+/// [token tiles][chunks] of 8 columns of 128 elements; columns 2q and 2q + 1 are the halves of token q of
+/// a tile. Units of eight elements lie in a column at
+///
+///   narrow   j * 4 + q    for unit 4j + q of the chunk
+///   wide     j * 4 + q    for unit 4q + j
+///
+/// where odd tokens have j exchanged among pairs (j ^ 1), against bank conflicts.
+extern "C" __global__ void __launch_bounds__(256) pack_tokens(
+    const void* x, uint8_t* out, uint64_t tokens, uint64_t inputs, uint64_t ldX, uint32_t type, uint32_t narrow) {
+  const uint64_t chunks = (inputs + 127) / 128, units = chunks * 16, tiles = (tokens + 3) / 4;
+  const uint64_t index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= tiles * 4 * units) return;
+  const uint64_t token = index / units, unit = index % units, first = unit * 8;
+  uint32_t high[4], low[4];
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    float v[2];
+#pragma unroll
+    for (int e = 0; e < 2; e++) {
+      const uint64_t k = first + i + e * 4;
+      v[e] = token < tokens && k < inputs ? loadFloat(x, type, token * ldX + k) : 0.0f;
+    }
+    const uint32_t h0 = floatToBf16(v[0]), h1 = floatToBf16(v[1]);
+    high[i] = h0 | h1 << 16;
+    low[i] = floatToBf16(v[0] - bf16ToFloat(static_cast<uint16_t>(h0))) |
+             static_cast<uint32_t>(floatToBf16(v[1] - bf16ToFloat(static_cast<uint16_t>(h1)))) << 16;
+  }
+  const uint32_t place = static_cast<uint32_t>(unit % 16), q = narrow ? place % 4 : place / 4, j = narrow ? place / 4 : place % 4;
+  uint8_t* tile = out + (token / 4 * chunks + unit / 16) * 2048;
+#pragma unroll
+  for (uint32_t half = 0; half < 2; half++) {
+    const uint32_t column = static_cast<uint32_t>(token % 4) * 2 + half;
+    *reinterpret_cast<uint4*>(tile + column * 256 + ((j ^ (column & 1)) * 4 + q) * 16) =
+        half == 0 ? make_uint4(high[0], high[1], high[2], high[3]) : make_uint4(low[0], low[1], low[2], low[3]);
+  }
+}
+
+/// Adds what the shares of the inputs came to, in order, and the bias.
+extern "C" __global__ void __launch_bounds__(256) pack_join(
+    const float* parts, const void* bias, float* out, uint64_t tokens, uint64_t outputs, uint64_t splits,
+    uint32_t biasType) {
+  const uint64_t count = tokens * outputs, index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= count) return;
+  float sum = 0.0f;
+  for (uint64_t s = 0; s < splits; s++) sum += parts[s * count + index];
+  out[index] = sum + (bias == nullptr ? 0.0f : loadFloat(bias, biasType, index % outputs));
+}
+
+/// The weights themselves, f32: for widths, group sizes and orders of columns that the products do not
+/// know. One weight a thread; `groupIndex` is null where groups are runs of columns.
+extern "C" __global__ void __launch_bounds__(256) pack_weights(
+    const uint32_t* words, const void* scales, const uint8_t* zeros, const int* groupIndex, float* out, uint64_t outputs,
+    uint64_t inputs, uint64_t wordsPerRow, uint64_t groups, uint64_t groupSize, uint32_t bits, uint32_t scaleType) {
+  const uint64_t index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  if (index >= outputs * inputs) return;
+  const uint64_t row = index / inputs, k = index - row * inputs, bit = k * bits;
+  const uint32_t* line = words + row * wordsPerRow + bit / 32;
+  uint32_t code = line[0] >> bit % 32;
+  if (bit % 32 + bits > 32) code |= line[1] << (32 - bit % 32);
+  const uint64_t at = row * groups + (groupIndex == nullptr ? k / groupSize : static_cast<uint64_t>(groupIndex[k]));
+  const float zero = zeros == nullptr ? static_cast<float>(1u << (bits - 1)) : static_cast<float>(zeros[at]);
+  out[index] = __fmul_rn(loadFloat(scales, scaleType, at), __fsub_rn(static_cast<float>(code & ((1u << bits) - 1)), zero));
+}

@@ -1,0 +1,3 @@
+#include "packed.cuh"
+
+PACKED_KERNELS(4, 4)

@@ -1,0 +1,197 @@
+package fqt.cuda;
+
+import fqt.tensor.DType;
+import fqt.tensor.PackedWeight;
+import fqt.tensor.Shape;
+import fqt.tensor.Storage;
+import fqt.tensor.Tensor;
+
+/**
+ * Products with packed weights on one GPU. Codes of 2, 3, 4 and 8 bits in groups of 32, or a
+ * multiple, are unpacked inside the product (packed.cuh); for what else there may be, the weight is
+ * unpacked into memory first.
+ */
+final class CudaPackedLinear {
+  private static final String MODULE = "pack_sm80";
+  private static final long CHUNK = 128;
+  private static final long UNIT = 8;
+  private static final long NARROW = 32;
+  private static final long OUTPUTS = 128;
+
+  /** Tokens of a tile, and bytes of a chunk of one. */
+  private static final long TILE = 4;
+
+  private static final long TILE_BYTES = 2048;
+  private static final int STAGES = 3;
+
+  private final Launcher launcher;
+  private final CudaProducts products;
+
+  CudaPackedLinear(Launcher launcher, CudaProducts products) {
+    this.launcher = launcher;
+    this.products = products;
+  }
+
+  /**
+   * A kernel of {@code PACKED_KERNELS}.
+   *
+   * @param tokens that a block of threads takes
+   * @param chunks of a stage
+   */
+  private record Kernel(String module, String name, long tokens, long chunks) {
+    static Kernel of(PackedWeight w, boolean narrow, long tokens) {
+      int bits = w.bits();
+      String module = "packed" + bits + "_sm80";
+      String name = "packed" + bits + (narrow ? "_narrow_" : "_");
+      if (tokens <= 4) {
+        long chunks = !narrow && (bits == 3 || bits == 8) ? 2 : 4;
+        return new Kernel(module, name + 4, 4, chunks);
+      }
+      if (tokens <= 16 && !narrow) {
+        return new Kernel(module, name + 16, 16, 2);
+      }
+      return new Kernel(module, name + 32, 32, 1);
+    }
+
+    int sharedBytes() {
+      return (int) (STAGES * tokens / TILE * chunks * TILE_BYTES);
+    }
+  }
+
+  void multiply(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
+    if (out.count() == 0) {
+      return;
+    }
+    boolean wide = w.groups() == 1 || w.groupSize() % CHUNK == 0;
+    boolean known = w.bits() <= 4 || w.bits() == 8;
+    if (w.groupIndex() != null || !known || !(wide || w.groupSize() % NARROW == 0)) {
+      unpacked(x, w, bias, out);
+      return;
+    }
+    Checks.floatCode(x.dtype(), "x");
+    long tokens = x.dim(0);
+    long tiles = Math.ceilDiv(tokens, TILE);
+    long chunks = Math.ceilDiv(w.columns(), CHUNK);
+    Kernel kernel = Kernel.of(w, !wide, tokens);
+    long splits = splits(kernel, w.rows(), tokens, chunks);
+    CudaContext context = launcher.context();
+    Storage halves = context.allocate(tiles * chunks * TILE_BYTES);
+    Storage parts = context.allocate(splits == 1 ? 0 : splits * out.byteSize());
+    try {
+      launcher.run(
+          MODULE,
+          "pack_tokens",
+          Launcher.blocks(tiles * TILE * chunks * CHUNK / UNIT),
+          Launcher.THREADS,
+          Launcher.address(x),
+          halves.address(),
+          tokens,
+          w.columns(),
+          x.stride(0),
+          Launcher.code(x.dtype()),
+          wide ? 0 : 1);
+      run(
+          kernel,
+          w,
+          tokens,
+          splits,
+          halves,
+          splits == 1 ? bias : null,
+          splits == 1 ? out : null,
+          parts);
+      if (splits > 1) {
+        join(parts, bias, out, splits);
+      }
+    } finally {
+      parts.release();
+      halves.release();
+    }
+  }
+
+  private void run(
+      Kernel kernel,
+      PackedWeight w,
+      long tokens,
+      long splits,
+      Storage halves,
+      Tensor bias,
+      Tensor out,
+      Storage parts) {
+    long wordsPerRow = w.codes().dim(1);
+    long words = Launcher.address(w.codes());
+    boolean vector = wordsPerRow % 4 == 0 && words % 16 == 0;
+    launcher.run(
+        kernel.module,
+        kernel.name,
+        Math.ceilDiv(w.rows(), OUTPUTS),
+        Math.ceilDiv(tokens, kernel.tokens) * splits,
+        Launcher.THREADS,
+        kernel.sharedBytes(),
+        words,
+        Launcher.address(w.scales()),
+        Launcher.address(w.zeros()),
+        halves.address(),
+        Launcher.address(bias),
+        out == null ? parts.address() : Launcher.address(out),
+        tokens,
+        w.rows(),
+        w.columns(),
+        wordsPerRow,
+        w.groups(),
+        w.groupSize(),
+        splits,
+        Launcher.code(w.scales().dtype()),
+        bias == null ? 0 : Launcher.code(bias.dtype()),
+        vector ? 1 : 0);
+  }
+
+  /** Shares of the inputs: so many that the GPU is filled twice, each of several stages. */
+  private long splits(Kernel kernel, long outputs, long tokens, long chunks) {
+    long blocks = Math.ceilDiv(outputs, OUTPUTS) * Math.ceilDiv(tokens, kernel.tokens);
+    long wanted = 2L * launcher.context().processors() / blocks;
+    return Math.clamp(wanted, 1, Math.max(1, chunks / (2 * kernel.chunks)));
+  }
+
+  private void join(Storage parts, Tensor bias, Tensor out, long splits) {
+    launcher.run(
+        MODULE,
+        "pack_join",
+        Launcher.blocks(out.count()),
+        Launcher.THREADS,
+        parts.address(),
+        Launcher.address(bias),
+        Launcher.address(out),
+        out.dim(0),
+        out.dim(1),
+        splits,
+        bias == null ? 0 : Launcher.code(bias.dtype()));
+  }
+
+  private void unpacked(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
+    long count = w.rows() * w.columns();
+    Storage weights = launcher.context().allocate(count * Float.BYTES);
+    try {
+      launcher.run(
+          MODULE,
+          "pack_weights",
+          Launcher.blocks(count),
+          Launcher.THREADS,
+          Launcher.address(w.codes()),
+          Launcher.address(w.scales()),
+          Launcher.address(w.zeros()),
+          Launcher.address(w.groupIndex()),
+          weights.address(),
+          w.rows(),
+          w.columns(),
+          w.codes().dim(1),
+          w.groups(),
+          w.groupSize(),
+          w.bits(),
+          Launcher.code(w.scales().dtype()));
+      Tensor unpacked = Tensor.of(weights, DType.F32, Shape.of(w.rows(), w.columns()));
+      products.linear(x, unpacked, bias, out);
+    } finally {
+      weights.release();
+    }
+  }
+}
