@@ -24,12 +24,10 @@ final class Blas {
   private static final int NO_TRANSPOSE = 111;
   private static final int TRANSPOSE = 112;
 
-  private final SymbolLookup symbols;
   private final MethodHandle sgemm;
   private final String description;
 
   private Blas(SymbolLookup symbols, String description) {
-    this.symbols = symbols;
     this.description = description;
     this.sgemm =
         handle(

@@ -82,7 +82,7 @@ public class LinearBench {
   /** One layer. */
   @Benchmark
   public Tensor linear(Work work) {
-    work.megaflop += 2 * tokens * w.dim(0) * w.dim(1) / 1_000_000;
+    work.megaflop += 2L * tokens * w.dim(0) * w.dim(1) / 1_000_000;
     work.megabyte += (packed == null ? w.byteSize() : packed.byteSize()) / 1_000_000;
     try (fqt.tensor.Scope results = fqt.tensor.Scope.open()) {
       return multiply();

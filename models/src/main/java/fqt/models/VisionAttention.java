@@ -43,7 +43,7 @@ final class VisionAttention extends Module {
       Tensor fused = qkv.apply(input, args).reshape(patches, 3, heads, size);
       Tensor q = Ops.rotary(fused.select(1, 0), args.cos(), args.sin());
       Tensor k = Ops.rotary(fused.select(1, 1), args.cos(), args.sin());
-      float scale = (float) (1 / Math.sqrt(size));
+      float scale = (float) (1 / Math.sqrt((double) size));
       Tensor mixed = Ops.attention(q, k, fused.select(1, 2), scale, args.mask());
       return scope.keep(output.apply(mixed.reshape(patches, features), args));
     }

@@ -114,7 +114,7 @@ final class FoldSamples implements AutoCloseable {
   static boolean[] chosen(CalibrationInputs inputs, long tokens) {
     int size = inputs.size();
     long perSample = Math.max(1, inputs.tokens() / Math.max(1, size));
-    int count = (int) Math.clamp(Math.ceilDiv(tokens, perSample), 1, size);
+    int count = Math.clamp(Math.ceilDiv(tokens, perSample), 1, size);
     boolean[] chosen = new boolean[size];
     for (int i = 0; i < count; i++) {
       chosen[(int) ((long) i * size / count)] = true;

@@ -42,7 +42,7 @@ final class Nets {
 
   /** Rows whose columns are correlated and differ in size, as activations are. */
   Tensor activations(long tokens, long features) {
-    Tensor mixing = gaussian(1 / Math.sqrt(features), features, features);
+    Tensor mixing = gaussian(1 / Math.sqrt((double) features), features, features);
     float[] sizes = new float[Math.toIntExact(features)];
     for (int i = 0; i < sizes.length; i++) {
       sizes[i] = (float) Math.exp(random.nextGaussian());
@@ -53,7 +53,8 @@ final class Nets {
 
   Linear linear(long inputs, long outputs, boolean bias) {
     return new Linear(
-        gaussian(1 / Math.sqrt(inputs), outputs, inputs), bias ? gaussian(0.1, outputs) : null);
+        gaussian(1 / Math.sqrt((double) inputs), outputs, inputs),
+        bias ? gaussian(0.1, outputs) : null);
   }
 
   private GatedMlp mlp(long width) {

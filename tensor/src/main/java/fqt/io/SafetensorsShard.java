@@ -92,7 +92,7 @@ final class SafetensorsShard {
 
   /** Writes what was held back, and the header. */
   void complete() {
-    heldBack.sort(Comparator.comparing(held -> -held.tensor().dtype().byteSize()));
+    heldBack.sort(Comparator.comparingInt(held -> -held.tensor().dtype().byteSize()));
     heldBack.forEach(held -> place(held.name(), held.tensor()));
     heldBack.clear();
     heldBackBytes = 0;

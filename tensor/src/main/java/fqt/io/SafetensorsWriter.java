@@ -66,7 +66,7 @@ public final class SafetensorsWriter implements AutoCloseable {
   public static void writeFile(
       Path path, Map<String, Tensor> tensors, Map<String, String> metadata) {
     List<Map.Entry<String, Tensor>> sorted = new ArrayList<>(tensors.entrySet());
-    sorted.sort(Comparator.comparing(entry -> -entry.getValue().dtype().byteSize()));
+    sorted.sort(Comparator.comparingInt(entry -> -entry.getValue().dtype().byteSize()));
     SafetensorsLayout layout = new SafetensorsLayout(metadata);
     sorted.forEach(entry -> layout.add(entry.getKey(), entry.getValue()));
     try (AtomicFile file = AtomicFile.create(path)) {

@@ -96,7 +96,7 @@ public final class Attention extends Module {
         k = all.keys();
         v = all.values();
       }
-      float scale = (float) (1 / Math.sqrt(heads.size()));
+      float scale = (float) (1 / Math.sqrt((double) heads.size()));
       Tensor mixed = Ops.attention(q, k, v, scale, mask(args));
       return scope.keep(
           output.apply(mixed.reshape(input.dim(0), heads.queries() * heads.size()), args));

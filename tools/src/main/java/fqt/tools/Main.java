@@ -1,5 +1,6 @@
 package fqt.tools;
 
+import java.io.PrintStream;
 import java.io.PrintWriter;
 import java.lang.module.ModuleDescriptor;
 import java.util.concurrent.Callable;
@@ -44,6 +45,7 @@ public final class Main implements Callable<Integer> {
       usageHelp = true,
       scope = ScopeType.INHERIT,
       description = "Show this help and exit.")
+  @SuppressWarnings("UnusedVariable") // picocli reads it
   private boolean help;
 
   @Option(
@@ -56,6 +58,7 @@ public final class Main implements Callable<Integer> {
       names = {"-V", "--version"},
       versionHelp = true,
       description = "Show the version and exit.")
+  @SuppressWarnings("UnusedVariable") // picocli reads it
   private boolean version;
 
   @Spec private CommandSpec spec;
@@ -71,9 +74,13 @@ public final class Main implements Callable<Integer> {
     }
   }
 
+  private static PrintWriter writer(PrintStream stream) {
+    return new PrintWriter(stream, true, stream.charset());
+  }
+
   /** Runs one command line and ends the process. */
   public static void main(String[] arguments) {
-    int code = run(new PrintWriter(System.out, true), new PrintWriter(System.err, true), arguments);
+    int code = run(writer(System.out), writer(System.err), arguments);
     System.out.flush();
     System.exit(code);
   }

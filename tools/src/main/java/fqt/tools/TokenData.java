@@ -111,7 +111,7 @@ record TokenData(String source, int[] ids, int rowLength) {
       long[] wide = tensor.toLongs();
       int[] ids = new int[wide.length];
       for (int i = 0; i < ids.length; i++) {
-        ids[i] = (int) Math.clamp(wide[i], -1, Integer.MAX_VALUE);
+        ids[i] = Math.clamp(wide[i], -1, Integer.MAX_VALUE);
       }
       return new TokenData(source, ids, tensor.rank() == 2 ? Math.toIntExact(tensor.dim(1)) : 0);
     }

@@ -58,7 +58,7 @@ class BpeTest {
           return tokens;
         }
         tokens.set(best, merged.get(bestRank));
-        tokens.remove(best + 1);
+        tokens.subList(best + 1, best + 2).clear();
       }
     }
   }

@@ -41,8 +41,12 @@ class ChatTemplateTest {
             "x");
     assertEquals("You are a helpful assistant.", template.defaultSystem());
     assertEquals(
-        "<|im_start|>system\nYou are a helpful assistant.<|im_end|>\n"
-            + "<|im_start|>user\nHello<|im_end|>\n",
+        """
+        <|im_start|>system
+        You are a helpful assistant.<|im_end|>
+        <|im_start|>user
+        Hello<|im_end|>
+        """,
         template.render(HELLO, false));
     Message system = new Message("system", "S");
     assertEquals("<|im_start|>system\nS<|im_end|>\n", template.render(List.of(system), false));

@@ -151,7 +151,7 @@ class FormatsTest {
       Scheme scheme = new AwqFormat().prepare(Scheme.weightOnly(4, 32), DType.F16);
       Module linear = scheme.quantize(new Linear(GptqFormatTest.random(1, 24, 64), null));
       for (long word : new AwqFormat().tensors("x", linear).get("x.qzeros").toLongs()) {
-        assertEquals((int) 0x88888888L, word);
+        assertEquals(0x88888888, word);
       }
     }
   }

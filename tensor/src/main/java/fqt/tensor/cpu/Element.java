@@ -95,7 +95,7 @@ final class Element {
       case I8 -> bytes.set(BYTE, index, (byte) Math.clamp(value, Byte.MIN_VALUE, Byte.MAX_VALUE));
       case U8 -> bytes.set(BYTE, index, (byte) Math.clamp(value, 0, 255));
       case BOOL -> bytes.set(BYTE, index, (byte) (value != 0 ? 1 : 0));
-      case F32, F16, BF16, F8_E4M3, F8_E5M2 -> setFloat(bytes, dtype, index, value);
+      case F32, F16, BF16, F8_E4M3, F8_E5M2 -> setFloat(bytes, dtype, index, (float) value);
     }
   }
 

@@ -33,7 +33,7 @@ class MatricesTest {
 
   /** A sum of K products, each rounded, against one in F64. */
   private static double tolerance(long depth) {
-    return 1e-6 * Math.max(4, Math.sqrt(depth));
+    return 1e-6 * Math.max(4, Math.sqrt((double) depth));
   }
 
   @Test

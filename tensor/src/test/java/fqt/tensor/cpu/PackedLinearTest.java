@@ -44,7 +44,7 @@ class PackedLinearTest {
     matrices.packedLinear(x, weight, bias, out);
     Tensor expected = empty(DType.F32, m, n);
     ScalarMatrix.packedLinear(x, weight, bias, expected);
-    assertClose(expected, out, 1e-6 * Math.max(4, Math.sqrt(weight.columns())), what);
+    assertClose(expected, out, 1e-6 * Math.max(4, Math.sqrt((double) weight.columns())), what);
     assertSurroundingsIntact(out);
     Tensor dense = empty(DType.F32, n, weight.columns());
     for (int row = 0; row < n; row++) {

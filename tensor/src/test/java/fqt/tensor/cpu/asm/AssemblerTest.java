@@ -20,7 +20,7 @@ class AssemblerTest {
   void bytesAreThoseOfAKnownAssembler() throws IOException {
     int checked = 0;
     for (String line : lines()) {
-      String[] parts = line.split("\t");
+      String[] parts = line.split("\t", -1);
       Assembler code = new Assembler();
       assemble(code, parts[1]);
       assertEquals(parts[0], HexFormat.of().formatHex(code.bytes()), parts[1]);
@@ -159,7 +159,7 @@ class AssemblerTest {
   }
 
   private static Reg base(String memory) {
-    return register(memory.split("[\\[\\]+-]")[1]);
+    return register(memory.split("[\\[\\]+-]", -1)[1]);
   }
 
   private static int displacement(String memory) {
