@@ -8,14 +8,14 @@ import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
 /**
- * A few rows (queries of heads) of attention on their way over the keys. Of each row it holds the
- * scaled query, the scores of one block of keys, the largest score so far, the sum of the weights
- * and the weighted sum of the values; the last two are rescaled whenever the largest score grows.
+ * Attention rows on the Vector API, in arrays. They take in packed keys, or, with {@link #addKeys},
+ * keys that are read where they lie.
  */
-final class AttentionBlock {
+final class AttentionBlock implements AttentionRows {
   private final int rows;
   private final int depth;
   private final int padded;
+  private final float scale;
   private final float[] queries;
   private final float[] scores;
   private final float[] means;
@@ -24,10 +24,14 @@ final class AttentionBlock {
   private final long[] from;
   private final long[] to;
 
-  AttentionBlock(int rows, int depth) {
+  private float[] blockKeys;
+  private float[] blockValues;
+
+  AttentionBlock(int rows, int depth, float scale) {
     int high = Math.ceilDiv(rows, TileLoops.ROWS) * TileLoops.ROWS;
     this.rows = rows;
     this.depth = depth;
+    this.scale = scale;
     this.padded = PackedKeys.padded(depth);
     this.queries = new float[high * padded];
     this.scores = new float[high * KEYS];
@@ -39,34 +43,34 @@ final class AttentionBlock {
     Arrays.fill(largest, Float.NEGATIVE_INFINITY);
   }
 
-  /** Sets the query of a row, times the factor of its scores. */
-  void query(int row, Tensor q, long query, long head, float scale) {
+  @Override
+  public void query(int row, Tensor q, long query, long head) {
     long start = (q.offset() + query * q.stride(0) + head * q.stride(1)) * Float.BYTES;
     int at = row * padded;
     MemorySegment.copy(q.storage().segment(), Element.FLOAT, start, queries, at, depth);
     TileLoops.scale(queries, at, scale, padded);
   }
 
-  /** Sets which keys of the sequence a row sees. */
-  void visible(int row, long first, long end) {
+  @Override
+  public void visible(int row, long first, long end) {
     from[row] = first;
     to[row] = end;
   }
 
-  /**
-   * Takes in a packed block, whose first key has the place {@code place} in its sequence.
-   *
-   * @param keys [D, KEYS]
-   * @param values [KEYS, padded D]
-   */
-  void addPacked(float[] keys, float[] values, long place) {
+  @Override
+  public void addPacked(PackedKeys packed, long index, long place, int count) {
+    if (blockKeys == null) {
+      blockKeys = new float[depth * KEYS];
+      blockValues = new float[KEYS * padded];
+    }
+    packed.read(index, blockKeys, blockValues);
     Arrays.fill(scores, 0);
     for (int r = 0; r < rows; r += TileLoops.ROWS) {
-      TileLoops.multiply(queries, r * padded, padded, keys, KEYS, depth, scores, r * KEYS);
+      TileLoops.multiply(queries, r * padded, padded, blockKeys, KEYS, depth, scores, r * KEYS);
     }
-    weigh(place, KEYS);
+    weigh(place, count);
     for (int r = 0; r < rows; r += TileLoops.ROWS) {
-      TileLoops.multiply(scores, r * KEYS, KEYS, values, padded, KEYS, means, r * padded);
+      TileLoops.multiply(scores, r * KEYS, KEYS, blockValues, padded, KEYS, means, r * padded);
     }
   }
 
@@ -136,15 +140,20 @@ final class AttentionBlock {
       TileLoops.scale(means, r * padded, shrink, padded);
       sums[r] *= shrink;
     }
-    TileLoops.exp(scores, row, after, KEYS);
+    TileLoops.weigh(scores, row, after, KEYS);
     sums[r] += TileLoops.sum(scores, row, KEYS);
   }
 
-  /** Writes the mean of the values of a row as head {@code head}, counted over all tokens. */
-  void mean(int row, Tensor out, long head) {
+  @Override
+  public void mean(int row, Tensor out, long head) {
     float factor = sums[row] == 0 ? 0 : (float) (1 / sums[row]);
     TileLoops.scale(means, row * padded, factor, padded);
     long target = head * depth * Float.BYTES;
     MemorySegment.copy(means, row * padded, out.segment(), Element.FLOAT, target, depth);
+  }
+
+  @Override
+  public void close() {
+    // Arrays need no closing.
   }
 }

@@ -2,6 +2,7 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.AttentionMask;
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.TileKernel;
 
 /**
  * Attention in blocks of keys with a running maximum (Milakov and Gimelshein 2018; Dao et al.
@@ -14,12 +15,14 @@ import fqt.tensor.Tensor;
  * once, where they lie.
  */
 final class AttentionKernels {
-  /** Rows (queries times heads) of a task. */
-  private static final int ROWS = 64;
+  /** Rows (queries times heads) of a task: whole tiles of 4, 6 or 12. */
+  private static final int ROWS = 60;
 
   /** From so many rows a sequence on, packing the keys is worth its cost. */
   private static final long PACKED_FROM = 8;
 
+  private final TileKernel kernel;
+  private final HostMemory memory;
   private final Tensor q;
   private final Tensor k;
   private final Tensor v;
@@ -31,7 +34,16 @@ final class AttentionKernels {
   private final int queriesAtOnce;
 
   private AttentionKernels(
-      Tensor q, Tensor k, Tensor v, float scale, AttentionMask mask, Tensor out) {
+      TileKernel kernel,
+      HostMemory memory,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      float scale,
+      AttentionMask mask,
+      Tensor out) {
+    this.kernel = kernel;
+    this.memory = memory;
     this.q = q;
     this.k = k;
     this.v = v;
@@ -43,8 +55,14 @@ final class AttentionKernels {
     this.queriesAtOnce = Math.max(1, ROWS / shared);
   }
 
+  /**
+   * Attention of all heads.
+   *
+   * @param kernel machine code for products, or null for the Vector API
+   */
   static void attention(
       Threads threads,
+      TileKernel kernel,
       HostMemory memory,
       Tensor q,
       Tensor k,
@@ -55,7 +73,7 @@ final class AttentionKernels {
     if (out.count() == 0) {
       return;
     }
-    AttentionKernels kernels = new AttentionKernels(q, k, v, scale, mask, out);
+    AttentionKernels kernels = new AttentionKernels(kernel, memory, q, k, v, scale, mask, out);
     long sequences = mask.queryBounds().length - 1;
     if (q.dim(0) * kernels.shared < PACKED_FROM * sequences) {
       kernels.run(threads, null);
@@ -110,27 +128,33 @@ final class AttentionKernels {
     // The place among the keys of the query at hand: the last query stands beside the last key.
     long place = keyCount - (queryBounds[sequence + 1] - query);
     int rows = (int) (end - query) * shared;
-    AttentionBlock block = new AttentionBlock(rows, (int) q.dim(2));
-    for (int r = 0; r < rows; r++) {
-      block.query(r, q, query + r / shared, group * shared + r % shared, scale);
-      block.visible(r, from(place + r / shared), to(place + r / shared, keyCount));
-    }
-    float[] blockKeys = keys == null ? null : keys.newKeys();
-    float[] blockValues = keys == null ? null : keys.newValues();
     long start = Math.max(0, from(place)) / PackedKeys.KEYS * PackedKeys.KEYS;
     long stop = to(place + (end - 1 - query), keyCount);
-    for (long key = start; key < stop; key += PackedKeys.KEYS) {
-      if (keys == null) {
-        int count = (int) Math.min(PackedKeys.KEYS, keyCount - key);
-        block.addKeys(k, v, firstKey + key, group, key, count);
-      } else {
-        keys.read(keys.index(sequence, key, group), blockKeys, blockValues);
-        block.addPacked(blockKeys, blockValues, key);
+    try (AttentionRows block = rows(keys, rows)) {
+      for (int r = 0; r < rows; r++) {
+        block.query(r, q, query + r / shared, group * shared + r % shared);
+        block.visible(r, from(place + r / shared), to(place + r / shared, keyCount));
+      }
+      for (long key = start; key < stop; key += PackedKeys.KEYS) {
+        if (block instanceof AttentionBlock inPlace && keys == null) {
+          int count = (int) Math.min(PackedKeys.KEYS, keyCount - key);
+          inPlace.addKeys(k, v, firstKey + key, group, key, count);
+        } else {
+          int count = (int) Math.min(PackedKeys.KEYS, Math.min(stop, keyCount) - key);
+          block.addPacked(keys, keys.index(sequence, key, group), key, count);
+        }
+      }
+      for (int r = 0; r < rows; r++) {
+        block.mean(r, out, ((query + r / shared) * q.dim(1) + group * shared + r % shared));
       }
     }
-    for (int r = 0; r < rows; r++) {
-      block.mean(r, out, ((query + r / shared) * q.dim(1) + group * shared + r % shared));
-    }
+  }
+
+  private AttentionRows rows(PackedKeys keys, int rows) {
+    int depth = Math.toIntExact(q.dim(2));
+    return keys != null && kernel != null && MachineAttention.fits(depth)
+        ? new MachineAttention(kernel, memory, rows, depth, scale)
+        : new AttentionBlock(rows, depth, scale);
   }
 
   private long from(long place) {

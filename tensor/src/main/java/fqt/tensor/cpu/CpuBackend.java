@@ -178,7 +178,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void attention(Tensor q, Tensor k, Tensor v, float scale, AttentionMask mask, Tensor out) {
-    AttentionKernels.attention(threads, memory, q, k, v, scale, mask, out);
+    AttentionKernels.attention(threads, kernels.floats(), memory, q, k, v, scale, mask, out);
   }
 
   @Override

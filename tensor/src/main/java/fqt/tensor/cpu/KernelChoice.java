@@ -10,11 +10,16 @@ import jdk.incubator.vector.FloatVector;
  * Which kernels multiply matrices, decided once. Machine code has the width of the vectors that the
  * JVM prefers, so {@code -XX:UseAVX=2} chooses its AVX2 kernels on a machine that has AVX-512.
  *
- * @param panels makes the packed blocks of a product
+ * @param floats the kernel of F32 products, or null for the Vector API
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
  * @param description a line for {@code fqt doctor}
  */
-record KernelChoice(Supplier<Panels> panels, TileKernel bytes, String description) {
+record KernelChoice(TileKernel floats, TileKernel bytes, String description) {
+  /** Makes the packed blocks of F32 products. */
+  Supplier<Panels> panels() {
+    return floats == null ? VectorPanels::new : () -> new MachinePanels(floats);
+  }
+
   /** Machine code where it runs, otherwise the Vector API. */
   static KernelChoice best() {
     try {
@@ -40,7 +45,7 @@ record KernelChoice(Supplier<Panels> panels, TileKernel bytes, String descriptio
     TileKernel kernel = new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE);
     TileKernel bytes = new TileKernel(bytes(features, bits), bits, Gemm.A_STRIDE);
     return new KernelChoice(
-        () -> new MachinePanels(kernel),
+        kernel,
         bytes,
         "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s (processor: %s)"
             .formatted(
@@ -61,7 +66,7 @@ record KernelChoice(Supplier<Panels> panels, TileKernel bytes, String descriptio
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
-        VectorPanels::new,
+        null,
         null,
         "matrix kernels: Vector API, %d bits%s"
             .formatted(FloatVector.SPECIES_PREFERRED.vectorBitSize(), why));

@@ -1,5 +1,7 @@
 package fqt.tensor.cpu;
 
+import static fqt.tensor.cpu.TileLoops.COLUMNS;
+
 import fqt.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -7,11 +9,12 @@ import java.util.Arrays;
 /**
  * Keys and values of all sequences and heads, laid out for products of small matrices: blocks of
  * {@link #KEYS} keys turned to [D, KEYS], and beside each its values [KEYS, D] with D rounded up to
- * whole vectors. A block holds keys of one sequence; what is missing is 0.
+ * whole strips. Both are cut into strips of {@link TileLoops#COLUMNS} columns, one after the other.
+ * A block holds keys of one sequence; what is missing is 0.
  */
 final class PackedKeys implements AutoCloseable {
   /** Keys of a block: a multiple of four vectors of any length. */
-  static final int KEYS = 64;
+  static final int KEYS = 128;
 
   private final HostMemory memory;
   private final HostMemory.Block block;
@@ -33,9 +36,9 @@ final class PackedKeys implements AutoCloseable {
     this.block = memory.take(blocks * blockBytes());
   }
 
-  /** D rounded up to whole vectors. */
+  /** D rounded up to whole strips. */
   static int padded(int depth) {
-    return Math.ceilDiv(depth, Lanes.LENGTH) * Lanes.LENGTH;
+    return Math.ceilDiv(depth, COLUMNS) * COLUMNS;
   }
 
   static PackedKeys pack(Threads threads, HostMemory memory, Tensor k, Tensor v, long[] bounds) {
@@ -53,43 +56,48 @@ final class PackedKeys implements AutoCloseable {
         blocks * groups,
         Math.max(1, Pointwise.rowsAtOnce((long) KEYS * depth)),
         (first, end) -> {
-          float[] row = new float[padded];
-          float[] turned = new float[depth * KEYS];
+          float[] lines = new float[COLUMNS * depth];
+          float[] turned = new float[depth * COLUMNS];
           for (long i = first; i < end; i++) {
             long key = i / groups * KEYS;
             int count = (int) Math.min(KEYS, endKey - firstKey - key);
             long at = index(sequence, key, i % groups);
-            packKeys(k, firstKey + key, i % groups, count, row, turned, at);
-            packValues(v, firstKey + key, i % groups, count, row, at);
+            packKeys(k, firstKey + key, i % groups, count, lines, turned, at);
+            packValues(v, firstKey + key, i % groups, count, at);
           }
         });
   }
 
   private void packKeys(
-      Tensor k, long key, long group, int count, float[] row, float[] turned, long at) {
+      Tensor k, long key, long group, int count, float[] lines, float[] turned, long at) {
     MemorySegment from = k.storage().segment();
-    for (int j = 0; j < KEYS; j++) {
-      if (j < count) {
-        long start = k.offset() + (key + j) * k.stride(0) + group * k.stride(1);
-        MemorySegment.copy(from, Element.FLOAT, start * Float.BYTES, row, 0, depth);
+    long start = k.offset() + key * k.stride(0) + group * k.stride(1);
+    for (int j = 0; j < KEYS; j += COLUMNS) {
+      int width = Math.clamp(count - j, 0, COLUMNS);
+      Arrays.fill(turned, 0);
+      for (int i = 0; i < width; i++) {
+        long line = (start + (j + i) * k.stride(0)) * Float.BYTES;
+        MemorySegment.copy(from, Element.FLOAT, line, lines, i * depth, depth);
       }
-      for (int d = 0; d < depth; d++) {
-        turned[d * KEYS + j] = j < count ? row[d] : 0;
-      }
+      Transpose.copy(lines, 0, depth, width, depth, turned, 0, COLUMNS);
+      long to = keys(at) + (long) j * depth * Float.BYTES;
+      MemorySegment.copy(turned, 0, block.memory(), Element.FLOAT, to, turned.length);
     }
-    MemorySegment.copy(turned, 0, block.memory(), Element.FLOAT, keys(at), turned.length);
   }
 
-  private void packValues(Tensor v, long key, long group, int count, float[] row, long at) {
+  private void packValues(Tensor v, long key, long group, int count, long at) {
     MemorySegment from = v.storage().segment();
-    for (int j = 0; j < KEYS; j++) {
-      Arrays.fill(row, 0);
-      if (j < count) {
-        long start = v.offset() + (key + j) * v.stride(0) + group * v.stride(1);
-        MemorySegment.copy(from, Element.FLOAT, start * Float.BYTES, row, 0, depth);
+    MemorySegment to = block.memory();
+    if (count < KEYS || padded > depth) {
+      to.asSlice(values(at), (long) KEYS * padded * Float.BYTES).fill((byte) 0);
+    }
+    for (int j = 0; j < count; j++) {
+      long start = v.offset() + (key + j) * v.stride(0) + group * v.stride(1);
+      for (int d = 0; d < depth; d += COLUMNS) {
+        long bytes = Math.min(COLUMNS, depth - d) * (long) Float.BYTES;
+        long target = values(at) + ((long) d * KEYS + (long) j * COLUMNS) * Float.BYTES;
+        MemorySegment.copy(from, (start + d) * Float.BYTES, to, target, bytes);
       }
-      long to = values(at) + (long) j * padded * Float.BYTES;
-      MemorySegment.copy(row, 0, block.memory(), Element.FLOAT, to, padded);
     }
   }
 
@@ -98,20 +106,20 @@ final class PackedKeys implements AutoCloseable {
     return (firstBlock[sequence] + key / KEYS) * groups + group;
   }
 
-  /** Room for the keys of a block [D, KEYS]. */
-  float[] newKeys() {
-    return new float[depth * KEYS];
-  }
-
-  /** Room for the values of a block [KEYS, padded D]. */
-  float[] newValues() {
-    return new float[KEYS * padded];
-  }
-
   /** Reads a block. */
   void read(long index, float[] keys, float[] values) {
     MemorySegment.copy(block.memory(), Element.FLOAT, keys(index), keys, 0, keys.length);
     MemorySegment.copy(block.memory(), Element.FLOAT, values(index), values, 0, values.length);
+  }
+
+  /** The strip of keys that begins with key {@code column} of a block. */
+  MemorySegment keys(long index, int column) {
+    return block.memory().asSlice(keys(index) + (long) column * depth * Float.BYTES);
+  }
+
+  /** The strip of values that begins with feature {@code column} of a block. */
+  MemorySegment values(long index, int column) {
+    return block.memory().asSlice(values(index) + (long) column * KEYS * Float.BYTES);
   }
 
   private long keys(long index) {

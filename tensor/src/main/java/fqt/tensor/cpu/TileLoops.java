@@ -19,26 +19,31 @@ final class TileLoops {
   /** Rows of a tile; with two vectors of columns its sums and operands fit 16 registers. */
   static final int ROWS = 4;
 
+  /** Columns of a tile. The distance of two rows of a strip must be constant for C2. */
+  static final int COLUMNS = 2 * LENGTH;
+
   private TileLoops() {}
 
-  /** {@code c += a b}: a [4, inner] with row step {@code step}, b [inner, columns], c like b. */
+  /**
+   * {@code c += a b}.
+   *
+   * @param a [4, inner] with row step {@code step}
+   * @param b [inner, columns] in strips of {@link #COLUMNS}, one after the other
+   * @param c [4, columns]
+   */
   static void multiply(
       float[] a, int first, int step, float[] b, int columns, int inner, float[] c, int target) {
-    int j = 0;
-    for (; j <= columns - 2 * LENGTH; j += 2 * LENGTH) {
-      tile4x2(a, first, step, b, j, columns, inner, c, target + j);
-    }
-    if (j < columns) {
-      tile4x1(a, first, step, b, j, columns, inner, c, target + j);
+    for (int j = 0; j < columns; j += COLUMNS) {
+      tile(a, first, step, b, j * inner, columns, inner, c, target + j);
     }
   }
 
-  private static void tile4x2(
+  private static void tile(
       float[] a,
       int first,
       int step,
       float[] b,
-      int panel,
+      int strip,
       int width,
       int inner,
       float[] c,
@@ -54,11 +59,9 @@ final class TileLoops {
     FloatVector c21 = FloatVector.fromArray(F, c, target + 2 * width + LENGTH);
     FloatVector c30 = FloatVector.fromArray(F, c, target + 3 * width);
     FloatVector c31 = FloatVector.fromArray(F, c, target + 3 * width + LENGTH);
-    int row = panel;
     for (int i = 0; i < inner; i++) {
-      FloatVector b0 = FloatVector.fromArray(F, b, row);
-      FloatVector b1 = FloatVector.fromArray(F, b, row + LENGTH);
-      row += width;
+      FloatVector b0 = FloatVector.fromArray(F, b, strip + i * COLUMNS);
+      FloatVector b1 = FloatVector.fromArray(F, b, strip + i * COLUMNS + LENGTH);
       FloatVector a0 = FloatVector.broadcast(F, a[first + i]);
       c00 = a0.fma(b0, c00);
       c01 = a0.fma(b1, c01);
@@ -80,42 +83,6 @@ final class TileLoops {
     c21.intoArray(c, target + 2 * width + LENGTH);
     c30.intoArray(c, target + 3 * width);
     c31.intoArray(c, target + 3 * width + LENGTH);
-  }
-
-  private static void tile4x1(
-      float[] a,
-      int first,
-      int step,
-      float[] b,
-      int panel,
-      int width,
-      int inner,
-      float[] c,
-      int target) {
-    int second = first + step;
-    int third = second + step;
-    int fourth = third + step;
-    FloatVector c00 = FloatVector.fromArray(F, c, target);
-    FloatVector c10 = FloatVector.fromArray(F, c, target + width);
-    FloatVector c20 = FloatVector.fromArray(F, c, target + 2 * width);
-    FloatVector c30 = FloatVector.fromArray(F, c, target + 3 * width);
-    int row = panel;
-    for (int i = 0; i < inner; i++) {
-      FloatVector b0 = FloatVector.fromArray(F, b, row);
-      row += width;
-      FloatVector a0 = FloatVector.broadcast(F, a[first + i]);
-      c00 = a0.fma(b0, c00);
-      FloatVector a1 = FloatVector.broadcast(F, a[second + i]);
-      c10 = a1.fma(b0, c10);
-      FloatVector a2 = FloatVector.broadcast(F, a[third + i]);
-      c20 = a2.fma(b0, c20);
-      FloatVector a3 = FloatVector.broadcast(F, a[fourth + i]);
-      c30 = a3.fma(b0, c30);
-    }
-    c00.intoArray(c, target);
-    c10.intoArray(c, target + width);
-    c20.intoArray(c, target + 2 * width);
-    c30.intoArray(c, target + 3 * width);
   }
 
   /** Products, lane by lane, of one row with each of {@code count} keys, summed over vectors. */
@@ -212,10 +179,10 @@ final class TileLoops {
     }
   }
 
-  /** {@code x = e^(x − shift)}. */
-  static void exp(float[] x, int first, float shift, int n) {
+  /** {@code x = e^(x − shift)} for x that are no larger than the shift. */
+  static void weigh(float[] x, int first, float shift, int n) {
     for (int i = first; i < first + n; i += LENGTH) {
-      VectorMath.exp(FloatVector.fromArray(F, x, i).sub(shift)).intoArray(x, i);
+      VectorMath.weight(FloatVector.fromArray(F, x, i).sub(shift)).intoArray(x, i);
     }
   }
 

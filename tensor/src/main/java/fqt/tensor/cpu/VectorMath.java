@@ -15,6 +15,12 @@ final class VectorMath {
   private static final float LN2_HIGH = 0.693359375f;
   private static final float LN2_LOW = -2.12194440e-4f;
 
+  // Added to n, leaves no room for a fraction, and n in the lowest bits.
+  private static final float SHIFT = 0x1.8p23f;
+  private static final int SHIFT_BITS = Float.floatToRawIntBits(SHIFT);
+
+  private static final float SMALLEST = -87f;
+
   private VectorMath() {}
 
   /** {@code x = eˣ} over an array of whole vectors. */
@@ -27,28 +33,44 @@ final class VectorMath {
   /** eˣ within 1 unit in the last place; overflows to infinity, underflows gradually to 0. */
   static FloatVector exp(FloatVector x) {
     FloatVector bounded = x.max(-105f).min(89f);
-    FloatVector n = bounded.mul(LOG2_E).add(0x1.8p23f).sub(0x1.8p23f);
-    FloatVector r = n.fma(FloatVector.broadcast(Lanes.F, -LN2_HIGH), bounded);
+    FloatVector shifted = bounded.mul(LOG2_E).add(SHIFT);
+    FloatVector p = reduced(bounded, shifted.sub(SHIFT));
+    // 2^n in two factors: one alone would overflow before the result does.
+    IntVector exponent = shifted.reinterpretAsInts().sub(SHIFT_BITS);
+    IntVector lower = exponent.lanewise(VectorOperators.ASHR, 1);
+    return p.mul(power(lower)).mul(power(exponent.sub(lower)));
+  }
+
+  /**
+   * eˣ for x ≤ 0, as a softmax weighs: 0 below −87, where results would no longer be normal
+   * numbers, whose arithmetic takes processors many times as long.
+   */
+  static FloatVector weight(FloatVector x) {
+    FloatVector bounded = x.max(SMALLEST);
+    FloatVector shifted = bounded.mul(LOG2_E).add(SHIFT);
+    FloatVector p = reduced(bounded, shifted.sub(SHIFT));
+    return p.mul(power(shifted.reinterpretAsInts())).blend(0f, x.lt(SMALLEST));
+  }
+
+  /** {@code e^r = 1 + r + r² p(r)} for the rest r of x beside n times ln 2, |r| ≤ ln 2 / 2. */
+  private static FloatVector reduced(FloatVector x, FloatVector n) {
+    FloatVector r = n.fma(FloatVector.broadcast(Lanes.F, -LN2_HIGH), x);
     r = n.fma(FloatVector.broadcast(Lanes.F, -LN2_LOW), r);
-    // e^r = 1 + r + r² p(r) for |r| ≤ ln 2 / 2
     FloatVector p = r.mul(0.00019857813f).add(0.0013933687f);
     p = fma(p, r, 0.008333361f);
     p = fma(p, r, 0.041666463f);
     p = fma(p, r, 0.16666667f);
     p = fma(p, r, 0.5f);
-    p = p.mul(r).fma(r, r).add(1f);
-    // 2^n in two factors: one alone would overflow before the result does.
-    IntVector exponent = (IntVector) n.convertShape(VectorOperators.F2I, Lanes.I, 0);
-    IntVector lower = exponent.lanewise(VectorOperators.ASHR, 1);
-    return p.mul(power(lower)).mul(power(exponent.sub(lower)));
+    return p.mul(r).fma(r, r).add(1f);
   }
 
   private static FloatVector fma(FloatVector a, FloatVector b, float c) {
     return a.fma(b, FloatVector.broadcast(Lanes.F, c));
   }
 
-  private static FloatVector power(IntVector exponent) {
-    return exponent.add(127).lanewise(VectorOperators.LSHL, 23).reinterpretAsFloats();
+  /** 2^n for the n in the lowest nine bits; what stands above them is shifted out. */
+  private static FloatVector power(IntVector n) {
+    return n.lanewise(VectorOperators.LSHL, 23).add(127 << 23).reinterpretAsFloats();
   }
 
   /** {@code erfc(z) e^(z²) = t p(t)} for z ≥ 0, with t = 1 / (1 + z / 2). */

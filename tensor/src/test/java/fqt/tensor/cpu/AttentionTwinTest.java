@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 
 import fqt.tensor.AttentionMask;
+import fqt.tensor.Backend;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
@@ -14,6 +15,10 @@ import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 
 class AttentionTwinTest {
+  /** No machine code: what other architectures run. */
+  private static final Backend VECTOR_API =
+      new CpuBackend(new HostMemory(1 << 20), new Threads(2), KernelChoice.vector(""));
+
   private final Random random = new Random(19);
   private Scope scope;
 
@@ -39,7 +44,7 @@ class AttentionTwinTest {
 
   @Test
   void lengths() {
-    for (int tokens : new int[] {1, 2, 15, 63, 64, 65, 129}) {
+    for (int tokens : new int[] {1, 2, 15, 59, 60, 61, 127, 128, 129, 260}) {
       check(2, 1, 32, AttentionMask.causal(tokens));
       check(2, 1, 32, AttentionMask.segments(false, 0, tokens));
     }
@@ -57,10 +62,11 @@ class AttentionTwinTest {
 
   @Test
   void slidingWindows() {
-    for (int window : new int[] {1, 2, 63, 64, 65, 100, 1000}) {
+    for (int window : new int[] {1, 2, 63, 64, 65, 127, 129, 1000}) {
       check(2, 2, 32, AttentionMask.causal(135).withWindow(window));
       check(2, 2, 32, AttentionMask.segments(false, 0, 135).withWindow(window));
     }
+    check(1, 1, 16, AttentionMask.causal(400).withWindow(130));
   }
 
   @Test
@@ -96,11 +102,7 @@ class AttentionTwinTest {
     Tensor q = Twins.random(random, 40, 100, 2, 32);
     Tensor k = Twins.random(random, 40, 100, 2, 32);
     Tensor v = Twins.random(random, 1, 100, 2, 32);
-    Twins.close(
-        "large scores",
-        2e-3,
-        q.shape().toArray(),
-        (cpu, out) -> cpu.attention(q, k, v, 1, mask, out));
+    close("large scores", 2e-3, q, k, v, 1, mask);
   }
 
   @Test
@@ -140,10 +142,39 @@ class AttentionTwinTest {
     Tensor k = Twins.random(random, 1, mask.keys(), groups, depth);
     Tensor v = Twins.random(random, 1, mask.keys(), groups, depth);
     float scale = (float) (1 / Math.sqrt(depth));
-    Twins.close(
-        "q " + q + ", k " + k + ", " + mask,
-        3e-6,
-        q.shape().toArray(),
-        (cpu, out) -> cpu.attention(q, k, v, scale, mask, out));
+    close("q " + q + ", k " + k + ", " + mask, 3e-6, q, k, v, scale, mask);
+  }
+
+  /** Compares both tiers of kernels with the scalar twin. */
+  private static void close(
+      String what,
+      double tolerance,
+      Tensor q,
+      Tensor k,
+      Tensor v,
+      float scale,
+      AttentionMask mask) {
+    long[] dims = q.shape().toArray();
+    Twins.close(what, tolerance, dims, (cpu, out) -> cpu.attention(q, k, v, scale, mask, out));
+    Tensor scalar = Twins.dirty(DType.F32, dims);
+    Twins.SCALAR.attention(q, k, v, scale, mask, scalar);
+    Tensor vector = Twins.dirty(DType.F32, dims);
+    VECTOR_API.attention(q, k, v, scale, mask, vector);
+    Twins.close(what, tolerance, scalar.toFloats(), vector.toFloats());
+  }
+
+  /** Scores far below the largest weigh nothing, and a NaN is not lost. */
+  @Test
+  void extremeScores() {
+    AttentionMask mask = AttentionMask.segments(false, 0, 150);
+    Tensor q = Twins.random(random, 1, 150, 1, 8);
+    Tensor k = Twins.random(random, 1, 150, 1, 8);
+    Tensor v = Twins.random(random, 1, 150, 1, 8);
+    Ops.fill(k, 0);
+    Ops.fill(k.slice(0, 140, 141), 100);
+    Ops.fill(q, 1);
+    Ops.fill(q.slice(0, 3, 4), -1);
+    Ops.fill(q.slice(0, 7, 8), Double.NaN);
+    close("one score stands out", 3e-6, q, k, v, 1, mask);
   }
 }
