@@ -2,6 +2,7 @@ package fqt.quant;
 
 import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.nn.SparseMoe;
 import fqt.tensor.Axis;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.DType;
@@ -34,15 +35,7 @@ final class ClipSearch {
 
   /** Clips the linears of a layer; new weights belong to the current scope. */
   static void run(String prefix, Module layer, CalibrationInputs inputs, SmoothQuantConfig config) {
-    List<SchemeRules.Target> targets = new ArrayList<>();
-    for (SchemeRules.Target target : config.rules().targets(prefix, layer).sequencedValues()) {
-      Quantizer weights = target.scheme().weights();
-      if (!LEFT_ALONE.matcher(target.name()).find()
-          && weights.codes() == CodeType.INTEGER
-          && weights.blocks().rows() == 1) {
-        targets.add(target);
-      }
-    }
+    List<SchemeRules.Target> targets = targets(prefix, layer, config);
     try (Scope scope = Scope.open()) {
       Map<SchemeRules.Target, List<Tensor>> moments = new LinkedHashMap<>();
       for (SchemeRules.Target target : targets) {
@@ -54,6 +47,30 @@ final class ClipSearch {
         linear.setWeight(scope.keep(clipped(target, moments.get(target))));
       }
     }
+  }
+
+  private static List<SchemeRules.Target> targets(
+      String prefix, Module layer, SmoothQuantConfig config) {
+    List<SchemeRules.Target> targets = new ArrayList<>();
+    for (SchemeRules.Target target : config.rules().targets(prefix, layer).sequencedValues()) {
+      Quantizer weights = target.scheme().weights();
+      if (!LEFT_ALONE.matcher(target.name()).find()
+          && weights.codes() == CodeType.INTEGER
+          && weights.blocks().rows() == 1) {
+        targets.add(target);
+      }
+    }
+    return targets;
+  }
+
+  /** Bytes that {@link #run} collects of a layer. */
+  static long byteSize(String prefix, Module layer, SmoothQuantConfig config) {
+    long bytes = 0;
+    for (SchemeRules.Target target : targets(prefix, layer, config)) {
+      long inputs = target.linear().inputs();
+      bytes += inputs * target.scheme().weights().blocks().columnsOf(inputs) * Float.BYTES;
+    }
+    return bytes;
   }
 
   private static List<Tensor> zeroMoments(SchemeRules.Target target, Device device) {
@@ -73,7 +90,8 @@ final class ClipSearch {
       CalibrationInputs inputs,
       long tokens) {
     boolean[] chosen = FoldSamples.chosen(inputs, tokens);
-    try (InputWatch.Hooks hooks = new InputWatch.Hooks()) {
+    try (Module.Registration shown = SparseMoe.showAllTokens(layer);
+        InputWatch.Hooks hooks = new InputWatch.Hooks()) {
       moments.forEach((target, sums) -> hooks.before(target, input -> add(input, sums)));
       LayerForwardManager forward = new LayerForwardManager(inputs);
       for (int i = 0; i < chosen.length; i++) {

@@ -3,6 +3,7 @@ package fqt.quant;
 import fqt.nn.LayerNorm;
 import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.nn.ModuleList;
 import fqt.nn.RmsNorm;
 import fqt.nn.ScaleFold;
 import fqt.tensor.DType;
@@ -24,7 +25,7 @@ import java.util.SequencedMap;
  * @param consumers full paths of its consumers
  * @param targets those of its consumers that will be quantized
  * @param stays whether the producer will not be quantized and keeps its type
- * @param block the innermost module that holds all targets: what candidates are judged by
+ * @param block the innermost module that holds all targets and runs: what candidates are judged by
  */
 record Fold(
     ScaleFold scale,
@@ -46,6 +47,10 @@ record Fold(
       boolean linears = scale.consumers().stream().allMatch(Linear.class::isInstance);
       if (!quantized.isEmpty() && linears && canScale(scale.producer())) {
         String block = commonParent(inside.stream().filter(targets::containsKey).toList());
+        if (layer.find(block) instanceof ModuleList) {
+          // The experts of a mixture: their owner runs them.
+          block = parent(block);
+        }
         folds.add(
             new Fold(
                 scale,
@@ -59,6 +64,13 @@ record Fold(
     return folds;
   }
 
+  /** Features that go into the judging block and come out of it. */
+  long blockFeatures() {
+    return block instanceof Linear linear
+        ? linear.inputs() + linear.outputs()
+        : 2 * targets.getFirst().linear().inputs();
+  }
+
   private static boolean canScale(Module producer) {
     return producer instanceof RmsNorm
         || producer instanceof LayerNorm
@@ -70,10 +82,14 @@ record Fold(
     String common = paths.getFirst();
     for (String path : paths) {
       while (!(path + ".").startsWith(common.isEmpty() ? "" : common + ".")) {
-        common = common.contains(".") ? common.substring(0, common.lastIndexOf('.')) : "";
+        common = parent(common);
       }
     }
     return common;
+  }
+
+  private static String parent(String path) {
+    return path.substring(0, Math.max(0, path.lastIndexOf('.')));
   }
 
   /** Whose input the activations of this fold are: the consumer that sees every token. */

@@ -23,4 +23,9 @@ public record FoldReport(
   public FoldReport {
     consumers = List.copyOf(consumers);
   }
+
+  /** The report of the same search if the layer as a whole was better off without its result. */
+  FoldReport undone() {
+    return new FoldReport(producer, consumers, Double.NaN, lossBefore, lossBefore, seconds);
+  }
 }

@@ -1,6 +1,9 @@
 package fqt.quant;
 
+import fqt.nn.LayerArgs;
+import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.nn.SparseMoe;
 import fqt.tensor.Axis;
 import fqt.tensor.Ops;
 import fqt.tensor.ReduceOp;
@@ -8,6 +11,7 @@ import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.HashMap;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -15,7 +19,8 @@ import java.util.Map;
 /**
  * What the smoothing search knows of a layer's activations, taken in one run of all calibration
  * samples: the size of every channel that a fold could scale, and, for some samples, what went into
- * and came out of the blocks that candidates are judged by.
+ * and came out of the blocks that candidates are judged by. Every expert of a mixture sees every
+ * token.
  */
 final class FoldSamples implements AutoCloseable {
   /** Sums and maxima of |x| by channel, over all tokens. */
@@ -59,7 +64,25 @@ final class FoldSamples implements AutoCloseable {
   }
 
   /** Inputs and outputs of a block in some samples, before anything was quantized. */
-  record BlockRuns(CalibrationInputs inputs, CalibrationInputs outputs) {}
+  record BlockRuns(CalibrationInputs inputs, CalibrationInputs outputs) {
+    private void add(Tensor input, LayerArgs args, Tensor output, int stride) {
+      try (Scope scope = Scope.open()) {
+        inputs.add(everySoMany(input, stride), args);
+        outputs.add(everySoMany(output, stride), args);
+      }
+    }
+
+    private static Tensor everySoMany(Tensor x, int stride) {
+      if (stride == 1) {
+        return x;
+      }
+      int[] rows = new int[Math.toIntExact(Math.ceilDiv(x.dim(0), (long) stride))];
+      Arrays.setAll(rows, i -> i * stride);
+      return Ops.gatherRows(x, Host.index(x.device(), rows));
+    }
+  }
+
+  private static final int EXPERTS_IN_FULL = 8;
 
   private final Map<Module, Channels> channels = new IdentityHashMap<>();
   private final Map<Module, BlockRuns> runs = new IdentityHashMap<>();
@@ -73,9 +96,12 @@ final class FoldSamples implements AutoCloseable {
     FoldSamples samples = new FoldSamples();
     List<Module.Registration> hooks = new ArrayList<>();
     try {
+      Map<String, Integer> alike = new HashMap<>();
+      folds.forEach(fold -> alike.merge(kind(fold), 1, Integer::sum));
       for (Fold fold : folds) {
-        samples.watch(fold, inputs, hooks);
+        samples.watch(fold, stride(alike.get(kind(fold))), inputs, hooks);
       }
+      hooks.add(SparseMoe.showAllTokens(layer));
       boolean[] chosen = chosen(inputs, config.searchTokens());
       new LayerForwardManager(inputs).observe(layer, sample -> samples.keeping = chosen[sample]);
     } catch (RuntimeException e) {
@@ -87,7 +113,33 @@ final class FoldSamples implements AutoCloseable {
     return samples;
   }
 
-  private void watch(Fold fold, CalibrationInputs inputs, List<Module.Registration> hooks) {
+  private static String kind(Fold fold) {
+    return InputWatch.kind(fold.producer());
+  }
+
+  /** Of many experts, each of which sees every token, only every so many-th token is kept. */
+  private static int stride(int alike) {
+    return Math.max(1, alike / EXPERTS_IN_FULL);
+  }
+
+  /**
+   * Bytes that are kept of a layer at most.
+   *
+   * @param tokens of the samples that candidates are judged on
+   */
+  static long byteSize(List<Fold> folds, long tokens) {
+    Map<String, Integer> alike = new HashMap<>();
+    folds.forEach(fold -> alike.merge(kind(fold), 1, Integer::sum));
+    Map<Module, Long> bytes = new IdentityHashMap<>();
+    for (Fold fold : folds) {
+      long kept = Math.ceilDiv(tokens, (long) stride(alike.get(kind(fold))));
+      bytes.put(fold.block(), fold.blockFeatures() * kept * Float.BYTES);
+    }
+    return bytes.values().stream().mapToLong(Long::longValue).sum();
+  }
+
+  private void watch(
+      Fold fold, int stride, CalibrationInputs inputs, List<Module.Registration> hooks) {
     if (!channels.containsKey(fold.reader())) {
       Channels seen = new Channels();
       channels.put(fold.reader(), seen);
@@ -103,8 +155,7 @@ final class FoldSamples implements AutoCloseable {
               .after(
                   (module, input, args, output) -> {
                     if (keeping && input.dim(0) > 0) {
-                      block.inputs().add(input, args);
-                      block.outputs().add(output, args);
+                      block.add(input, args, output, module instanceof Linear ? stride : 1);
                     }
                   }));
     }

@@ -29,7 +29,7 @@ final class FoldSearch {
     double best = Double.NaN;
     double ratio = Double.NaN;
     float[] factors = null;
-    if (channels.tokens() > 0 && !Double.isNaN(config.alpha())) {
+    if (channels.tokens() > 0 && !config.searches()) {
       ratio = config.alpha();
       factors = factors(fold, channels, weightSizes(fold), ratio);
     } else if (channels.tokens() > 0 && samples.runs(fold.block()).inputs().size() > 0) {

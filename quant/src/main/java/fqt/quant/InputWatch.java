@@ -88,7 +88,12 @@ final class InputWatch {
   }
 
   private static String kind(SchemeRules.Target target) {
-    return NUMBER.matcher(target.name()).replaceAll("*");
+    return kind(target.name());
+  }
+
+  /** A path without its numbers: experts have the same. */
+  static String kind(String path) {
+    return NUMBER.matcher(path).replaceAll("*");
   }
 
   /** Sees what a linear is fed. */

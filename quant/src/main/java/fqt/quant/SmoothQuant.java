@@ -12,7 +12,9 @@ import java.util.List;
  *
  * <p>Each fold is judged by the part of the block that holds all its quantized consumers: the whole
  * attention for the norm before it, a linear itself where it is the only consumer. Leaving things
- * as they are is always a candidate, so that the loss never gets worse.
+ * as they are is always a candidate. In the end the layer as a whole is judged by the error of its
+ * output with all linears rounded: as it was, smoothed, and clipped; it goes back to the best, so
+ * that on the tokens that it is judged on the loss never gets worse.
  */
 public final class SmoothQuant {
   private SmoothQuant() {}
@@ -50,10 +52,7 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    smoothLayer(prefix, layer, inputs, config, listener);
-    if (config.clip()) {
-      ClipSearch.run(prefix, layer, inputs, config);
-    }
+    smooth(prefix, layer, inputs, config, config.clip(), listener);
     Rtn.quantizeLayer(prefix, layer, config.rules(), listener);
   }
 
@@ -69,14 +68,67 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    List<Fold> folds = Fold.of(prefix, layer, config.rules());
+    smooth(prefix, layer, inputs, config, false, listener);
+  }
+
+  private static void smooth(
+      String prefix,
+      Module layer,
+      CalibrationInputs inputs,
+      SmoothQuantConfig config,
+      boolean clip,
+      QuantListener listener) {
     try (Scope scope = Scope.open();
-        FoldSamples samples = FoldSamples.collect(layer, folds, inputs, config)) {
-      FoldSearch search = new FoldSearch(config, samples);
-      for (Fold fold : folds) {
-        listener.foldFinished(search.smooth(fold));
+        LayerJudge judge = new LayerJudge(prefix, layer, inputs, config)) {
+      judge.consider();
+      List<FoldReport> reports = search(prefix, layer, inputs, config);
+      judge.consider();
+      if (clip) {
+        ClipSearch.run(prefix, layer, inputs, config);
+        judge.consider();
       }
+      boolean undone = config.searches() && judge.restoreBest() == 0;
+      reports.forEach(report -> listener.foldFinished(undone ? report.undone() : report));
       layer.visit((path, module) -> Scheme.keep(scope, module));
     }
+  }
+
+  private static List<FoldReport> search(
+      String prefix, Module layer, CalibrationInputs inputs, SmoothQuantConfig config) {
+    List<Fold> folds = Fold.of(prefix, layer, config.rules());
+    try (FoldSamples samples = FoldSamples.collect(layer, folds, inputs, config)) {
+      FoldSearch search = new FoldSearch(config, samples);
+      return folds.stream().map(search::smooth).toList();
+    }
+  }
+
+  /**
+   * Memory that smoothing a layer takes besides its weights and what one sample needs on its way
+   * through it, at most.
+   *
+   * @param tokens of all calibration samples together
+   * @param length tokens of the longest sample
+   * @return bytes of what candidates are judged on, of consumers rounded for a try, of the layer in
+   *     F32 before and after clipping, and of the clip search's second moments
+   */
+  public static long byteSize(
+      String prefix, Module layer, SmoothQuantConfig config, long tokens, long length) {
+    long judged = Math.min(tokens, config.searchTokens() + length);
+    List<Fold> folds = Fold.of(prefix, layer, config.rules());
+    long wide = 0;
+    long features = 0;
+    for (SchemeRules.Target target : config.rules().targets(prefix, layer).sequencedValues()) {
+      wide += target.linear().weight().count() * Float.BYTES;
+      features = Math.max(features, target.linear().inputs());
+    }
+    long tried = 0;
+    for (Fold fold : folds) {
+      long weights = fold.targets().stream().mapToLong(t -> t.linear().weight().count()).sum();
+      tried = Math.max(tried, weights * Float.BYTES);
+    }
+    long clip = config.clip() ? ClipSearch.byteSize(prefix, layer, config) : 0;
+    long outputs = judged * features * Float.BYTES;
+    long states = config.clip() ? 2 * wide : wide;
+    return FoldSamples.byteSize(folds, judged) + outputs + states + tried + clip;
   }
 }

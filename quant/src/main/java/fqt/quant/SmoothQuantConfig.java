@@ -64,6 +64,11 @@ public record SmoothQuantConfig(
         SchemeRules.all(Scheme.w8a8Int8()), Statistic.MAX, false, 20, Double.NaN, false, 4096);
   }
 
+  /** Whether a ratio is searched, rather than given. */
+  boolean searches() {
+    return Double.isNaN(alpha);
+  }
+
   /** The same with other schemes. */
   public SmoothQuantConfig withRules(SchemeRules newRules) {
     return new SmoothQuantConfig(newRules, statistic, duoScale, grid, alpha, clip, searchTokens);

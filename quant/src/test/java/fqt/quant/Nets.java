@@ -92,6 +92,11 @@ final class Nets {
 
   /** Top-2 of so many experts, and a shared one. */
   Module sparseLayer(int experts) {
+    return sparseLayer(experts, true);
+  }
+
+  /** Top-2 of so many experts, and perhaps a shared one. */
+  Module sparseLayer(int experts, boolean shared) {
     List<Module> all = new ArrayList<>();
     for (int i = 0; i < experts; i++) {
       all.add(mlp(32));
@@ -101,8 +106,8 @@ final class Nets {
             new SparseMoe.Routing(2, true),
             linear(FEATURES, experts, false),
             all,
-            mlp(64),
-            linear(FEATURES, 1, false));
+            shared ? mlp(64) : null,
+            shared ? linear(FEATURES, 1, false) : null);
     return new DecoderLayer(FEATURES, norm(), attention(), norm(), moe);
   }
 

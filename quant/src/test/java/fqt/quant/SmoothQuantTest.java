@@ -21,6 +21,7 @@ import java.util.List;
 import java.util.function.Supplier;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class SmoothQuantTest {
@@ -123,6 +124,54 @@ class SmoothQuantTest {
       double clipped = error(() -> withOutliers(3), inputs, config);
       assertTrue(plain < 0.7 * rounded, plain + " against " + rounded);
       assertTrue(clipped < plain, clipped + " against " + plain);
+    }
+  }
+
+  private static SmoothQuantConfig study(String scheme) {
+    Scheme parsed = Scheme.parse(scheme, 32);
+    SmoothQuantConfig base =
+        parsed.activations() == null ? SmoothQuantConfig.awq() : SmoothQuantConfig.smoothQuant();
+    // More tokens than there are, so that candidates are judged on all of them.
+    return base.withRules(SchemeRules.all(parsed)).withSearchTokens(10_000);
+  }
+
+  private static Module layer(String kind, long seed) {
+    return switch (kind) {
+      case "dense" -> new Nets(seed).denseLayer();
+      case "shared" -> new Nets(seed).sparseLayer(4);
+      default -> new Nets(seed).sparseLayer(4, false);
+    };
+  }
+
+  /** Cases where the best of each fold makes the layer as a whole worse, by up to five times. */
+  @ParameterizedTest
+  @CsvSource({
+    "dense, w2a16, 2", "shared, w4a16, 0", "routed, w4a16, 12", "shared, w8a8, 5",
+    "routed, w6a6, 1", "shared, w6a6, 12", "routed, w4a4, 0", "dense, w3a16, 1"
+  })
+  void theLossOfTheLayerNeverGetsWorse(String kind, String scheme, long seed) {
+    try (Scope scope = Scope.open();
+        CalibrationInputs inputs = new Nets(100 + seed).inputs(2, 16)) {
+      SmoothQuantConfig config = study(scheme).withGrid(6);
+      double rounded = error(() -> layer(kind, seed), inputs, config.withGrid(1));
+      double smoothed = error(() -> layer(kind, seed), inputs, config.withClip(false));
+      double clipped = error(() -> layer(kind, seed), inputs, config.withClip(true));
+      assertTrue(smoothed <= rounded * (1 + 1e-6), smoothed + " against " + rounded);
+      assertTrue(clipped <= smoothed * (1 + 1e-6), clipped + " against " + smoothed);
+    }
+  }
+
+  @Test
+  void expertsThatNoTokenChoosesAreSmoothedToo() {
+    try (Scope scope = Scope.open();
+        CalibrationInputs inputs = new Nets(1).inputs(1, 5)) {
+      Folds folds = new Folds();
+      // Ten choices cannot reach all of sixteen experts.
+      SmoothQuant.smoothLayer("l", new Nets(3).sparseLayer(16, false), inputs, AWQ, folds);
+      assertEquals(3 + 16, folds.reports.size());
+      for (FoldReport report : folds.reports) {
+        assertTrue(Double.isFinite(report.lossBefore()), report.toString());
+      }
     }
   }
 
