@@ -2,23 +2,24 @@
 // al. 2022), and in float32 for few, as in decoding, where reading the keys and values is all there is.
 
 #include "elements.cuh"
+#include "index.cuh"
 
 /// Halves of each head are the coordinates of points that are turned; what is behind them passes. A
 /// thread does one pair or one passing element.
 extern "C" __global__ void __launch_bounds__(256) rotary(
     const float* x, const float* cosines, const float* sines, float* out, uint64_t count, uint32_t heads,
     uint32_t size, uint32_t half) {
-  const uint64_t i = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const uint64_t i = threadIndex();
   const uint32_t perHead = size - half;
   if (i >= count) return;
-  const uint64_t head = i / perHead;
+  const uint64_t head = quotient(i, perHead);
   const uint32_t place = static_cast<uint32_t>(i - head * perHead);
   const uint64_t at = head * size + place;
   if (place >= half) {
     out[at + half] = x[at + half];
     return;
   }
-  const uint64_t table = head / heads * half + place;
+  const uint64_t table = quotient(head, heads) * half + place;
   const float c = cosines[table], s = sines[table], a = x[at], b = x[at + half];
   out[at] = __fsub_rn(__fmul_rn(a, c), __fmul_rn(b, s));
   out[at + half] = __fadd_rn(__fmul_rn(b, c), __fmul_rn(a, s));
@@ -124,15 +125,15 @@ extern "C" __global__ void __launch_bounds__(kWarps * 32) attention_few(const __
 extern "C" __global__ void __launch_bounds__(256) pack_heads(
     const float* x, uint64_t token, uint64_t headStep, uint64_t tokens, uint32_t size, uint32_t padded,
     uint16_t* out) {
-  const uint64_t i = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const uint64_t i = threadIndex();
   if (i >= tokens * padded) return;
-  const uint64_t t = i / padded;
+  const uint64_t t = quotient(i, padded);
   const uint32_t d = static_cast<uint32_t>(i - t * padded);
   const float value = d < size ? x[t * token + blockIdx.y * headStep + d] : 0.0f;
   out[blockIdx.y * tokens * padded + i] = floatToBf16(value);
 }
 
-constexpr int kQueries = 128, kKeys = 64, kThreads = 256;
+constexpr int kQueries = 64, kKeys = 64, kThreads = 128;
 
 /// Where a 16-byte chunk of a row lies: chunks are exchanged within groups of eight, so that the eight
 /// rows of an ldmatrix touch all banks once.
@@ -181,8 +182,9 @@ DEVICE void fetch(uint32_t target, const uint16_t* source, int first, int keys) 
   }
 }
 
-/// A block does 128 queries of a head, 16 a warp, and walks over its keys in tiles of 64 that are
-/// fetched one ahead. Scores and sums stay in registers; a row of them belongs to four lanes.
+/// A block does 64 queries of a head, 16 a warp, so that two blocks share a multiprocessor and one can
+/// multiply while the other takes exponentials. It walks over its keys in
+/// tiles of 64 that are fetched one ahead. Scores and sums stay in registers; a row of them belongs to four lanes.
 template <int D>
 DEVICE void attentionMany(const AttentionArgs& g) {
   extern __shared__ __align__(1024) uint8_t base[];
@@ -299,7 +301,7 @@ DEVICE void attentionMany(const AttentionArgs& g) {
 }
 
 #define ATTENTION_MANY(D)                                                      \
-  extern "C" __global__ void __launch_bounds__(kThreads, 1)                    \
+  extern "C" __global__ void __launch_bounds__(kThreads, D > 128 ? 1 : 2)      \
       attention_many_##D(const __grid_constant__ AttentionArgs args) {         \
     attentionMany<D>(args);                                                    \
   }

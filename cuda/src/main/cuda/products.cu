@@ -2,6 +2,7 @@
 // combined with what is there already, and products with so few rows that only the weight's bytes count.
 
 #include "elements.cuh"
+#include "index.cuh"
 
 /// The part of x that one bfloat16 holds, or what that leaves over, which a second one holds to 2^-16.
 DEVICE uint16_t part(float x, bool rest) {
@@ -19,12 +20,13 @@ DEVICE uint16_t part(float x, bool rest) {
 extern "C" __global__ void __launch_bounds__(256) split(
     const void* source, uint32_t type, uint64_t rows, uint64_t columns, uint64_t rowStep, uint64_t columnStep,
     uint16_t* target, uint64_t padded, uint32_t parts, uint32_t rests) {
-  const uint64_t i = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const uint64_t i = threadIndex();
   const uint64_t vectors = padded / 8;
   if (i >= rows * vectors) return;
   // Neighbouring threads go where the source's elements are neighbours.
-  const uint64_t row = columnStep == 1 ? i / vectors : i % rows;
-  const uint64_t k = (columnStep == 1 ? i % vectors : i / rows) * 8;
+  const uint64_t inner = columnStep == 1 ? vectors : rows, outer = quotient(i, inner);
+  const uint64_t row = columnStep == 1 ? outer : i - outer * inner;
+  const uint64_t k = (columnStep == 1 ? i - outer * inner : outer) * 8;
   float values[8];
 #pragma unroll
   for (int j = 0; j < 8; j++) {
@@ -45,9 +47,9 @@ extern "C" __global__ void __launch_bounds__(256) split(
 /// out = alpha * sum + beta * out; sum [rows, columns] without gaps, or null for zeros.
 extern "C" __global__ void __launch_bounds__(256) combine(
     float alpha, const float* sum, float beta, float* out, uint64_t rows, uint64_t columns, uint64_t ldOut) {
-  const uint64_t i = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+  const uint64_t i = threadIndex();
   if (i >= rows * columns) return;
-  const uint64_t row = i / columns;
+  const uint64_t row = quotient(i, columns);
   float* to = out + row * ldOut + (i - row * columns);
   const float old = beta == 0.0f ? 0.0f : beta * *to;
   *to = sum == nullptr ? old : __fmaf_rn(alpha, sum[i], old);

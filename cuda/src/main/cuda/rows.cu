@@ -25,27 +25,48 @@ DEVICE float rowMax(const float* row, uint64_t columns, float* shared) {
   return __syncthreads_or(nan) ? NAN : largest;
 }
 
+constexpr int kKept = 8;  // elements of a row that a thread keeps in registers; the rest is read again
+
+/// `share` is 1 / columns, since a division in float64 by every thread would take longer than the row.
 extern "C" __global__ void __launch_bounds__(512) rms_norm(
-    const float* x, const void* weight, uint32_t type, uint64_t weightStep, float eps, float* out, uint64_t columns) {
+    const float* x, const void* weight, uint32_t type, uint64_t weightStep, float eps, float* out, uint64_t columns,
+    double share) {
   __shared__ double shared[32];
   const float* row = rowOf(x, columns);
-  const double squares = rowSum(row, columns, shared, [](double v) { return v * v; });
-  const float factor = static_cast<float>(1.0 / sqrt(squares / columns + eps));
-  for (uint64_t k = threadIdx.x; k < columns; k += blockDim.x) {
-    out[blockIdx.x * columns + k] = row[k] * factor * loadFloat(weight, type, k * weightStep);
+  const uint64_t rest = static_cast<uint64_t>(kKept) * blockDim.x;
+  float kept[kKept];
+  double squares = 0.0;
+#pragma unroll
+  for (int i = 0; i < kKept; i++) {
+    const uint64_t k = threadIdx.x + static_cast<uint64_t>(i) * blockDim.x;
+    kept[i] = k < columns ? row[k] : 0.0f;
   }
+#pragma unroll
+  for (int i = 0; i < kKept; i++) squares += static_cast<double>(kept[i]) * kept[i];
+  for (uint64_t k = rest + threadIdx.x; k < columns; k += blockDim.x) squares += static_cast<double>(row[k]) * row[k];
+  squares = acrossBlock<Sum>(squares, shared);
+  const float factor = 1.0f / __fsqrt_rn(static_cast<float>(squares * share + eps));
+  const auto store = [&](uint64_t k, float value) {
+    out[blockIdx.x * columns + k] = value * factor * loadFloat(weight, type, k * weightStep);
+  };
+#pragma unroll
+  for (int i = 0; i < kKept; i++) {
+    const uint64_t k = threadIdx.x + static_cast<uint64_t>(i) * blockDim.x;
+    if (k < columns) store(k, kept[i]);
+  }
+  for (uint64_t k = rest + threadIdx.x; k < columns; k += blockDim.x) store(k, row[k]);
 }
 
 extern "C" __global__ void __launch_bounds__(512) layer_norm(
     const float* x, const void* weight, uint32_t type, uint64_t weightStep, const void* bias, uint32_t biasType,
-    uint64_t biasStep, float eps, float* out, uint64_t columns) {
+    uint64_t biasStep, float eps, float* out, uint64_t columns, double share) {
   __shared__ double shared[32];
   const float* row = rowOf(x, columns);
-  const double mean = rowSum(row, columns, shared, [](double v) { return v; }) / columns;
+  const double mean = rowSum(row, columns, shared, [](double v) { return v; }) * share;
   const double squares = rowSum(row, columns, shared, [=](double v) { return (v - mean) * (v - mean); });
-  const double factor = 1.0 / sqrt(squares / columns + eps);
+  const float factor = 1.0f / __fsqrt_rn(static_cast<float>(squares * share + eps));
   for (uint64_t k = threadIdx.x; k < columns; k += blockDim.x) {
-    const float value = static_cast<float>((row[k] - mean) * factor);
+    const float value = static_cast<float>(row[k] - mean) * factor;
     out[blockIdx.x * columns + k] =
         __fmaf_rn(value, loadFloat(weight, type, k * weightStep), loadFloat(bias, biasType, k * biasStep));
   }
@@ -57,7 +78,7 @@ extern "C" __global__ void __launch_bounds__(512) softmax(const float* x, float*
   const float* row = rowOf(x, columns);
   const float shift = rowMax(row, columns, largest);
   const double sum = rowSum(row, columns, shared, [=](float v) { return static_cast<double>(expf(v - shift)); });
-  const float factor = static_cast<float>(1.0 / sum);
+  const float factor = 1.0f / static_cast<float>(sum);
   for (uint64_t k = threadIdx.x; k < columns; k += blockDim.x) {
     out[blockIdx.x * columns + k] = expf(row[k] - shift) * factor;
   }

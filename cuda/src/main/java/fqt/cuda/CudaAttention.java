@@ -14,8 +14,8 @@ import fqt.tensor.Tensor;
 final class CudaAttention {
   private static final String MODULE = "attention_sm80";
   private static final int FEW = 8;
-  private static final int FEW_THREADS = 128;
-  private static final int QUERIES = 128;
+  private static final int THREADS = 128;
+  private static final int QUERIES = 64;
   private static final int KEYS = 64;
   private static final int[] HEAD_SIZES = {64, 128, 256};
 
@@ -58,7 +58,7 @@ final class CudaAttention {
     if (q.dim(0) <= FEW || wholeActivations) {
       single.prepare(mask);
       long[] arguments = arguments(q, k, v, address(k), address(v), scale, mask, single, out);
-      launcher.run(MODULE, "attention_few", q.dim(1), single.count(), FEW_THREADS, 0, arguments);
+      launcher.run(MODULE, "attention_few", q.dim(1), single.count(), THREADS, 0, arguments);
       return;
     }
     tiled.prepare(mask);
@@ -71,7 +71,7 @@ final class CudaAttention {
         "attention_many_" + padded,
         q.dim(1),
         tiled.count(),
-        Launcher.THREADS,
+        THREADS,
         (QUERIES + 4 * KEYS) * padded * Short.BYTES,
         arguments);
     keys.release();

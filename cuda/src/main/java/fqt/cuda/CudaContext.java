@@ -41,6 +41,7 @@ public final class CudaContext implements AutoCloseable {
   private final LaunchBlock block = new LaunchBlock(arena);
   private final TensorMaps maps = new TensorMaps(arena);
   private final KernelSet kernels = new KernelSet();
+  private final DevicePool pool = new DevicePool(this);
   private final Staging staging = new Staging(this, arena);
   private final AtomicLong liveBytes = new AtomicLong();
   private final CudaStream stream;
@@ -113,21 +114,8 @@ public final class CudaContext implements AutoCloseable {
   }
 
   private Storage allocate(long byteSize, long counted) {
-    bind();
-    Handles.DevicePointer pointer = new Handles.DevicePointer();
-    int code = JCudaDriver.cuMemAllocAsync(pointer, Math.max(1, byteSize), stream.handle());
-    if (code == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
-      long[] free = new long[1];
-      long[] total = new long[1];
-      JCudaDriver.cuMemGetInfo(free, total);
-      throw new CudaException(
-          code,
-          "%s has %d of %d bytes free; %d were asked for"
-              .formatted(device, free[0], total[0], byteSize));
-    }
-    check(code, "allocating " + byteSize + " bytes on " + device);
     return new DeviceStorage(
-        device, new DeviceStorage.Allocation(this, pointer.address(), byteSize, counted));
+        device, new DeviceStorage.Allocation(this, pool.take(byteSize), byteSize, counted));
   }
 
   /** Memory of the GPU for our own use, not among the live bytes; holds zeros. */
@@ -138,11 +126,8 @@ public final class CudaContext implements AutoCloseable {
   }
 
   void free(long address, long byteSize, long counted) {
-    bind();
     liveBytes.addAndGet(-counted);
-    check(
-        JCudaDriver.cuMemFreeAsync(new Handles.DevicePointer(address), stream.handle()),
-        "freeing " + byteSize + " bytes on " + device);
+    pool.give(address, byteSize);
   }
 
   /** Copies a contiguous tensor from the host to this GPU; the source is free on return. */
@@ -238,6 +223,8 @@ public final class CudaContext implements AutoCloseable {
         stream.synchronize();
         staging.close();
         faults.close();
+        stream.releaseWorkspace();
+        pool.trim();
         stream.close();
         bind();
         kernels.unload();

@@ -31,7 +31,8 @@ final class CudaRows {
         weight.stride(0),
         bits(eps),
         address(out),
-        x.dim(1));
+        x.dim(1),
+        share(x));
   }
 
   void layerNorm(Tensor x, Tensor weight, Tensor bias, float eps, Tensor out) {
@@ -47,7 +48,8 @@ final class CudaRows {
         bias.stride(0),
         bits(eps),
         address(out),
-        x.dim(1));
+        x.dim(1),
+        share(x));
   }
 
   void softmax(Tensor x, Tensor out) {
@@ -103,6 +105,11 @@ final class CudaRows {
         address(out),
         out.dim(0),
         fault());
+  }
+
+  /** One element's share in the mean of a row. */
+  private static long share(Tensor x) {
+    return Double.doubleToRawLongBits(1.0 / x.dim(1));
   }
 
   private long fault() {

@@ -59,15 +59,21 @@ public final class CudaStream implements AutoCloseable {
         JCudaDriver.cuStreamWaitEvent(handle(), event.handle(), 0), "waiting for an event");
   }
 
+  /** Gives the workspace back; nothing may be running. */
+  void releaseWorkspace() {
+    if (workspace != null) {
+      workspace.release();
+      workspace = null;
+    }
+  }
+
   /** Waits for the work and gives the queue back. A second call does nothing. */
   @Override
   public void close() {
     if (!closed) {
       context.bind();
       int finished = JCudaDriver.cuStreamSynchronize(handle);
-      if (workspace != null) {
-        workspace.release();
-      }
+      releaseWorkspace();
       closed = true;
       int destroyed = JCudaDriver.cuStreamDestroy(handle);
       context.check(finished, "running the work of a stream");
