@@ -5,16 +5,23 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.io.Safetensors;
 import fqt.tensor.Blocks;
+import fqt.tensor.Device;
+import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** GPTQ against what a reference implementation made of the same weights and Hessians. */
+/**
+ * GPTQ against what a reference implementation made of the same weights and Hessians, on the CPU
+ * or, with {@code -Dfqt.device=cuda:0}, on a GPU.
+ */
 class GptqReferenceTest {
   private static final Path CASES =
       Path.of(System.getProperty("fqt.fixtures"), "gptq_cases.safetensors");
+
+  private static final Device DEVICE = Device.parse(System.getProperty("fqt.device", "cpu"));
 
   @ParameterizedTest
   @CsvSource({
@@ -26,17 +33,18 @@ class GptqReferenceTest {
   void agreesWithReference(String name, GptqConfig.ActOrder order) {
     try (Scope scope = Scope.open();
         Safetensors file = Safetensors.open(CASES)) {
-      Tensor weight = file.get(name + ".weight");
+      Tensor weight = Ops.to(file.get(name + ".weight"), DEVICE);
       Quantizer quantizer = Quantizer.integer(4, Blocks.perGroup(128));
       GptqConfig config = GptqConfig.defaults().withOrder(order);
-      Factor factor = Factor.of(new Hessian(file.get(name + ".hessian"), 1), config, name);
+      Tensor hessian = Ops.copy(Ops.to(file.get(name + ".hessian"), DEVICE));
+      Factor factor = Factor.of(new Hessian(hessian, 1), config, name);
       GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor, order);
 
       Quantizer.Params params =
           new Quantizer.Params(solution.weight().scale(), solution.weight().zero());
-      Tensor expected = quantizer.encode(file.get(name + ".quantized"), params);
-      long[] ours = solution.weight().codes().toLongs();
-      long[] theirs = expected.toLongs();
+      Tensor expected = quantizer.encode(Ops.to(file.get(name + ".quantized"), DEVICE), params);
+      long[] ours = Ops.to(solution.weight().codes(), Device.CPU).toLongs();
+      long[] theirs = Ops.to(expected, Device.CPU).toLongs();
       long equal = 0;
       for (int i = 0; i < ours.length; i++) {
         equal += ours[i] == theirs[i] ? 1 : 0;
