@@ -45,6 +45,7 @@ final class Kernels {
           new Unit("packed4_sm80", "packed4", "80", "7.0"),
           new Unit("packed8_sm80", "packed8", "80", "7.0"),
           new Unit("syrk_sm80", "syrk", "80", "7.0"),
+          new Unit("syrk_sm90a", "syrk_sm90a", "90a", "8.0"),
           new Unit("triangular_sm80", "triangular", "80", "7.0"),
           new Unit("copies_sm80", "copies", "80", "7.0"),
           new Unit("pointwise_sm80", "pointwise", "80", "7.0"),

@@ -39,8 +39,13 @@ struct PackedArgs {
   alignas(8) uint32_t vector;  // whether rows allow wide loads
 };
 
+/// What of a zero point is taken off the codes; what is above it, which hardly occurs, off the sums.
+template <int Bits>
+constexpr uint32_t kZero = Bits == 8 ? 255 : 128;
+
 /// Eight codes in the lowest bits as four pairs of bfloat16, (0, 4), (1, 5), (2, 6), (3, 7), each minus
-/// the zero point. 0x4300 is 128, whose last bit counts 1.
+/// the zero point, which is at most kZero. 0x4300 is 128, whose last bit counts 1; 128 + zero is exact up
+/// to 256.
 template <int Bits>
 DEVICE void decode(uint32_t (&pairs)[4], uint2 unit, uint32_t zero) {
   if constexpr (Bits == 8) {
@@ -56,17 +61,12 @@ DEVICE void decode(uint32_t (&pairs)[4], uint2 unit, uint32_t zero) {
     constexpr uint32_t mask = (1u << Bits) - 1;
     constexpr uint32_t half = (1u << (4 * Bits)) - 1;  // codes 0 to 3
     const uint32_t spread = (unit.x & half) | (unit.x & half << 4 * Bits) << (16 - 4 * Bits);
-    // 128 + zero is exact up to 256; zero points above 128 are taken off in two steps.
-    const uint32_t first = min(zero, 128u), rest = zero - first;
-    const uint32_t one = 0x3F803F80u;
-    const __nv_bfloat162 lower = __float2bfloat162_rn(-128.0f - first);
-    const __nv_bfloat162 further = __float2bfloat162_rn(-static_cast<float>(rest));
-    const uint32_t a = *reinterpret_cast<const uint32_t*>(&lower), b = *reinterpret_cast<const uint32_t*>(&further);
+    const __nv_bfloat162 offset = __float2bfloat162_rn(-128.0f - zero);
+    const uint32_t one = 0x3F803F80u, minus = *reinterpret_cast<const uint32_t*>(&offset);
 #pragma unroll
     for (int i = 0; i < 4; i++) {
       const uint32_t codes = (spread >> (i * Bits) & (mask | mask << 16)) | 0x43004300u;
-      asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(pairs[i]) : "r"(codes), "r"(one), "r"(a));
-      if (rest != 0) asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(pairs[i]) : "r"(pairs[i]), "r"(one), "r"(b));
+      asm("fma.rn.bf16x2 %0, %1, %2, %3;" : "=r"(pairs[i]) : "r"(codes), "r"(one), "r"(minus));
     }
   }
 }
@@ -76,22 +76,26 @@ template <int Bits>
 struct Words {
   uint32_t w[Bits];
 
-  /// 32 codes in a row, zeros beyond the end.
-  DEVICE_MEMBER void load(const uint32_t* row, uint32_t at, uint32_t end, bool vector) {
+  /// 32 codes in a row, zeros beyond the end; several words at once, of which all or none are there.
+  DEVICE_MEMBER void loadWide(const uint32_t* row, uint32_t at, uint32_t end) {
     constexpr int width = Bits % 4 == 0 ? 4 : Bits % 2 == 0 ? 2 : 1;
 #pragma unroll
     for (int i = 0; i < Bits; i += width) {
-      if (vector && width == 4) {
-        const uint4 v = at + i < end ? __ldcs(reinterpret_cast<const uint4*>(row + at + i)) : make_uint4(0, 0, 0, 0);
-        w[i] = v.x, w[(i + 1) % Bits] = v.y, w[(i + 2) % Bits] = v.z, w[(i + 3) % Bits] = v.w;
-      } else if (vector && width == 2) {
-        const uint2 v = at + i < end ? __ldcs(reinterpret_cast<const uint2*>(row + at + i)) : make_uint2(0, 0);
-        w[i] = v.x, w[(i + 1) % Bits] = v.y;
+      const bool inside = at + i < end;
+      if constexpr (width == 4) {
+        const uint4 v = inside ? __ldcs(reinterpret_cast<const uint4*>(row + at + i)) : make_uint4(0, 0, 0, 0);
+        w[i] = v.x, w[i + 1] = v.y, w[i + 2] = v.z, w[i + 3] = v.w;
+      } else if constexpr (width == 2) {
+        const uint2 v = inside ? __ldcs(reinterpret_cast<const uint2*>(row + at + i)) : make_uint2(0, 0);
+        w[i] = v.x, w[i + 1] = v.y;
       } else {
-#pragma unroll
-        for (int j = 0; j < width; j++) w[i + j] = at + i + j < end ? __ldcs(row + at + i + j) : 0;
+        w[i] = inside ? __ldcs(row + at + i) : 0;
       }
     }
+  }
+  DEVICE_MEMBER void loadNarrow(const uint32_t* row, uint32_t at, uint32_t end) {
+#pragma unroll
+    for (int i = 0; i < Bits; i++) w[i] = at + i < end ? __ldcs(row + at + i) : 0;
   }
 
   DEVICE_MEMBER uint2 unit(int j) const {
@@ -129,7 +133,15 @@ struct Rows {
   }
   DEVICE_MEMBER const uint32_t* words(int h) const { return g.words + static_cast<uint64_t>(row[h]) * g.wordsPerRow; }
   DEVICE_MEMBER uint64_t place(int h, uint32_t group) const { return static_cast<uint64_t>(row[h]) * g.groups + group; }
-  DEVICE_MEMBER float scale(int h, uint32_t group) const { return loadFloat(g.scales, g.scaleType, place(h, group)); }
+  /// The bits of a scale, as it is stored.
+  DEVICE_MEMBER uint32_t scale(int h, uint32_t group) const {
+    const uint64_t at = place(h, group);
+    return g.scaleType == F32 ? static_cast<const uint32_t*>(g.scales)[at] : static_cast<const uint16_t*>(g.scales)[at];
+  }
+  DEVICE_MEMBER float scaleOf(uint32_t bits) const {
+    const float half = __half2float(__ushort_as_half(static_cast<uint16_t>(bits)));
+    return g.scaleType == F16 ? half : __uint_as_float(g.scaleType == F32 ? bits : bits << 16);
+  }
   DEVICE_MEMBER uint32_t zero(int h, uint32_t group) const {
     return g.zeros == nullptr ? 1u << (Bits - 1) : g.zeros[place(h, group)];
   }
@@ -139,8 +151,8 @@ struct Rows {
 template <int Bits, int T>
 DEVICE void multiplyUnit(float (&part)[T][4], const uint2 (&units)[2], const uint32_t (&zero)[2], const uint8_t* x) {
   uint32_t upper[4], lower[4];
-  decode<Bits>(upper, units[0], zero[0]);
-  decode<Bits>(lower, units[1], zero[1]);
+  decode<Bits>(upper, units[0], min(zero[0], kZero<Bits>));
+  decode<Bits>(lower, units[1], min(zero[1], kZero<Bits>));
   const uint32_t a[2][4] = {{upper[0], lower[0], upper[1], lower[1]}, {upper[2], lower[2], upper[3], lower[3]}};
 #pragma unroll
   for (int t = 0; t < T; t++) {
@@ -150,10 +162,35 @@ DEVICE void multiplyUnit(float (&part)[T][4], const uint2 (&units)[2], const uin
   }
 }
 
+/// Sum of `units` units of a lane's token in one tile of x, from unit `first` on, halves together.
+DEVICE float tokenSum(const uint8_t* tile, uint32_t quad, uint32_t first, uint32_t units) {
+  float sum = 0.0f;
+#pragma unroll 1
+  for (uint32_t c = quad * 2; c < quad * 2 + 2; c++) {
+#pragma unroll 1
+    for (uint32_t i = first; i < first + units; i++) {
+      const uint16_t* unit = reinterpret_cast<const uint16_t*>(tile + c * kChunk * 2 + (i ^ (c & 1) * 4) * 16);
+      for (int e = 0; e < 8; e++) sum += bf16ToFloat(unit[e]);
+    }
+  }
+  return sum;
+}
+
 /// Adds the sums of a group, times its scales, and clears them. Columns 2q and 2q + 1 are the halves of
-/// token q.
-template <int T>
-DEVICE void closeGroup(float (&sum)[T][2], float (&part)[T][4], float upper, float lower) {
+/// token q. `tile` is the group's part of x, its units `first` to `first + units`.
+template <int Bits, int T>
+DEVICE void closeGroup(
+    float (&sum)[T][2], float (&part)[T][4], const Rows<Bits>& rows, const uint32_t (&scale)[2], const uint32_t (&zero)[2],
+    const uint8_t* tile, uint32_t quad, uint32_t first, uint32_t units) {
+  if (Bits < 8 && max(zero[0], zero[1]) > kZero<Bits>) {
+#pragma unroll
+    for (int t = 0; t < T; t++) {
+      const float x = tokenSum(tile + t * kTileBytes, quad, first, units);
+      part[t][0] -= x * (max(zero[0], kZero<Bits>) - kZero<Bits>);
+      part[t][2] -= x * (max(zero[1], kZero<Bits>) - kZero<Bits>);
+    }
+  }
+  const float upper = rows.scaleOf(scale[0]), lower = rows.scaleOf(scale[1]);
 #pragma unroll
   for (int t = 0; t < T; t++) {
     sum[t][0] = __fmaf_rn(part[t][0] + part[t][1], upper, sum[t][0]);
@@ -175,6 +212,7 @@ DEVICE void fetchTokens(const PackedArgs& g, uint8_t* stage, uint32_t tile0, uin
     if (piece >= pieces) break;
     const uint32_t c = piece / (T * kTileBytes / 16), t = piece / (kTileBytes / 16) % T, at = piece % (kTileBytes / 16) * 16;
     const uint32_t tile = min(tile0 + t, last), chunk = min(chunk0 + c, chunks - 1);
+    if (T == 1 && at / (kChunk * 2) >= g.tokens * 2) continue;  // columns that nobody looks at
     asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(sharedAddress(stage + (c * T + t) * kTileBytes + at)),
                  "l"(g.x + (static_cast<uint64_t>(tile) * chunks + chunk) * kTileBytes + at)
                  : "memory");
@@ -186,18 +224,27 @@ DEVICE void fetchTokens(const PackedArgs& g, uint8_t* stage, uint32_t tile0, uin
 template <int Bits, int Chunks>
 struct Ahead {
   Words<Bits> words[Chunks][2];
-  float scale[Chunks][2];
-  uint32_t zero[Chunks][2];
+  uint32_t scale[Chunks][2], zero[Chunks][2];
   DEVICE_MEMBER void load(const Rows<Bits>& rows, uint32_t chunk0, uint32_t chunkEnd, uint32_t quad) {
     const PackedArgs& g = rows.g;
+    if (g.vector) {
+#pragma unroll
+      for (int i = 0; i < 2 * Chunks; i++) {
+        const uint32_t chunk = chunk0 + i / 2;
+        words[i / 2][i % 2].loadWide(rows.words(i % 2), (chunk * 4 + quad) * Bits, chunk < chunkEnd ? g.wordsPerRow : 0);
+      }
+    } else {
+#pragma unroll
+      for (int i = 0; i < 2 * Chunks; i++) {
+        const uint32_t chunk = chunk0 + i / 2;
+        words[i / 2][i % 2].loadNarrow(rows.words(i % 2), (chunk * 4 + quad) * Bits, chunk < chunkEnd ? g.wordsPerRow : 0);
+      }
+    }
 #pragma unroll
     for (int c = 0; c < Chunks; c++) {
-      const uint32_t chunk = chunk0 + c;
-      const bool inside = chunk < chunkEnd;
-      const uint32_t group = inside ? chunk * kChunk / g.groupSize : 0;
+      const uint32_t group = chunk0 + c < chunkEnd ? (chunk0 + c) * kChunk / g.groupSize : 0;
 #pragma unroll
       for (int h = 0; h < 2; h++) {
-        words[c][h].load(rows.words(h), chunk * 4 * Bits + quad * Bits, inside ? g.wordsPerRow : 0, g.vector);
         scale[c][h] = rows.scale(h, group);
         zero[c][h] = rows.zero(h, group);
       }
@@ -232,23 +279,24 @@ DEVICE void packedLinear(const PackedArgs& g) {
 #pragma unroll
     for (int c = 0; c < Chunks; c++) {
       if (chunk + c >= end) break;
-      const uint8_t* tokens = memory + slot * stageBytes + c * T * kTileBytes + column * kChunk * 2;
+      const uint8_t* tile = memory + slot * stageBytes + c * T * kTileBytes;
 #pragma unroll
       for (int j = 0; j < 4; j++) {
-        const uint8_t* x = tokens + ((j ^ (column & 1)) * 4 + quad) * 16;
+        const uint8_t* x = tile + column * kChunk * 2 + ((j ^ (column & 1)) * 4 + quad) * 16;
         if constexpr (Narrow) {
           const uint32_t input = (chunk + c) * kChunk + j * 32, group = min(input / g.groupSize, g.groups - 1);
           const uint32_t unit = (chunk + c) * kUnits + j * 4 + quad;
           const uint2 units[2] = {unitAt<Bits>(rows.words(0), unit, g.wordsPerRow), unitAt<Bits>(rows.words(1), unit, g.wordsPerRow)};
           const uint32_t zero[2] = {rows.zero(0, group), rows.zero(1, group)};
+          const uint32_t scale[2] = {rows.scale(0, group), rows.scale(1, group)};
           multiplyUnit<Bits, T>(part, units, zero, x);
-          closeGroup<T>(sum, part, rows.scale(0, group), rows.scale(1, group));
+          closeGroup<Bits, T>(sum, part, rows, scale, zero, tile, quad, j * 4, 4);
         } else {
           const uint2 units[2] = {now.words[c][0].unit(j), now.words[c][1].unit(j)};
           multiplyUnit<Bits, T>(part, units, now.zero[c], x);
         }
       }
-      if (!Narrow) closeGroup<T>(sum, part, now.scale[c][0], now.scale[c][1]);
+      if (!Narrow) closeGroup<Bits, T>(sum, part, rows, now.scale[c], now.zero[c], tile, quad, 0, kUnits);
     }
     if (++slot == stages) slot = 0;
   }
@@ -266,7 +314,7 @@ DEVICE void packedLinear(const PackedArgs& g) {
 }
 
 #define PACKED_LINEAR(NAME, BITS, T, CHUNKS, NARROW)                                             \
-  extern "C" __global__ void __launch_bounds__(kWarps * 32, T == 1 ? 2 : 1)                      \
+  extern "C" __global__ void __launch_bounds__(kWarps * 32, T > 1 ? 1 : NARROW ? 2 : 3)              \
   NAME(const __grid_constant__ PackedArgs args) {                                                \
     packedLinear<BITS, T, CHUNKS, NARROW>(args);                                                 \
   }
@@ -276,5 +324,5 @@ DEVICE void packedLinear(const PackedArgs& g) {
   PACKED_LINEAR(packed##BITS##_4, BITS, 1, CHUNKS, false) \
   PACKED_LINEAR(packed##BITS##_16, BITS, 4, 2, false)     \
   PACKED_LINEAR(packed##BITS##_32, BITS, 8, 1, false)     \
-  PACKED_LINEAR(packed##BITS##_narrow_4, BITS, 1, 4, true) \
+  PACKED_LINEAR(packed##BITS##_narrow_4, BITS, 1, 2, true) \
   PACKED_LINEAR(packed##BITS##_narrow_32, BITS, 8, 1, true)

@@ -1,3 +1,3 @@
 #include "packed.cuh"
 
-PACKED_KERNELS(2, 4)
+PACKED_KERNELS(2, 2)

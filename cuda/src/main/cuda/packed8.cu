@@ -1,3 +1,3 @@
 #include "packed.cuh"
 
-PACKED_KERNELS(8, 2)
+PACKED_KERNELS(8, 1)

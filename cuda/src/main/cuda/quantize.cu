@@ -13,14 +13,14 @@ constexpr int kVectors = 4;  // of eight elements, that a thread keeps
 /// Arguments of the quantize kernels; the host writes the same 72 bytes (CudaQuantize.java).
 struct QuantizeArgs {
   const void* x;        // [rows, columns], rows `ldX` elements apart, of type `type` as in OUT_*
-  const void* weight;   // of the norm, of the same type; null for no norm
+  const void* weight;   // of the norm, of the same type
   uint8_t* codes;       // [rows, columns], rows `ldCodes` bytes apart
-  float* scales;        // one a row, written; or a single one, read, if `fixed`
+  float* scales;        // one a row, written; or a given one, read
   uint64_t ldX, ldCodes;
   uint32_t columns;
   uint32_t type;
   float epsilon;
-  uint32_t fixed;
+  uint32_t unused;
   uint64_t rows;
 };
 static_assert(sizeof(QuantizeArgs) == 72, "the host writes 72 bytes");
@@ -118,8 +118,14 @@ DEVICE uint32_t acrossBlock(uint32_t value, uint32_t* shared) {
   return all;
 }
 
-/// Division by a normal scale, correctly rounded up to 448 in magnitude and larger beyond: the product with
-/// the reciprocal and one correction with the exact remainder (Markstein 1990). x is finite.
+/// What is done to a row: quantized by its own largest magnitude, by a given scale, or by its own after it
+/// was normalized.
+enum Mode { TOKEN, TENSOR, NORM };
+
+/// Division of finite numbers by a normal scale: the product with the reciprocal and one correction with
+/// the exact remainder (Markstein 1990), correctly rounded up to 448 in magnitude. By the row's own scale
+/// nothing is larger; by a given one larger quotients come out large.
+template <Mode How>
 struct Divisor {
   float scale, reciprocal;
   DEVICE_MEMBER explicit Divisor(float scale) : scale(scale), reciprocal(__frcp_rn(scale)) {}
@@ -127,7 +133,8 @@ struct Divisor {
     return scale > 0x1p-80f && scale < 0x1p80f && largest < 0x7F800000u;
   }
   DEVICE_MEMBER float operator()(float x) const {
-    const float q = fminf(fmaxf(x * reciprocal, -1024.0f), 1024.0f);
+    float q = x * reciprocal;
+    if (How == TENSOR) q = fminf(fmaxf(q, -1024.0f), 1024.0f);
     return __fmaf_rn(__fmaf_rn(-q, scale, x), reciprocal, q);
   }
 };
@@ -146,8 +153,8 @@ DEVICE uint32_t lastBytes(const float (&q)[4]) {
 }
 
 /// Codes of four finite values: x / scale rounded half to even, saturated.
-template <bool Float8>
-DEVICE uint32_t encode4(const float* v, const Divisor& divided) {
+template <bool Float8, Mode How>
+DEVICE uint32_t encode4(const float* v, const Divisor<How>& divided) {
   float q[4];
 #pragma unroll
   for (int j = 0; j < 4; j++) q[j] = divided(v[j]);
@@ -155,7 +162,7 @@ DEVICE uint32_t encode4(const float* v, const Divisor& divided) {
     return pairE4m3(q[0], q[1]) | static_cast<uint32_t>(pairE4m3(q[2], q[3])) << 16;
   } else {
 #pragma unroll
-    for (int j = 0; j < 4; j++) q[j] = fminf(fmaxf(q[j], -128.0f), 127.0f) + 12582912.0f;
+    for (int j = 0; j < 4; j++) q[j] = (How == TENSOR ? fminf(fmaxf(q[j], -128.0f), 127.0f) : q[j]) + 12582912.0f;
     return lastBytes(q);
   }
 }
@@ -189,38 +196,36 @@ DEVICE float elementAt(const void* x, uint64_t i, uint32_t type) {
 DEVICE float normalized(float x, float factor, float weight) { return x * factor * weight; }
 
 /// This thread's elements of a row that is not ordinary, one by one.
-template <bool Float8, bool Norm>
+template <bool Float8, Mode How>
 DEVICE void quantizeStrange(const QuantizeArgs& g, uint64_t row, float factor, float scale) {
 #pragma unroll 1
   for (uint32_t i = threadIdx.x * 8; i < g.columns; i += blockDim.x * 8) {
 #pragma unroll 1
     for (uint32_t j = i; j < min(i + 8, g.columns); j++) {
       const float x = elementAt(g.x, row * g.ldX + j, g.type);
-      const float y = Norm ? normalized(x, factor, elementAt(g.weight, j, g.type)) : x;
+      const float y = How == NORM ? normalized(x, factor, elementAt(g.weight, j, g.type)) : x;
       g.codes[row * g.ldCodes + j] = encodeAny<Float8>(y, scale);
     }
   }
 }
 
-/// y = x * factor * weight for all that a thread keeps; returns the largest magnitude.
+/// y = x * factor * weight of vector k.
 template <int Words>
-DEVICE uint32_t normalize(float (&y)[kVectors][8], const Eight<Words> (&row)[kVectors], const QuantizeArgs& g, float factor) {
-  const bool aligned = (reinterpret_cast<uint64_t>(g.weight) & 15) == 0;
-  uint32_t largest = 0;
+DEVICE void normalize(float (&y)[8], const Eight<Words>& x, const QuantizeArgs& g, float factor, int k) {
+  Eight<Words> weights;
+  float w[8];
+  weights.load(g.weight, 0, (k * blockDim.x + threadIdx.x) * 8, g.columns, (reinterpret_cast<uint64_t>(g.weight) & 15) == 0);
+  weights.unpack(w, g.type);
+  x.unpack(y, g.type);
 #pragma unroll
-  for (int k = 0; k < kVectors; k++) {
-    Eight<Words> weights;
-    float w[8];
-    weights.load(g.weight, 0, (k * blockDim.x + threadIdx.x) * 8, g.columns, aligned);
-    weights.unpack(w, g.type);
-    row[k].unpack(y[k], g.type);
-#pragma unroll
-    for (int j = 0; j < 8; j++) {
-      y[k][j] = normalized(y[k][j], factor, w[j]);
-      largest = max(largest, __float_as_uint(y[k][j]) & 0x7FFFFFFFu);
-    }
-  }
-  return largest;
+  for (int j = 0; j < 8; j++) y[j] = normalized(y[j], factor, w[j]);
+}
+
+/// The larger of two magnitudes; NaN if one is.
+DEVICE float larger(float a, float b) {
+  float c;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(fabsf(b)));
+  return c;
 }
 
 template <int Words>
@@ -243,9 +248,33 @@ DEVICE float scaleOf(float limit) {
   return scale == 0.0f ? 1.17549435e-38f : scale;  // the row's values are denormal
 }
 
-template <bool Float8, bool Norm, int Words>
+/// The largest magnitude of what a thread keeps, after the norm whose factor is found on the way. Values
+/// that were normalized are not kept: making them again from the weights in the cache takes no registers.
+template <Mode How, int Words>
+DEVICE uint32_t largestOf(const Eight<Words> (&row)[kVectors], const QuantizeArgs& g, float& factor, uint32_t* shared) {
+  if constexpr (How == NORM) {
+    const uint32_t squares = acrossBlock<false>(__float_as_uint(squaresOf(row, g.type)), shared);
+    factor = __frsqrt_rn(__uint_as_float(squares) / g.columns + g.epsilon);
+    float largest = 0.0f;
+#pragma unroll
+    for (int k = 0; k < kVectors; k++) {
+      float y[8];
+      normalize(y, row[k], g, factor, k);
+#pragma unroll
+      for (int j = 0; j < 8; j++) largest = larger(largest, y[j]);
+    }
+    return __float_as_uint(largest);
+  } else {
+    uint32_t largest = 0;
+#pragma unroll
+    for (int k = 0; k < kVectors; k++) largest = row[k].largest(largest);
+    return Eight<Words>::magnitude(largest, g.type);
+  }
+}
+
+template <bool Float8, Mode How, int Words>
 DEVICE void quantizeRows(const QuantizeArgs& g) {
-  constexpr bool ahead = Words == 1 && !Norm;  // where there are registers for a second row
+  constexpr bool ahead = Words == 1;  // where there are registers for a second row
   __shared__ uint32_t shared[2][2][32];
   awaitPrecedingKernels();
   releaseFollowingKernels();
@@ -268,59 +297,53 @@ DEVICE void quantizeRows(const QuantizeArgs& g) {
     } else {
       fetch(row, r);
     }
-    float y[kVectors][8], factor = 1.0f;
-    uint32_t largest = 0;
-    if (Norm) {
-      const uint32_t squares = acrossBlock<false>(__float_as_uint(squaresOf(row, g.type)), shared[turn][0]);
-      factor = __frsqrt_rn(__uint_as_float(squares) / g.columns + g.epsilon);
-      largest = normalize(y, row, g, factor);
-    } else {
-#pragma unroll
-      for (int k = 0; k < kVectors; k++) largest = row[k].largest(largest);
-      largest = Eight<Words>::magnitude(largest, g.type);
-    }
-    float scale;
-    if (g.fixed) {
+    float factor = 1.0f, scale;
+    uint32_t largest = largestOf<How>(row, g, factor, shared[turn][0]);
+    if (How == TENSOR) {
       scale = *g.scales;
     } else {
       largest = acrossBlock<true>(largest, shared[turn][1]);
       scale = scaleOf<Float8>(__uint_as_float(largest));
       if (threadIdx.x == 0) g.scales[r] = scale;
     }
-    if (!Divisor::fits(scale, largest)) {
-      quantizeStrange<Float8, Norm>(g, r, factor, scale);
+    if (!Divisor<How>::fits(scale, largest)) {
+      quantizeStrange<Float8, How>(g, r, factor, scale);
       continue;
     }
-    const Divisor divided(scale);
+    const Divisor<How> divided(scale);
     uint8_t* codes = g.codes + static_cast<uint64_t>(r) * g.ldCodes;
 #pragma unroll
     for (int k = 0; k < kVectors; k++) {
       const uint32_t i = (k * blockDim.x + threadIdx.x) * 8;
-      if (!Norm) row[k].unpack(y[k], g.type);
-      if (i < g.columns) {
-        const uint2 word = make_uint2(encode4<Float8>(y[k], divided), encode4<Float8>(y[k] + 4, divided));
-        storeCodes(codes, i, g.columns, whole, word);
+      if (i >= g.columns) continue;
+      float y[8];
+      if (How == NORM) {
+        normalize(y, row[k], g, factor, k);
+      } else {
+        row[k].unpack(y, g.type);
       }
+      storeCodes(codes, i, g.columns, whole, make_uint2(encode4<Float8>(y, divided), encode4<Float8>(y + 4, divided)));
     }
   }
 }
 
-/// The norm of float32 needs more registers than 1024 threads have.
-#define QUANTIZE(NAME, FLOAT8, NORM, WORDS)                                                                 \
-  extern "C" __global__ void __launch_bounds__(NORM && WORDS == 2 ? 768 : 1024)                          \
-  NAME(const __grid_constant__ QuantizeArgs args) {                                                   \
-    quantizeRows<FLOAT8, NORM, WORDS>(args);                                                                \
+// The norm takes more registers than 1024 threads have.
+#define QUANTIZE(NAME, FLOAT8, MODE, WORDS)                                 \
+  extern "C" __global__ void __launch_bounds__(MODE == NORM ? 768 : 1024) \
+  NAME(const __grid_constant__ QuantizeArgs args) {                         \
+    quantizeRows<FLOAT8, MODE, WORDS>(args);                                \
   }
+#define QUANTIZE_ALL(NAME, FLOAT8)               \
+  QUANTIZE(NAME##_token, FLOAT8, TOKEN, 1)       \
+  QUANTIZE(NAME##_tensor, FLOAT8, TENSOR, 1)     \
+  QUANTIZE(NAME##_norm, FLOAT8, NORM, 1)         \
+  QUANTIZE(NAME##_token_f32, FLOAT8, TOKEN, 2)   \
+  QUANTIZE(NAME##_tensor_f32, FLOAT8, TENSOR, 2) \
+  QUANTIZE(NAME##_norm_f32, FLOAT8, NORM, 2)
 
-QUANTIZE(quantize_s8, false, false, 1)
-QUANTIZE(quantize_s8_norm, false, true, 1)
-QUANTIZE(quantize_s8_f32, false, false, 2)
-QUANTIZE(quantize_s8_norm_f32, false, true, 2)
+QUANTIZE_ALL(quantize_s8, false)
 #if __CUDA_ARCH__ >= 890
-QUANTIZE(quantize_e4m3, true, false, 1)
-QUANTIZE(quantize_e4m3_norm, true, true, 1)
-QUANTIZE(quantize_e4m3_f32, true, false, 2)
-QUANTIZE(quantize_e4m3_norm_f32, true, true, 2)
+QUANTIZE_ALL(quantize_e4m3, true)
 #endif
 
 /// Copies rows of `bytes` bytes to rows that are `ldTarget` bytes apart.

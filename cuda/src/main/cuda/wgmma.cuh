@@ -14,6 +14,9 @@ struct E4m3 {
 struct Bf16 {
   using Acc = float;
 };
+struct Bf16Turned {  // both operands with K running down the columns
+  using Acc = float;
+};
 
 DEVICE void wgmmaFence() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
 DEVICE void wgmmaCommit() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
@@ -43,6 +46,14 @@ DEVICE void pin(int (&d)[R]) {
 ///   1: 128B swizzle  | stride >> 4 |       | leading >> 4 |       | address >> 4
 DEVICE uint64_t tileDescriptor(uint32_t address) {
   constexpr uint64_t fixed = (1ull << 62) | (64ull << 32) | (1ull << 16);
+  return fixed | ((address & 0x3FFFF) >> 4);
+}
+
+/// The same for operands whose rows run along M or N, 64 of 2 bytes: `Groups` bytes from one 64 columns to
+/// the next, 1024 bytes from one eight rows of K to the next.
+template <uint32_t Groups>
+DEVICE uint64_t turnedDescriptor(uint32_t address) {
+  constexpr uint64_t fixed = (1ull << 62) | (64ull << 32) | (static_cast<uint64_t>(Groups >> 4) << 16);
   return fixed | ((address & 0x3FFFF) >> 4);
 }
 
@@ -121,6 +132,8 @@ WGMMA_FORMATS(144, 72, 72, 73, 74)
 WGMMA_FORMATS(192, 96, 96, 97, 98)
 WGMMA_FORMATS(224, 112, 112, 113, 114)
 WGMMA_FORMATS(256, 128, 128, 129, 130)
+
+WGMMA(Bf16Turned, float, "m64n128k16", "f32.bf16.bf16", ", 1, 1, 1, 1", 64, 64, 65, 66, FLOAT_REGISTER)
 
 #undef WGMMA_FORMATS
 #undef WGMMA

@@ -39,7 +39,7 @@ final class CudaBackend implements Backend {
     Launcher launcher = new Launcher(context);
     copies = new CudaCopies(launcher);
     products = new CudaProducts(launcher, copies, wholeActivations);
-    linalg = new CudaLinalg(launcher, products);
+    linalg = new CudaLinalg(launcher);
     pointwise = new CudaPointwise(launcher);
     rows = new CudaRows(launcher);
     reductions = new CudaReduce(launcher);

@@ -6,40 +6,23 @@ import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
 import java.lang.foreign.Arena;
 
-/** Symmetric products and triangular matrices on one GPU (syrk.cu, triangular.cu). */
+/** Symmetric products and triangular matrices on one GPU (triangular.cu). */
 final class CudaLinalg {
   private static final String TRIANGULAR = "triangular_sm80";
   private static final long BLOCK = 128;
-  private static final int SYRK_SHARED = 65_536;
   private static final int DIAGONAL_THREADS = 512;
 
-  /** A packed triangle in f64. */
-  private static final int DIAGONAL_SHARED = (int) (BLOCK * (BLOCK + 1) / 2 * Double.BYTES);
-
   private final Launcher launcher;
+  private final CudaSyrk syrk;
 
-  CudaLinalg(Launcher launcher, CudaProducts products) {
+  CudaLinalg(Launcher launcher) {
     this.launcher = launcher;
+    syrk = new CudaSyrk(launcher);
   }
 
   void syrk(float alpha, Tensor x, float beta, Tensor out) {
     requireRows(out, "out");
-    Checks.require(
-        x.dtype() == DType.F32 || x.dtype() == DType.BF16, "x is %s; expected F32 or BF16", x);
-    launcher.run(
-        "syrk_sm80",
-        x.dtype() == DType.F32 ? "syrk_f32" : "syrk_bf16",
-        triangle(tiles(x.dim(1))),
-        1L,
-        Launcher.THREADS,
-        SYRK_SHARED,
-        Launcher.address(x),
-        Launcher.address(out),
-        x.dim(0),
-        x.dim(1),
-        out.stride(0),
-        Launcher.bits(alpha),
-        Launcher.bits(beta));
+    syrk.multiply(alpha, x, beta, out);
   }
 
   /**
@@ -83,7 +66,7 @@ final class CudaLinalg {
         1,
         1L,
         DIAGONAL_THREADS,
-        DIAGONAL_SHARED,
+        0,
         Launcher.address(a),
         a.stride(0),
         from,
@@ -140,7 +123,7 @@ final class CudaLinalg {
         tiles(size),
         1L,
         DIAGONAL_THREADS,
-        DIAGONAL_SHARED,
+        0,
         Launcher.address(l),
         Launcher.address(out),
         l.stride(0),

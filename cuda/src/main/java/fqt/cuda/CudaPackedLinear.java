@@ -23,6 +23,7 @@ final class CudaPackedLinear {
 
   private static final long TILE_BYTES = 2048;
   private static final int STAGES = 3;
+  private static final long MOST_SPLITS = 32;
 
   private final Launcher launcher;
   private final CudaProducts products;
@@ -37,20 +38,20 @@ final class CudaPackedLinear {
    *
    * @param tokens that a block of threads takes
    * @param chunks of a stage
+   * @param resident blocks that a multiprocessor runs at the same time
    */
-  private record Kernel(String module, String name, long tokens, long chunks) {
+  private record Kernel(String module, String name, long tokens, long chunks, long resident) {
     static Kernel of(PackedWeight w, boolean narrow, long tokens) {
-      int bits = w.bits();
-      String module = "packed" + bits + "_sm80";
-      String name = "packed" + bits + (narrow ? "_narrow_" : "_");
+      boolean bytes = w.bits() == 8;
+      String module = "packed" + w.bits() + "_sm80";
+      String name = "packed" + w.bits() + (narrow ? "_narrow_" : "_");
       if (tokens <= 4) {
-        long chunks = !narrow && (bits == 3 || bits == 8) ? 2 : 4;
-        return new Kernel(module, name + 4, 4, chunks);
+        return new Kernel(module, name + 4, 4, bytes && !narrow ? 1 : 2, narrow ? 2 : 3);
       }
       if (tokens <= 16 && !narrow) {
-        return new Kernel(module, name + 16, 16, 2);
+        return new Kernel(module, name + 16, 16, 2, bytes ? 1 : 2);
       }
-      return new Kernel(module, name + 32, 32, 1);
+      return new Kernel(module, name + 32, 32, 1, 1);
     }
 
     int sharedBytes() {
@@ -145,11 +146,26 @@ final class CudaPackedLinear {
         vector ? 1 : 0);
   }
 
-  /** Shares of the inputs: so many that the GPU is filled twice, each of several stages. */
+  /**
+   * Shares of the inputs, so that the last of the rounds in which blocks run is as full as may be.
+   * A round takes the stages of a share and about two to fill the pipeline; adding up the shares
+   * takes as long as a few stages.
+   */
   private long splits(Kernel kernel, long outputs, long tokens, long chunks) {
     long blocks = Math.ceilDiv(outputs, OUTPUTS) * Math.ceilDiv(tokens, kernel.tokens);
-    long wanted = 2L * launcher.context().processors() / blocks;
-    return Math.clamp(wanted, 1, Math.max(1, chunks / (2 * kernel.chunks)));
+    long slots = kernel.resident * launcher.context().processors();
+    long stages = Math.ceilDiv(chunks, kernel.chunks);
+    long best = 1;
+    long least = Long.MAX_VALUE;
+    for (long splits = 1; splits == 1 || splits <= Math.min(MOST_SPLITS, stages / 2); splits++) {
+      long rounds = Math.ceilDiv(blocks * splits, slots);
+      long cost = rounds * (Math.ceilDiv(stages, splits) + 2) + (splits == 1 ? 0 : 4);
+      if (cost < least) {
+        least = cost;
+        best = splits;
+      }
+    }
+    return best;
   }
 
   private void join(Storage parts, Tensor bias, Tensor out, long splits) {

@@ -18,12 +18,13 @@ public final class CudaQuantize {
   /** Longest row: what the threads of one block keep in registers. */
   public static final int MAX_COLUMNS = 32_768;
 
-  /** Longest row of float32 that is normalized: it takes more registers. */
-  public static final int MAX_COLUMNS_NORM_F32 = 24_576;
+  /** Longest row that is normalized, which takes more registers. */
+  public static final int MAX_COLUMNS_NORM = 24_576;
 
   private static final int PER_THREAD = 32;
   private static final int ROUND = 32;
   private static final int RESIDENT_THREADS = 1024;
+  private static final int RESIDENT_THREADS_NORM = 768;
 
   private final CudaContext context;
 
@@ -48,8 +49,7 @@ public final class CudaQuantize {
    * Normalizes each row by its root mean square, {@code y = x / sqrt(mean(x²) + epsilon) * weight},
    * in float32, and quantizes y with a scale of its own.
    *
-   * @param x BF16, F16 or F32 [M, K], K at most {@link #MAX_COLUMNS}, or {@link
-   *     #MAX_COLUMNS_NORM_F32} for F32
+   * @param x BF16, F16 or F32 [M, K], K at most {@link #MAX_COLUMNS_NORM}
    * @param weight [K] of the type of x
    */
   public void normPerToken(
@@ -86,8 +86,7 @@ public final class CudaQuantize {
     Checks.matrix(codes, "the codes");
     Checks.require(
         codes.shape().equals(x.shape()), "the codes are %s; expected the shape of %s", codes, x);
-    boolean wide = x.dtype() == DType.F32;
-    int longest = wide && weight != null ? MAX_COLUMNS_NORM_F32 : MAX_COLUMNS;
+    int longest = weight == null ? MAX_COLUMNS : MAX_COLUMNS_NORM;
     Checks.require(
         x.dim(1) <= longest, "x is %s; rows of more than %d cannot be quantized", x, longest);
     Checks.require(scales.dtype() == DType.F32, "the scales are %s; expected F32", scales);
@@ -105,13 +104,13 @@ public final class CudaQuantize {
     synchronized (context) {
       context.bind();
       LaunchBlock block = context.block();
-      write(block.arguments(), x, weight, epsilon, codes, scales, fixed);
+      write(block.arguments(), x, weight, epsilon, codes, scales);
       block.argument(0, block.arguments().address());
-      block.shape((int) Math.min(x.dim(0), blocks(threads)), 1, threads, 0, 1);
+      block.shape((int) Math.min(x.dim(0), blocks(threads, weight != null)), 1, threads, 0, 1);
       String kernel =
           (float8 ? "quantize_e4m3" : "quantize_s8")
-              + (weight == null ? "" : "_norm")
-              + (wide ? "_f32" : "");
+              + (fixed ? "_tensor" : weight == null ? "_token" : "_norm")
+              + (x.dtype() == DType.F32 ? "_f32" : "");
       long function = context.kernels().find(module(context), kernel, 0);
       context.check(
           block.launch(stream.handle().address(), function, false, context.capability() >= 90),
@@ -119,22 +118,15 @@ public final class CudaQuantize {
     }
   }
 
-  /**
-   * Blocks that run at the same time: with 64 registers a thread, 1024 threads a multiprocessor.
-   */
-  private long blocks(int threads) {
-    return (long) context.processors() * Math.max(1, RESIDENT_THREADS / threads);
+  /** Blocks that run at the same time: as many threads a multiprocessor as have their registers. */
+  private long blocks(int threads, boolean norm) {
+    int resident = norm ? RESIDENT_THREADS_NORM : RESIDENT_THREADS;
+    return (long) context.processors() * Math.max(1, resident / threads);
   }
 
   /** Writes the fields of {@code QuantizeArgs} (quantize.cu) in their order. */
   private void write(
-      MemorySegment target,
-      Tensor x,
-      Tensor weight,
-      float epsilon,
-      Tensor codes,
-      Tensor scales,
-      boolean fixed) {
+      MemorySegment target, Tensor x, Tensor weight, float epsilon, Tensor codes, Tensor scales) {
     target.set(JAVA_LONG, 0, Checks.address(x, context.device(), "x"));
     target.set(
         JAVA_LONG,
@@ -147,7 +139,7 @@ public final class CudaQuantize {
     target.set(JAVA_INT, 48, (int) x.dim(1));
     target.set(JAVA_INT, 52, Checks.floatCode(x.dtype(), "x"));
     target.set(JAVA_FLOAT, 56, epsilon);
-    target.set(JAVA_INT, 60, fixed ? 1 : 0);
+    target.set(JAVA_INT, 60, 0);
     target.set(JAVA_LONG, 64, x.dim(0));
   }
 

@@ -48,7 +48,7 @@ final class QuantizeCheck {
           if (codes == DType.I8 || context.capability() >= 89) {
             check(shape[0], shape[1], type, codes, Kind.TOKEN);
             check(shape[0], shape[1], type, codes, Kind.TENSOR);
-            if (type != DType.F32 || shape[1] <= CudaQuantize.MAX_COLUMNS_NORM_F32) {
+            if (shape[1] <= CudaQuantize.MAX_COLUMNS_NORM) {
               check(shape[0], shape[1], type, codes, Kind.NORM);
             }
           }
