@@ -56,6 +56,7 @@ public final class CalibrationInputs implements AutoCloseable {
   private Arena mapped;
   private FileChannel file;
   private long fileSize;
+  private int used;
   private long tokens;
 
   /** No samples yet, to be kept in memory. */
@@ -175,6 +176,11 @@ public final class CalibrationInputs implements AutoCloseable {
 
   /** A sample's hidden states now, F32 [tokens, features]; not to be written to. */
   public Tensor hidden(int index) {
+    if (file != null && index != used && used < size()) {
+      // Stays in the file, and comes back if anybody still looks at it.
+      samples.get(used).hidden().segment().unload();
+    }
+    used = index;
     return Ops.to(samples.get(index).hidden(), DType.F32);
   }
 

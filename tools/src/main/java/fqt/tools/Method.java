@@ -1,5 +1,7 @@
 package fqt.tools;
 
+import fqt.quant.SchemeRules;
+import fqt.quant.SmoothQuantConfig;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -42,6 +44,18 @@ enum Method {
   /** Whether the method looks at what flows through the model. */
   boolean calibrates() {
     return this != RTN;
+  }
+
+  /**
+   * Choices of the search for scales, or null if there is none. GPTQ's integers need no clip search
+   * before them.
+   */
+  SmoothQuantConfig search(SchemeRules rules) {
+    return switch (smoothing) {
+      case NONE -> null;
+      case AWQ -> SmoothQuantConfig.awq().withRules(rules).withClip(!secondOrder);
+      case SMOOTHQUANT -> SmoothQuantConfig.smoothQuant().withRules(rules);
+    };
   }
 
   /** The name on the command line, such as {@code awq+gptq}. */

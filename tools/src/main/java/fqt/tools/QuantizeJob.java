@@ -27,6 +27,7 @@ import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.io.PrintWriter;
+import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -236,30 +237,16 @@ final class QuantizeJob {
   private void quantize(
       String prefix, Module layer, LayerForwardManager forward, QuantListener listener) {
     CalibrationInputs inputs = forward.inputs();
-    switch (plan.method().smoothing) {
-      case NONE -> {}
-      case AWQ -> smooth(prefix, layer, inputs, SmoothQuantConfig.awq(), listener);
-      case SMOOTHQUANT -> smooth(prefix, layer, inputs, SmoothQuantConfig.smoothQuant(), listener);
-    }
+    SmoothQuantConfig search = plan.method().search(plan.rules());
     if (plan.method().secondOrder) {
+      if (search != null) {
+        SmoothQuant.smoothLayer(prefix, layer, inputs, search, listener);
+      }
       Gptq.quantizeLayer(prefix, layer, forward, plan.gptq().withRules(plan.rules()), listener);
-    } else if (plan.method().smoothing == Method.Smoothing.NONE) {
+    } else if (search == null) {
       Rtn.quantizeLayer(prefix, layer, plan.rules(), listener);
-    }
-  }
-
-  /** Smooths a layer, and rounds it unless GPTQ follows, whose integers need no clip search. */
-  private void smooth(
-      String prefix,
-      Module layer,
-      CalibrationInputs inputs,
-      SmoothQuantConfig config,
-      QuantListener listener) {
-    SmoothQuantConfig ruled = config.withRules(plan.rules());
-    if (plan.method().secondOrder) {
-      SmoothQuant.smoothLayer(prefix, layer, inputs, ruled, listener);
     } else {
-      SmoothQuant.quantizeLayer(prefix, layer, inputs, ruled, listener);
+      SmoothQuant.quantizeLayer(prefix, layer, inputs, search, listener);
     }
   }
 
@@ -297,7 +284,20 @@ final class QuantizeJob {
     listener.at(0.8, "writing");
     work.writeBlock(prefix, writer -> writeBlock(writer, prefix, block));
     files.requireUnchanged();
+    unload(prefix);
     work.journal().add(new Journal.Entry(prefix, listener.linears, listener.folds));
+  }
+
+  /** Takes the pages of a block's source out of memory, where they would pile up. */
+  private void unload(String prefix) {
+    for (String name : model.tensors().names()) {
+      if (name.startsWith(prefix + ".")) {
+        MemorySegment segment = model.tensors().get(name).segment();
+        if (segment.isMapped()) {
+          segment.unload();
+        }
+      }
+    }
   }
 
   /** Writes a block: its quantized linears as the format stores them, the rest as it is. */
