@@ -33,7 +33,7 @@ final class Hessian {
   void add(Tensor x) {
     Tensor rows = x.rank() == 2 ? x : Ops.contiguous(x).reshape(-1, x.dim(-1));
     if (rows.dim(0) > 0) {
-      Ops.syrkInto(1, rows, 1, sum);
+      Ops.lowerSyrkInto(1, rows, 1, sum);
       tokens += rows.dim(0);
     }
   }
@@ -47,6 +47,7 @@ final class Hessian {
   Tensor matrix() {
     if (!scaled && tokens > 0) {
       try (Scope scope = Scope.open()) {
+        Ops.completeSyrk(sum);
         Ops.copyInto(Ops.affine(sum, 2f / tokens, 0), sum);
       }
     }

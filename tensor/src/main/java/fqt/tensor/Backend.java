@@ -79,6 +79,16 @@ public interface Backend {
   /** {@code out = beta * out + alpha * xᵀ x}, symmetric, both triangles; x [T, K], out [K, K]. */
   void syrk(float alpha, Tensor x, float beta, Tensor out);
 
+  /** The same below and on the diagonal; what is above it may be anything until completed. */
+  default void lowerSyrk(float alpha, Tensor x, float beta, Tensor out) {
+    syrk(alpha, x, beta, out);
+  }
+
+  /** Fills in what {@link #lowerSyrk} has left undefined. */
+  default void completeSyrk(Tensor out) {
+    // The default leaves nothing undefined.
+  }
+
   /**
    * Overwrites symmetric positive definite a [K, K] with its lower Cholesky factor, zeros above.
    *

@@ -270,11 +270,31 @@ public final class Ops {
 
   /** {@code out = beta * out + alpha * xᵀ x}: x [T, K], out F32 [K, K], both triangles. */
   public static void syrkInto(float alpha, Tensor x, float beta, Tensor out) {
+    requireSyrk(x, out);
+    backend(x, out).syrk(alpha, contiguous(x), beta, out);
+  }
+
+  /**
+   * {@link #syrkInto} below and on the diagonal only: for sums of many, of which {@link
+   * #completeSyrk} fills in the rest at the end.
+   */
+  public static void lowerSyrkInto(float alpha, Tensor x, float beta, Tensor out) {
+    requireSyrk(x, out);
+    backend(x, out).lowerSyrk(alpha, contiguous(x), beta, out);
+  }
+
+  /** Makes a matrix that {@link #lowerSyrkInto} has written symmetric. */
+  public static void completeSyrk(Tensor out) {
+    requireSquare("out", out);
+    requireType("out", out, DType.F32);
+    backend(out).completeSyrk(out);
+  }
+
+  private static void requireSyrk(Tensor x, Tensor out) {
     requireMatrix("x", x);
     requireType("x", x, DType.F32);
     requireType("out", out, DType.F32);
     requireShape("out", out, Shape.of(x.dim(1), x.dim(1)));
-    backend(x, out).syrk(alpha, contiguous(x), beta, out);
   }
 
   /**

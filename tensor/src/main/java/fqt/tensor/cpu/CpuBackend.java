@@ -102,6 +102,16 @@ final class CpuBackend implements Backend {
   }
 
   @Override
+  public void lowerSyrk(float alpha, Tensor x, float beta, Tensor out) {
+    matrices.lowerSyrk(alpha, x.transpose(0, 1), beta, out);
+  }
+
+  @Override
+  public void completeSyrk(Tensor out) {
+    matrices.mirror(out);
+  }
+
+  @Override
   public long cholesky(Tensor a) {
     return triangular.cholesky(a);
   }

@@ -1,5 +1,6 @@
 package fqt.tensor.cpu;
 
+import java.util.Arrays;
 import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.function.Supplier;
 
@@ -41,6 +42,12 @@ final class Gemm {
   private static final long WORTH_SHARING = 1 << 18;
 
   private final Threads threads;
+
+  // Reused, because new ones are never in the cache.
+  private final ThreadLocal<float[]> strips =
+      ThreadLocal.withInitial(
+          () -> new float[Math.max(TASK_ROWS * A_STRIDE, Packing.STRIP * DEPTH)]);
+
   private final ConcurrentLinkedDeque<Panels> idle = new ConcurrentLinkedDeque<>();
 
   private final Supplier<Panels> panels;
@@ -125,18 +132,22 @@ final class Gemm {
         });
   }
 
-  private static void packLeft(Operand a, Panels packed, Pass pass, int row) {
+  private void packLeft(Operand a, Panels packed, Pass pass, int row) {
     int rows = Math.min(TASK_ROWS, pass.rows - row);
     int count = roundUp(rows, packed.tileRows()) * A_STRIDE;
-    float[] strip = new float[count];
+    float[] strip = strips.get();
+    Arrays.fill(strip, rows * A_STRIDE, count, 0);
     Packing.left(a, pass.row + row, rows, pass.term, pass.depth, strip);
     packed.left(strip, count, row * A_STRIDE);
   }
 
-  private static void packRight(Operand b, Panels packed, Pass pass, int column) {
+  private void packRight(Operand b, Panels packed, Pass pass, int column) {
     int columns = Math.min(Packing.STRIP, pass.columns - column);
     int count = roundUp(columns, GemmKernel.COLUMNS) * pass.depth;
-    float[] strip = new float[count];
+    float[] strip = strips.get();
+    if (columns % GemmKernel.COLUMNS > 0) {
+      Arrays.fill(strip, 0, count, 0);
+    }
     Packing.right(b, pass.column + column, columns, pass.term, pass.depth, strip);
     packed.right(strip, count, column * pass.depth);
   }

@@ -40,8 +40,7 @@ final class Matrices {
 
   /** {@code out = alpha * xᵀ x + beta * out}: the lower triangle is computed, then mirrored. */
   void syrk(float alpha, Tensor x, float beta, Tensor out) {
-    gemm.multiply(
-        Operand.left(x.transpose(0, 1)), Operand.right(x), Result.of(out, alpha, beta, null, true));
+    lowerSyrk(alpha, x.transpose(0, 1), beta, out);
     mirror(out);
   }
 
@@ -58,7 +57,8 @@ final class Matrices {
     gemm.multiply(Operand.left(panel), Operand.left(f), Result.of(panel, 1, 0, null, false));
   }
 
-  private void mirror(Tensor out) {
+  /** Copies what is below the diagonal to its place above it. */
+  void mirror(Tensor out) {
     int block = 64;
     long size = out.dim(0);
     threads.forEach(
@@ -66,21 +66,21 @@ final class Matrices {
         block,
         (from, to) -> {
           float[] rows = new float[block * block];
+          float[] turned = new float[block * block];
           for (long column = 0; column < to; column += block) {
-            mirrorBlock(out, from, (int) (to - from), column, block, rows);
+            mirrorBlock(out, from, (int) (to - from), column, block, rows, turned);
           }
         });
   }
 
   /** Copies the part below the diagonal of one block of rows to its place above the diagonal. */
   private static void mirrorBlock(
-      Tensor out, long row, int rows, long column, int block, float[] buffer) {
+      Tensor out, long row, int rows, long column, int block, float[] buffer, float[] turned) {
     Operand lower = Operand.left(out);
     int columns = (int) Math.min(block, out.dim(0) - column);
     for (int r = 0; r < rows; r++) {
       lower.readInner(row + r, column, columns, buffer, r * block);
     }
-    float[] turned = new float[block * block];
     Transpose.copy(buffer, 0, block, rows, columns, turned, 0, block);
     for (int c = 0; c < columns; c++) {
       long above = row + rows - Math.max(row, column + c + 1);

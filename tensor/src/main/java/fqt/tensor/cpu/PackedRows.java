@@ -24,6 +24,7 @@ final class PackedRows implements Operand {
   private final long wordsPerRow;
   private final MemorySegment words;
   private final Tensor scales;
+  private final MemorySegment scaleBytes;
   private final MemorySegment zeros;
   private final int[] groupOf;
 
@@ -36,6 +37,7 @@ final class PackedRows implements Operand {
     wordsPerRow = PackedWeight.wordsPerRow(columns, bits);
     words = weight.codes().segment();
     scales = weight.scales();
+    scaleBytes = scales.storage().segment();
     zeros = weight.zeros() == null ? null : weight.zeros().segment();
     groupOf = weight.groupIndex() == null ? null : weight.groupIndex().segment().toArray(INT);
   }
@@ -125,7 +127,6 @@ final class PackedRows implements Operand {
   }
 
   private float scale(long row, int group) {
-    return Element.getFloat(
-        scales.storage().segment(), scales.dtype(), scales.offset() + row * groups + group);
+    return Element.getFloat(scaleBytes, scales.dtype(), scales.offset() + row * groups + group);
   }
 }

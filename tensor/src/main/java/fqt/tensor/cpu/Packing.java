@@ -18,7 +18,7 @@ final class Packing {
   /**
    * Packs rows of a, one after the other, {@link Gemm#A_STRIDE} apart.
    *
-   * @param to zeros, which remain where rows fill up the last tile
+   * @param to the rest of the last tile of rows is not touched
    */
   static void left(Operand a, long row, int rows, long term, int depth, float[] to) {
     if (!a.outerIsDense()) {
@@ -40,7 +40,7 @@ final class Packing {
   /**
    * Packs columns of b in strips of {@link GemmKernel#COLUMNS}, each {@code [depth][COLUMNS]}.
    *
-   * @param to zeros, which remain where columns fill up the last strip
+   * @param to zeros where columns fill up the last strip; they remain
    */
   static void right(Operand b, long column, int columns, long term, int depth, float[] to) {
     if (b.outerIsDense()) {

@@ -152,6 +152,23 @@ class MatricesTest {
   }
 
   @Test
+  void sumsOfLowerTrianglesAreCompletedAtTheEnd() {
+    Random random = new Random(11);
+    for (int n : new int[] {1, 7, 17, 64, 65, 130}) {
+      Tensor whole = random(random, DType.F32, n, n);
+      matrices.syrk(1, random(random, DType.F32, 20, n), 0, whole);
+      Tensor lower = copy(whole);
+      for (int i = 0; i < 3; i++) {
+        Tensor x = random(random, DType.F32, 33, n);
+        matrices.syrk(0.5f, x, 1, whole);
+        matrices.lowerSyrk(0.5f, x.transpose(0, 1), 1, lower);
+      }
+      matrices.mirror(lower);
+      assertSameBits(whole, lower, n + " columns");
+    }
+  }
+
+  @Test
   void syrkEqualsItsTwinAndIsSymmetric() {
     Random random = new Random(7);
     for (int i = 0; i < 40; i++) {
