@@ -5,7 +5,9 @@ module fqt.tools {
   requires fqt.quant;
   requires transitive fqt.tensor;
   requires info.picocli;
+  requires java.logging;
   requires transitive java.desktop;
+  requires jdk.incubator.vector;
   requires jdk.management;
 
   exports fqt.tools;

@@ -10,15 +10,23 @@ import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
 import java.util.Arrays;
+import java.util.LinkedHashMap;
+import java.util.SequencedMap;
 
 /** Tries factors for one fold after the other and applies the best. */
 final class FoldSearch {
   private final SmoothQuantConfig config;
   private final FoldSamples samples;
+  private final SequencedMap<String, float[]> chosen = new LinkedHashMap<>();
 
   FoldSearch(SmoothQuantConfig config, FoldSamples samples) {
     this.config = config;
     this.samples = samples;
+  }
+
+  /** What was applied so far: one factor for each channel, by the full path of the producer. */
+  SequencedMap<String, float[]> factors() {
+    return chosen;
   }
 
   /** Finds and applies the best factors; new tensors belong to the current scope. */
@@ -53,6 +61,7 @@ final class FoldSearch {
     }
     if (factors != null) {
       fold.apply(factors);
+      chosen.put(fold.producer(), factors);
     }
     double seconds = (System.nanoTime() - start) / 1e9;
     return new FoldReport(fold.producer(), fold.consumers(), ratio, before, best, seconds);

@@ -190,7 +190,7 @@ public final class Gptq {
       quantizer.requireFinite(quantized.scale());
       Module successor = target.scheme().linear(quantized, target.linear());
       target.place().set(Scheme.keep(outer, Scheme.keep(scope, successor)));
-      listener.linearFinished(
+      Reports.linear(
           new LinearReport(
               target.name(),
               factor.exists() ? "gptq" : "rtn",
@@ -198,7 +198,8 @@ public final class Gptq {
               factor.tokens(),
               factor.damping(),
               (System.nanoTime() - start) / 1e9,
-              factor.notes()));
+              factor.notes()),
+          listener);
     }
   }
 }

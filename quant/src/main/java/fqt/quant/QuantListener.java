@@ -10,6 +10,14 @@ public interface QuantListener {
   /** A linear was quantized and stands in its place. */
   default void linearFinished(LinearReport report) {}
 
+  /**
+   * Factors were chosen for a fold, before it is finished.
+   *
+   * @param producer full path of the norm or linear
+   * @param factors what each of its channels was divided by
+   */
+  default void factorsChosen(String producer, float[] factors) {}
+
   /** A fold was smoothed. */
   default void foldFinished(FoldReport report) {}
 

@@ -47,8 +47,8 @@ public final class Rtn {
         double loss = squaredError(weight, quantized);
         target.place().set(Scheme.keep(scope, target.scheme().linear(quantized, target.linear())));
         double seconds = (System.nanoTime() - start) / 1e9;
-        listener.linearFinished(
-            new LinearReport(target.name(), "rtn", loss, 0, 0, seconds, List.of()));
+        Reports.linear(
+            new LinearReport(target.name(), "rtn", loss, 0, 0, seconds, List.of()), listener);
       }
     }
   }

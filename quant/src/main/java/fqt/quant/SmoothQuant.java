@@ -3,6 +3,7 @@ package fqt.quant;
 import fqt.nn.Module;
 import fqt.tensor.Scope;
 import java.util.List;
+import java.util.Map;
 
 /**
  * Smoothing: moves scale from activations into weights along the {@link fqt.nn.ScaleFold}s that a
@@ -81,24 +82,36 @@ public final class SmoothQuant {
     try (Scope scope = Scope.open();
         LayerJudge judge = new LayerJudge(prefix, layer, inputs, config)) {
       judge.consider();
-      List<FoldReport> reports = search(prefix, layer, inputs, config);
+      Found found = search(prefix, layer, inputs, config);
       judge.consider();
       if (clip) {
         ClipSearch.run(prefix, layer, inputs, config);
         judge.consider();
       }
       boolean undone = config.searches() && judge.restoreBest() == 0;
-      reports.forEach(report -> listener.foldFinished(undone ? report.undone() : report));
+      if (!undone) {
+        found.factors().forEach(listener::factorsChosen);
+      }
+      found
+          .reports()
+          .forEach(report -> Reports.fold(undone ? report.undone() : report, listener));
       layer.visit((path, module) -> Scheme.keep(scope, module));
     }
   }
 
-  private static List<FoldReport> search(
+  /**
+   * What the search found.
+   *
+   * @param factors what the channels of a producer were divided by, by its full path
+   */
+  private record Found(List<FoldReport> reports, Map<String, float[]> factors) {}
+
+  private static Found search(
       String prefix, Module layer, CalibrationInputs inputs, SmoothQuantConfig config) {
     List<Fold> folds = Fold.of(prefix, layer, config.rules());
     try (FoldSamples samples = FoldSamples.collect(layer, folds, inputs, config)) {
       FoldSearch search = new FoldSearch(config, samples);
-      return folds.stream().map(search::smooth).toList();
+      return new Found(folds.stream().map(search::smooth).toList(), search.factors());
     }
   }
 

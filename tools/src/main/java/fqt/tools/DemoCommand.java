@@ -117,7 +117,8 @@ final class DemoCommand implements Callable<Integer> {
         samples,
         CalibrationInputs.Keeping.F32,
         Long.MAX_VALUE,
-        true);
+        true,
+        false);
   }
 
   private static double perplexity(Path checkpoint, List<int[]> text, PrintWriter err) {

@@ -34,8 +34,10 @@ import picocli.CommandLine.Spec;
       RecordCommand.class,
       InspectCommand.class,
       PlotCommand.class,
+      ReportCommand.class,
       RandomModelCommand.class,
-      DoctorCommand.class
+      DoctorCommand.class,
+      BenchCommand.class
     })
 public final class Main implements Callable<Integer> {
   private static final Runtime.Version OLDEST = Runtime.Version.parse("25.0.3");

@@ -1,5 +1,6 @@
 package fqt.tools;
 
+import fqt.io.TensorSource;
 import fqt.models.CausalLm;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
@@ -11,7 +12,9 @@ import fqt.tensor.DType;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 import java.util.concurrent.Callable;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
@@ -134,6 +137,11 @@ final class QuantizeCommand implements Callable<Integer> {
   @Option(names = "--restart", description = "Begin anew instead of continuing an interrupted run.")
   private boolean restart;
 
+  @Option(
+      names = "--report",
+      description = "Write a page about the job, report.html, into the output folder.")
+  private boolean report;
+
   @Spec private CommandSpec spec;
 
   @Override
@@ -164,15 +172,47 @@ final class QuantizeCommand implements Callable<Integer> {
               drawn,
               activations,
               maxShardBytes,
-              restart);
+              restart,
+              report);
       Preflight.check(lm, plan, err);
-      err.println(MemoryBound.of(lm, plan));
+      MemoryBound bound = MemoryBound.of(lm, plan);
+      err.println(bound);
       QuantizeJob.Result result = QuantizeJob.run(lm, plan, err);
       print(spec.commandLine().getOut(), result);
+      if (report) {
+        ReportFiles.put(out, "job", facts(lm, plan, bound, result));
+        spec.commandLine().getOut().printf("wrote %s%n", ReportFiles.writePage(out));
+      }
     } catch (WorkFolder.DifferentJob different) {
       throw Options.wrong(spec, different.getMessage());
     }
     return 0;
+  }
+
+  /** What the report says of the job. */
+  private Map<String, Object> facts(
+      CausalLm lm, QuantizeJob.Plan plan, MemoryBound bound, QuantizeJob.Result result) {
+    TensorSource source = lm.tensors();
+    Map<String, Object> facts = new LinkedHashMap<>();
+    facts.put("source", plan.source().toAbsolutePath().normalize().getFileName().toString());
+    facts.put("method", method.toString());
+    boolean groups = plan.rules().base().isPacked() && groupSize > 0;
+    facts.put("scheme", schemeName() + (groups ? ", groups of " + groupSize : ""));
+    facts.put("format", plan.format().name());
+    if (method.calibrates()) {
+      List<int[]> drawn = plan.samples();
+      facts.put(
+          "calibration",
+          "%d samples of %d tokens".formatted(drawn.size(), drawn.getFirst().length));
+    }
+    facts.put("device", lm.device().toString());
+    facts.put(
+        "source_bytes",
+        source.names().stream().mapToLong(name -> source.get(name).byteSize()).sum());
+    facts.put("seconds", result.time().toNanos() / 1e9);
+    facts.put("memory_bound", bound.total());
+    facts.put("memory_peak", PeakMemory.bytes());
+    return facts;
   }
 
   private String schemeName() {

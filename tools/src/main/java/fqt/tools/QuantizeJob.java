@@ -1,5 +1,7 @@
 package fqt.tools;
 
+import static java.lang.System.Logger.Level.INFO;
+
 import fqt.io.AtomicFolder;
 import fqt.io.Json;
 import fqt.io.SafetensorsWriter;
@@ -55,6 +57,7 @@ final class QuantizeJob {
    * @param keeping where the hidden states of the samples rest
    * @param maxShardBytes size of the files of tensors
    * @param restart whether to forget what an interrupted job finished
+   * @param report whether to note what a report shows of the insides of the layers
    */
   record Plan(
       Path source,
@@ -66,7 +69,8 @@ final class QuantizeJob {
       List<int[]> samples,
       CalibrationInputs.Keeping keeping,
       long maxShardBytes,
-      boolean restart) {}
+      boolean restart,
+      boolean report) {}
 
   /**
    * What came out.
@@ -74,6 +78,8 @@ final class QuantizeJob {
    * @param bytes of all tensors
    */
   record Result(List<LinearReport> linears, long bytes, Duration time) {}
+
+  private static final System.Logger LOG = System.getLogger("fqt.tools");
 
   private final CausalLm model;
   private final Plan plan;
@@ -83,6 +89,7 @@ final class QuantizeJob {
   private final Map<String, Object> quantization;
   private final int blocks;
   private WorkFolder work;
+  private BlockNotes notes;
 
   private QuantizeJob(CausalLm model, Plan plan, PrintWriter err) {
     if (model.config().isQuantized()) {
@@ -110,12 +117,16 @@ final class QuantizeJob {
     QuantizeJob job = new QuantizeJob(model, plan, err);
     Fingerprint fingerprint = Fingerprint.of(model, plan, job.files);
     try (WorkFolder work = WorkFolder.open(plan.destination(), fingerprint, plan.restart());
+        Logging log = Logging.setup(work.log(), err);
         Interruption interruption = new Interruption(work, job.blocks, err)) {
       job.work = work;
+      job.notes = new BlockNotes(work, plan.report());
+      fingerprint.parts().forEach((name, value) -> LOG.log(INFO, () -> name + ": " + value));
       if (!work.isDone()) {
         try {
           job.run();
         } catch (RuntimeException e) {
+          LOG.log(INFO, () -> "stopped: " + Failures.sentence(e));
           throw interruption.explain(e);
         }
       }
@@ -146,6 +157,9 @@ final class QuantizeJob {
       config.put("quantization_config", quantization);
       Json.write(folder.path().resolve(ModelConfig.FILE), config);
       QuantizeReport.write(folder.path(), linears(), folds());
+      notes.gather(work.journal().entries().keySet(), folder.path());
+      LOG.log(INFO, () -> "complete: " + plan.destination());
+      work.copyLog(folder.path());
       work.commit(folder);
     }
   }
@@ -214,7 +228,16 @@ final class QuantizeJob {
     String prefix = model.layerPrefix(index);
     Module layer = model.layers().get(index);
     try (Scope scope = Scope.open()) {
-      finishBlock(prefix, layer, listener, () -> quantize(prefix, layer, forward, listener));
+      finishBlock(
+          prefix,
+          layer,
+          listener,
+          () ->
+              notes.around(
+                  prefix,
+                  layer,
+                  forward.inputs(),
+                  () -> quantize(prefix, layer, forward, listener)));
       if (advances) {
         listener.at(0.9, "running the quantized layer");
         if (plan.format().keepsCodes()) {
@@ -333,6 +356,11 @@ final class QuantizeJob {
     BlockListener(Progress progress, int block) {
       this.progress = progress;
       this.block = block;
+    }
+
+    @Override
+    public void factorsChosen(String producer, float[] factors) {
+      notes.factors(producer, factors);
     }
 
     @Override

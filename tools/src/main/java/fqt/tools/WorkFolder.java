@@ -22,6 +22,8 @@ import java.util.stream.Stream;
  * <pre>
  *   .NAME.partial/lock            held by the process that works here
  *   .NAME.partial/journal.jsonl   see {@link Journal}
+ *   .NAME.partial/fqt.log         what the libraries log
+ *   .NAME.partial/notes/          see {@link BlockNotes}
  *   .NAME.partial/blocks/PATH/    the tensors of a finished block, a small checkpoint
  *   .NAME.partial/out/            the output while it is put together, at last renamed to NAME
  * </pre>
@@ -31,6 +33,9 @@ import java.util.stream.Stream;
  * output is in its place, and when nothing had been finished in it.
  */
 final class WorkFolder implements AutoCloseable {
+  /** Name of the log, here and in the output folder. */
+  static final String LOG = "fqt.log";
+
   private final Path destination;
   private final Path folder;
   private final FileChannel lock;
@@ -141,6 +146,20 @@ final class WorkFolder implements AutoCloseable {
   /** The hidden folder. */
   Path path() {
     return folder;
+  }
+
+  /** What the libraries log, of all runs that the job took. */
+  Path log() {
+    return folder.resolve(LOG);
+  }
+
+  /** Copies the log so far into the output. */
+  void copyLog(Path output) {
+    try {
+      Files.copy(log(), output.resolve(LOG));
+    } catch (IOException e) {
+      throw new UncheckedIOException(e);
+    }
   }
 
   /** What was finished. */

@@ -6,12 +6,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import fqt.io.Io;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
+import fqt.tools.plot.Fonts;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.List;
 import java.util.Map;
 import javax.imageio.ImageIO;
+import org.junit.jupiter.api.BeforeAll;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -21,6 +23,11 @@ class PlotCommandTest {
   private static final String MODEL = System.getProperty("fqt.fixtures") + "/tiny-qwen2";
 
   @TempDir Path folder;
+
+  @BeforeAll
+  static void needsFonts() {
+    Fonts.assumeThere();
+  }
 
   @ParameterizedTest
   @ValueSource(strings = {"surface", "histogram", "channels"})

@@ -30,6 +30,7 @@ class PlotsTest {
   @BeforeAll
   static void withoutScreen() {
     System.setProperty("java.awt.headless", "true");
+    Fonts.assumeThere();
   }
 
   @BeforeEach

@@ -1,0 +1,44 @@
+package fqt.quant;
+
+import java.util.Locale;
+
+/** Tells listener and log what became of linears and folds. */
+final class Reports {
+  private static final System.Logger LOG = System.getLogger("fqt.quant");
+
+  private Reports() {}
+
+  static void linear(LinearReport report, QuantListener listener) {
+    LOG.log(
+        System.Logger.Level.DEBUG,
+        () ->
+            String.format(
+                Locale.ROOT,
+                "%s: %s, loss %.6g, %d tokens, damping %.4g, %.3f s",
+                report.name(),
+                report.method(),
+                report.loss(),
+                report.tokens(),
+                report.damping(),
+                report.seconds()));
+    for (String note : report.notes()) {
+      LOG.log(System.Logger.Level.WARNING, () -> report.name() + ": " + note);
+    }
+    listener.linearFinished(report);
+  }
+
+  static void fold(FoldReport report, QuantListener listener) {
+    LOG.log(
+        System.Logger.Level.DEBUG,
+        () ->
+            String.format(
+                Locale.ROOT,
+                "%s: smoothed with ratio %.3g, loss %.6g before and %.6g after, %.3f s",
+                report.producer(),
+                report.ratio(),
+                report.lossBefore(),
+                report.loss(),
+                report.seconds()));
+    listener.foldFinished(report);
+  }
+}
