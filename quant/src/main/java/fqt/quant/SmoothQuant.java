@@ -92,9 +92,7 @@ public final class SmoothQuant {
       if (!undone) {
         found.factors().forEach(listener::factorsChosen);
       }
-      found
-          .reports()
-          .forEach(report -> Reports.fold(undone ? report.undone() : report, listener));
+      found.reports().forEach(report -> Reports.fold(undone ? report.undone() : report, listener));
       layer.visit((path, module) -> Scheme.keep(scope, module));
     }
   }

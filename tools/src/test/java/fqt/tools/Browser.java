@@ -11,6 +11,7 @@ import java.net.URI;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Base64;
 import java.util.List;
 import java.util.Map;
@@ -174,17 +175,14 @@ final class Browser implements AutoCloseable {
     }
   }
 
-  /** Ends browser and driver. */
+  /** Ends browser and driver, and returns when all of their processes have ended. */
   @Override
   public void close() {
-    driver.descendants().forEach(ProcessHandle::destroy);
-    driver.destroy();
-    try {
-      if (!driver.waitFor(5, TimeUnit.SECONDS)) {
-        driver.destroyForcibly();
-      }
-    } catch (InterruptedException e) {
-      Thread.currentThread().interrupt();
+    List<ProcessHandle> processes = new ArrayList<>(driver.descendants().toList());
+    processes.add(driver.toHandle());
+    processes.forEach(ProcessHandle::destroyForcibly);
+    for (ProcessHandle process : processes) {
+      process.onExit().orTimeout(10, TimeUnit.SECONDS).exceptionally(late -> process).join();
     }
   }
 }
