@@ -9,21 +9,27 @@ import fqt.models.CausalLm;
 import fqt.models.ModelConfig;
 import fqt.models.Perplexity;
 import fqt.nn.LayerArgs;
+import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.Rtn;
 import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
 import fqt.quant.SmoothQuant;
 import fqt.quant.SmoothQuantConfig;
+import fqt.tensor.Axis;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
+import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.Comparator;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
 import java.util.Set;
 import java.util.function.Consumer;
 import java.util.regex.Matcher;
@@ -46,7 +52,8 @@ class OutlierTest {
       Pattern.compile("(.*\\.)(?:self_attn\\.([qkv])|mlp\\.(?:gate|up))_proj\\.weight");
 
   /** The tensors of the model with outliers, in F32. */
-  private record WithOutliers(TensorSource source) implements TensorSource {
+  private record WithOutliers(TensorSource source, Map<String, float[]> sizes)
+      implements TensorSource {
     @Override
     public Set<String> names() {
       return source.names();
@@ -66,18 +73,39 @@ class OutlierTest {
       return Ops.divide(tensor, factors(reader.group(1) + norm + ".weight"));
     }
 
-    /** Thirty where a norm's weight is largest, else one. */
+    /** Thirty where a norm gives the largest values, else one. */
     private Tensor factors(String norm) {
-      float[] weight = Ops.to(source.get(norm), DType.F32).toFloats();
-      float[] factors = new float[weight.length];
+      float[] size = sizes.get(norm);
+      float[] factors = new float[size.length];
       Arrays.fill(factors, 1);
-      IntStream.range(0, weight.length)
+      IntStream.range(0, size.length)
           .boxed()
-          .sorted(Comparator.comparingDouble(i -> -Math.abs(weight[i])))
+          .sorted(Comparator.comparingDouble(i -> -size[i]))
           .limit(CHANNELS)
           .forEach(i -> factors[i] = SIZE);
       return Ops.of(factors, factors.length);
     }
+  }
+
+  /** The largest magnitude of each channel of each norm, by the name of its weight. */
+  private static Map<String, float[]> sizes() {
+    Map<String, float[]> sizes = new HashMap<>();
+    try (Scope scope = Scope.open();
+        CausalLm model = CausalLm.load(MODEL, Device.CPU);
+        Safetensors text = Safetensors.open(FIXTURES.resolve("calib_ids.safetensors"))) {
+      for (int i = 0; i < model.layers().size(); i++) {
+        for (String norm : List.of("input_layernorm", "post_attention_layernorm")) {
+          String name = model.layerPrefix(i) + "." + norm + ".weight";
+          Module module = model.layers().get(i).find(norm);
+          module.after(
+              (ran, input, args, output) ->
+                  sizes.put(name, Ops.reduce(ReduceOp.MAX_ABS, Axis.COLUMNS, output).toFloats()));
+        }
+      }
+      Tensor ids = Ops.to(text.get("ids"), DType.I32).reshape(-1).slice(0, 0, 1024);
+      model.forward(ids.reshape(1, -1));
+    }
+    return sizes;
   }
 
   private static double perplexity(boolean outliers, Consumer<CausalLm> change) {
@@ -87,7 +115,7 @@ class OutlierTest {
         CausalLm model =
             CausalLm.of(
                 ModelConfig.read(MODEL),
-                outliers ? new WithOutliers(tensors) : tensors,
+                outliers ? new WithOutliers(tensors, sizes()) : tensors,
                 Device.CPU)) {
       change.accept(model);
       Tensor ids = Ops.to(text.get("ids"), DType.I32).reshape(-1).slice(0, 0, 16L * LENGTH);
@@ -100,7 +128,7 @@ class OutlierTest {
         CalibrationInputs inputs = new CalibrationInputs(Device.CPU)) {
       Tensor ids = Ops.to(text.get("ids"), DType.I32).reshape(-1);
       LayerArgs args = model.args(0, LENGTH);
-      for (long i = 0; i < 8; i++) {
+      for (long i = 0; i < 16; i++) {
         inputs.add(model.embed(ids.slice(0, i * LENGTH, (i + 1) * LENGTH)), args);
       }
       SmoothQuant.quantize(model.layers(), inputs, config);
@@ -115,7 +143,7 @@ class OutlierTest {
     double exact = perplexity(false, model -> {});
     double same = perplexity(true, model -> {});
     double rounded = perplexity(true, model -> Rtn.quantize(model.layers(), rules));
-    SmoothQuantConfig config = SmoothQuantConfig.smoothQuant().withRules(rules).withGrid(8);
+    SmoothQuantConfig config = SmoothQuantConfig.smoothQuant().withRules(rules);
     double smoothed = perplexity(true, model -> smooth(model, config));
     String all = "%s, rounded %s, smoothed %s".formatted(same, rounded, smoothed);
     assertEquals(exact, same, 1e-5 * exact, "the outliers changed what the model computes");
