@@ -26,14 +26,25 @@ public final class ServeCheck {
   private static final Pattern ALWAYS_FLOAT =
       Pattern.compile("(^|\\.)(mlp\\.gate|shared_expert_gate|lm_head)$");
 
+  /** What it means that a rule is broken. */
+  public enum Severity {
+    /** The server's kernels do not take the shape; others, or newer ones, may. */
+    SHAPE,
+    /** Loaders put parts together that were given different schemes: no server can load that. */
+    CONFLICT,
+    /** A part has a form, or is missing, that loaders do not know. */
+    FORM
+  }
+
   /**
    * A rule that a checkpoint breaks.
    *
+   * @param severity what that means
    * @param name the linear, or the linears that a server takes together
    * @param rule what is wrong
    * @param cure what to do about it
    */
-  public record Problem(String name, String rule, String cure) {
+  public record Problem(Severity severity, String name, String rule, String cure) {
     @Override
     public String toString() {
       return name + " " + rule + "; " + cure;
@@ -63,8 +74,8 @@ public final class ServeCheck {
     return List.copyOf(check.problems);
   }
 
-  private void add(String name, String rule, String cure) {
-    problems.add(new Problem(name, rule, cure));
+  private void add(Severity severity, String name, String rule, String cure) {
+    problems.add(new Problem(severity, name, rule, cure));
   }
 
   /** Linears that must not be quantized, and storage that nobody loads. */
@@ -77,23 +88,37 @@ public final class ServeCheck {
       }
       simulated |= storage.layout().equals("simulated");
       if (ALWAYS_FLOAT.matcher(linear.name()).find()) {
-        add(linear.name(), "is quantized, but servers keep it in 16 bits", "ignore it");
+        add(
+            Severity.FORM,
+            linear.name(),
+            "is quantized, but servers keep it in 16 bits",
+            "ignore it");
       }
       if (storage.layout().equals("gptq") && linear.name().contains("visual.")) {
         add(
+            Severity.FORM,
             linear.name(),
             "is part of the vision tower, which servers keep in 16 bits in gptq checkpoints",
             "ignore it, or use --format compressed-tensors");
       }
       boolean gptq = storage.layout().equals("gptq");
       if (storage.isPacked() && storage.bits() != 4 && storage.bits() != 8) {
-        add(linear.name(), "has " + storage.bits() + "-bit codes", "use 4 or 8 bits");
+        add(
+            Severity.FORM,
+            linear.name(),
+            "has " + storage.bits() + "-bit codes",
+            "use 4 or 8 bits");
       } else if (gptq && !storage.symmetric()) {
-        add(linear.name(), "has zero points, which servers no longer load", "use symmetric codes");
+        add(
+            Severity.FORM,
+            linear.name(),
+            "has zero points, which servers no longer load",
+            "use symmetric codes");
       }
     }
     if (simulated) {
       add(
+          Severity.FORM,
           "the checkpoint",
           "is of the simulated format, which no server loads",
           "use --format compressed-tensors, gptq or awq");
@@ -114,6 +139,7 @@ public final class ServeCheck {
       long split = byInput ? linear.inputs() : byOutput ? linear.outputs() : ranks;
       if (split % ranks != 0) {
         add(
+            Severity.SHAPE,
             linear.name(),
             "has %d %s, which %d ranks cannot share"
                 .formatted(split, byInput ? "inputs" : "outputs", ranks),
@@ -127,6 +153,7 @@ public final class ServeCheck {
         (name, outputs) -> {
           if (outputs % 64 != 0) {
             add(
+                Severity.SHAPE,
                 name,
                 "has %d outputs a rank, no multiple of 64".formatted(outputs),
                 "ignore it, serve with fewer ranks, or use w8a8-int8");
@@ -140,17 +167,20 @@ public final class ServeCheck {
     long step = expert && linear.name().endsWith("down_proj") ? Math.max(64, group) : 128;
     if (!GROUPS.contains(group)) {
       add(
+          Severity.SHAPE,
           linear.name(),
           "has groups of " + group + ", and kernels take 32, 64, 128 or -1",
           "choose one of these with --group-size");
     }
     if (inputs % step != 0) {
       add(
+          Severity.SHAPE,
           linear.name(),
           "has %d inputs a rank, no multiple of %d".formatted(inputs, step),
           "ignore it, serve with fewer ranks, or use w8a8-int8");
     } else if (group > 0 && inputs % group != 0) {
       add(
+          Severity.SHAPE,
           linear.name(),
           "has %d inputs a rank, no multiple of its groups of %d".formatted(inputs, group),
           "choose a smaller --group-size or fewer ranks");
@@ -180,6 +210,7 @@ public final class ServeCheck {
           for (ServedLinear part : parts) {
             if (!Objects.equals(part.storage(), first.storage())) {
               add(
+                  Severity.CONFLICT,
                   first.name() + " and " + part.name(),
                   "are one linear to servers, but are stored differently (%s and %s)"
                       .formatted(describe(first.storage()), describe(part.storage())),
@@ -220,9 +251,14 @@ public final class ServeCheck {
         ServedLinear linear = parts.get(part);
         String name = path + "." + i + "." + part;
         if (linear == null) {
-          add(name, "is missing, and servers stack all experts of a layer", "write it");
+          add(
+              Severity.FORM,
+              name,
+              "is missing, and servers stack all experts of a layer",
+              "write it");
         } else if (!Objects.equals(linear.storage(), storage)) {
           add(
+              Severity.CONFLICT,
               name,
               "is stored differently (%s) from the other experts (%s)"
                   .formatted(describe(linear.storage()), describe(storage)),

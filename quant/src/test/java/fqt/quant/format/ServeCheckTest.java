@@ -66,8 +66,9 @@ class ServeCheckTest {
   })
   void namesTheTensorThatBreaksAShapeRule(long group, long width, int ranks, String expected) {
     List<ServedLinear> linears = dense(4096, 1024, width, Scheme.weightOnly(4, group));
-    String all = ServeCheck.problems(linears, ranks).toString();
-    assertTrue(all.contains(expected), all);
+    List<ServeCheck.Problem> problems = ServeCheck.problems(linears, ranks);
+    assertTrue(problems.toString().contains(expected), problems.toString());
+    problems.forEach(found -> assertEquals(ServeCheck.Severity.SHAPE, found.severity()));
   }
 
   @Test
@@ -79,6 +80,8 @@ class ServeCheckTest {
             + " servers, but are stored differently (4 bits, groups of 128 and 8 bits, groups of"
             + " 128); give both the same scheme, or ignore both",
         only(linears, 1));
+    assertEquals(
+        ServeCheck.Severity.CONFLICT, ServeCheck.problems(linears, 1).getFirst().severity());
     linears = dense(896, 128, 4864, Scheme.weightOnly(4, 128));
     linears.set(5, linear(linears.get(5).name(), 896, 4864, null));
     assertTrue(only(linears, 1).contains("gate_proj and model.layers.0.mlp.up_proj"));
@@ -98,6 +101,7 @@ class ServeCheckTest {
     assertEquals(List.of(), ServeCheck.problems(linears, 2));
     linears.set(12, linear("model.layers.2.mlp.gate", 2048, 64, scheme));
     assertTrue(only(linears, 1).startsWith("model.layers.2.mlp.gate is quantized"));
+    assertEquals(ServeCheck.Severity.FORM, ServeCheck.problems(linears, 1).getFirst().severity());
     linears.removeLast();
     linears.remove(5);
     assertEquals(
