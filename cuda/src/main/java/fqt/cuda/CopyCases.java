@@ -66,7 +66,7 @@ final class CopyCases {
 
   /** Sizes around those of the staging memory. */
   private static void transfer(Twin twin) {
-    long bytes = twin.choose(1L, 65_536L, 65_537L, 8L << 20, (16L << 20) + 5, (40L << 20) + 3);
+    long bytes = twin.choose(1L, 65_536L, 65_537L, 16L << 20, (32L << 20) + 5, (50L << 20) + 3);
     twin.same("", in -> new Tensor[] {in[0]}, twin.integers(DType.U8, 0, 255, bytes));
   }
 }
