@@ -95,18 +95,49 @@ extern "C" __global__ void __launch_bounds__(256) pack_join(
   out[index] = sum + (bias == nullptr ? 0.0f : loadFloat(bias, biasType, index % outputs));
 }
 
-/// The weights themselves, f32: for widths, group sizes and orders of columns that the products do not
-/// know. One weight a thread; `groupIndex` is null where groups are runs of columns.
+/// The weights themselves, in any float type: for widths, group sizes and orders of columns that the
+/// products do not know, and for so many tokens that an ordinary product is faster. A thread does eight
+/// neighbours of a row; `groupIndex` is null where groups are runs of columns.
 extern "C" __global__ void __launch_bounds__(256) pack_weights(
-    const uint32_t* words, const void* scales, const uint8_t* zeros, const int* groupIndex, float* out, uint64_t outputs,
-    uint64_t inputs, uint64_t wordsPerRow, uint64_t groups, uint64_t groupSize, uint32_t bits, uint32_t scaleType) {
-  const uint64_t index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (index >= outputs * inputs) return;
-  const uint64_t row = index / inputs, k = index - row * inputs, bit = k * bits;
-  const uint32_t* line = words + row * wordsPerRow + bit / 32;
-  uint32_t code = line[0] >> bit % 32;
-  if (bit % 32 + bits > 32) code |= line[1] << (32 - bit % 32);
-  const uint64_t at = row * groups + (groupIndex == nullptr ? k / groupSize : static_cast<uint64_t>(groupIndex[k]));
-  const float zero = zeros == nullptr ? static_cast<float>(1u << (bits - 1)) : static_cast<float>(zeros[at]);
-  out[index] = __fmul_rn(loadFloat(scales, scaleType, at), __fsub_rn(static_cast<float>(code & ((1u << bits) - 1)), zero));
+    const uint32_t* words, const void* scales, const uint8_t* zeros, const int* groupIndex, void* out, uint32_t outType,
+    uint64_t outputs, uint32_t inputs, uint64_t wordsPerRow, uint64_t groups, uint32_t groupSize, uint32_t bits,
+    uint32_t scaleType) {
+  const uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) * 8;
+  if (first >= inputs) return;
+  const uint32_t mask = (1u << bits) - 1, end = min(first + 8, inputs);
+  for (uint64_t row = blockIdx.y; row < outputs; row += gridDim.y) {
+    const uint32_t* line = words + row * wordsPerRow;
+    uint32_t known = ~0u;
+    float scale = 0.0f, zero = static_cast<float>(1u << (bits - 1));
+    float weights[8];
+#pragma unroll
+    for (uint32_t j = 0; j < 8; j++) {
+      const uint32_t k = min(first + j, end - 1);
+      const uint64_t bit = static_cast<uint64_t>(k) * bits;
+      const uint32_t word = static_cast<uint32_t>(bit / 32), offset = static_cast<uint32_t>(bit % 32);
+      uint32_t code = line[word] >> offset;
+      if (offset + bits > 32) code |= line[word + 1] << (32 - offset);
+      const uint32_t group = groupIndex == nullptr ? k / groupSize : static_cast<uint32_t>(groupIndex[k]);
+      if (group != known) {
+        known = group;
+        scale = loadFloat(scales, scaleType, row * groups + group);
+        if (zeros != nullptr) zero = static_cast<float>(zeros[row * groups + group]);
+      }
+      weights[j] = __fmul_rn(scale, __fsub_rn(static_cast<float>(code & mask), zero));
+    }
+    const uint64_t at = row * inputs + first;
+    if (outType == BF16 && inputs % 8 == 0) {
+      uint32_t pairs[4];
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        pairs[j] = floatToBf16(weights[2 * j]) | static_cast<uint32_t>(floatToBf16(weights[2 * j + 1])) << 16;
+      }
+      *reinterpret_cast<uint4*>(static_cast<uint16_t*>(out) + at) = make_uint4(pairs[0], pairs[1], pairs[2], pairs[3]);
+    } else {
+#pragma unroll
+      for (uint32_t j = 0; j < 8; j++) {
+        if (first + j < end) storeFloat(out, outType, at + j, weights[j]);
+      }
+    }
+  }
 }

@@ -8,8 +8,9 @@ import fqt.tensor.Tensor;
 
 /**
  * Products with packed weights on one GPU. Codes of 2, 3, 4 and 8 bits in groups of 32, or a
- * multiple, are unpacked inside the product (packed.cuh); for what else there may be, the weight is
- * unpacked into memory first.
+ * multiple, are unpacked inside the product (packed.cuh); for what else there may be, and for more
+ * than {@value #MANY} tokens, the weight is unpacked into memory first, to bfloat16 where
+ * activations are rounded to that too.
  */
 final class CudaPackedLinear {
   private static final String MODULE = "pack_sm80";
@@ -24,6 +25,11 @@ final class CudaPackedLinear {
   private static final long TILE_BYTES = 2048;
   private static final int STAGES = 3;
   private static final long MOST_SPLITS = 32;
+
+  /** Tokens from which on unpacking the weight once and an ordinary product take less time. */
+  private static final long MANY = 128;
+
+  private static final long MOST_ROWS = 32_768;
 
   private final Launcher launcher;
   private final CudaProducts products;
@@ -65,8 +71,9 @@ final class CudaPackedLinear {
     }
     boolean wide = w.groups() == 1 || w.groupSize() % CHUNK == 0;
     boolean known = w.bits() <= 4 || w.bits() == 8;
-    if (w.groupIndex() != null || !known || !(wide || w.groupSize() % NARROW == 0)) {
-      unpacked(x, w, bias, out);
+    boolean many = x.dim(0) > MANY;
+    if (many || w.groupIndex() != null || !known || !(wide || w.groupSize() % NARROW == 0)) {
+      unpacked(x, w, bias, out, many && products.roundsActivations() ? DType.BF16 : DType.F32);
       return;
     }
     Checks.floatCode(x.dtype(), "x");
@@ -183,20 +190,22 @@ final class CudaPackedLinear {
         bias == null ? 0 : Launcher.code(bias.dtype()));
   }
 
-  private void unpacked(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
-    long count = w.rows() * w.columns();
-    Storage weights = launcher.context().allocate(count * Float.BYTES);
+  private void unpacked(Tensor x, PackedWeight w, Tensor bias, Tensor out, DType dtype) {
+    Storage weights = launcher.context().allocate(w.rows() * w.columns() * dtype.byteSize());
     try {
       launcher.run(
           MODULE,
           "pack_weights",
-          Launcher.blocks(count),
+          Launcher.blocks(Math.ceilDiv(w.columns(), UNIT)),
+          Math.min(w.rows(), MOST_ROWS),
           Launcher.THREADS,
+          0,
           Launcher.address(w.codes()),
           Launcher.address(w.scales()),
           Launcher.address(w.zeros()),
           Launcher.address(w.groupIndex()),
           weights.address(),
+          Launcher.code(dtype),
           w.rows(),
           w.columns(),
           w.codes().dim(1),
@@ -204,7 +213,7 @@ final class CudaPackedLinear {
           w.groupSize(),
           w.bits(),
           Launcher.code(w.scales().dtype()));
-      Tensor unpacked = Tensor.of(weights, DType.F32, Shape.of(w.rows(), w.columns()));
+      Tensor unpacked = Tensor.of(weights, dtype, Shape.of(w.rows(), w.columns()));
       products.linear(x, unpacked, bias, out);
     } finally {
       weights.release();

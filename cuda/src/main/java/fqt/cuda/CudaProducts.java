@@ -50,6 +50,11 @@ final class CudaProducts {
     this.wholeActivations = wholeActivations;
   }
 
+  /** Whether activations that meet a weight of 16 bits are rounded to bfloat16. */
+  boolean roundsActivations() {
+    return !wholeActivations;
+  }
+
   void gemm(float alpha, Tensor a, Tensor b, float beta, Tensor out) {
     boolean wideA = isWide(a);
     boolean wideB = isWide(b);

@@ -71,9 +71,12 @@ final class Staging {
 
   /**
    * Copies by several threads: one alone, with the faults of a file that is mapped for the first
-   * time, is several times slower than the way to the GPU.
+   * time, is several times slower than the way to the GPU. An arena that is confined to one thread
+   * must not keep the others out, so memory is addressed as such.
    */
-  private static void copy(MemorySegment source, long from, MemorySegment target, long bytes) {
+  private static void copy(MemorySegment confined, long from, MemorySegment target, long bytes) {
+    MemorySegment source =
+        MemorySegment.ofAddress(confined.address()).reinterpret(confined.byteSize());
     IntStream.range(0, (int) Math.ceilDiv(bytes, SLICE))
         .parallel()
         .forEach(
