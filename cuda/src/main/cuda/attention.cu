@@ -167,6 +167,13 @@ DEVICE uint32_t packPair(float low, float high) {
   return word;
 }
 
+/// 2^x to two units in the last place.
+DEVICE float power2(float x) {
+  float y;
+  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
 /// Starts to fetch a tile of keys or values; rows past the sequence become zeros.
 template <int D>
 DEVICE void fetch(uint32_t target, const uint16_t* source, int first, int keys) {
@@ -210,11 +217,23 @@ DEVICE void attentionMany(const AttentionArgs& g) {
     const uint32_t row = i / (D / 2), d = i % (D / 2) * 2;
     const float* q = g.q + (tile.query + row) * g.qToken + head * g.qHead + d;
     const float a = row < count && d < g.size ? q[0] : 0.0f, b = row < count && d + 1 < g.size ? q[1] : 0.0f;
-    *reinterpret_cast<uint32_t*>(base + chunkOffset<D>(row, d / 8) + d % 8 * 2) = packPair(a, b);
+    const float sign = g.scale < 0.0 ? -1.0f : 1.0f;
+    *reinterpret_cast<uint32_t*>(base + chunkOffset<D>(row, d / 8) + d % 8 * 2) = packPair(a * sign, b * sign);
   }
-  const float scale = static_cast<float>(g.scale * 1.4426950408889634);  // powers of two are cheaper
+  // Weights are powers of two, which are cheaper. The largest score is found before scaling, so the
+  // scale must not turn their order around.
+  const float scale = fmaxf(static_cast<float>(fabs(g.scale) * 1.4426950408889634), 1e-30f);
   float sums[D / 8][4] = {};
   float largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
+  constexpr bool kKeepQueries = D <= 128;  // in registers
+  uint32_t kept[kKeepQueries ? D / 16 : 1][4];
+  if constexpr (kKeepQueries) {
+    __syncthreads();
+#pragma unroll
+    for (int c = 0; c < D / 16; c++) {
+      loadMatrices(kept[c], queries + chunkOffset<D>(warp * 16 + lane % 16, c * 2 + lane / 16));
+    }
+  }
   uint32_t stage = 0;
   for (int first = from; first < to; first += kKeys, stage ^= 1) {
     fetchTile(first + kKeys, stage ^ 1);
@@ -224,8 +243,10 @@ DEVICE void attentionMany(const AttentionArgs& g) {
     float scores[kKeys / 8][4] = {};
 #pragma unroll
     for (int c = 0; c < D / 16; c++) {
-      uint32_t a[4];
-      loadMatrices(a, queries + chunkOffset<D>(warp * 16 + lane % 16, c * 2 + lane / 16));
+      if constexpr (!kKeepQueries) {
+        loadMatrices(kept[0], queries + chunkOffset<D>(warp * 16 + lane % 16, c * 2 + lane / 16));
+      }
+      const uint32_t(&a)[4] = kept[kKeepQueries ? c : 0];
 #pragma unroll
       for (int j = 0; j < kKeys / 16; j++) {
         uint32_t b[4];
@@ -234,37 +255,44 @@ DEVICE void attentionMany(const AttentionArgs& g) {
         multiply(scores[2 * j + 1], a, b[2], b[3]);
       }
     }
+    // Only tiles at an edge of what a warp's queries see have scores to leave out.
+    const int place = tile.place + static_cast<int>(warp * 16);
+    if (first < seen(g, tile, place + 15).from || first + kKeys > seen(g, tile, place).to) {
 #pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const Seen range = seen(g, tile, tile.place + static_cast<int>(warp * 16 + lane / 4) + h * 8);
-      float now = largest[h];
+      for (int h = 0; h < 2; h++) {
+        const Seen range = seen(g, tile, place + static_cast<int>(lane / 4) + h * 8);
 #pragma unroll
-      for (int j = 0; j < kKeys / 8; j++) {
+        for (int j = 0; j < kKeys / 8; j++) {
 #pragma unroll
-        for (int e = 0; e < 2; e++) {
-          const int key = first + j * 8 + static_cast<int>(lane % 4) * 2 + e;
-          float& score = scores[j][h * 2 + e];
-          score = key >= range.from && key < range.to ? score * scale : -INFINITY;
-          now = fmaxf(now, score);
+          for (int e = 0; e < 2; e++) {
+            const int key = first + j * 8 + static_cast<int>(lane % 4) * 2 + e;
+            if (key < range.from || key >= range.to) scores[j][h * 2 + e] = -INFINITY;
+          }
         }
       }
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      float now = largest[h];
+#pragma unroll
+      for (int j = 0; j < kKeys / 8; j++) now = fmaxf(now, fmaxf(scores[j][h * 2], scores[j][h * 2 + 1]));
       now = fmaxf(now, __shfl_xor_sync(~0u, now, 1));
       now = fmaxf(now, __shfl_xor_sync(~0u, now, 2));
-      const float shift = now == -INFINITY ? 0.0f : now;
-      const float kept = exp2f(largest[h] - shift);
+      const float shift = now == -INFINITY ? 0.0f : now * scale;
+      const float rest = power2(__fmaf_rn(largest[h], scale, -shift));
       largest[h] = now;
-      total[h] *= kept;
+      total[h] *= rest;
 #pragma unroll
       for (int j = 0; j < kKeys / 8; j++) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
           float& score = scores[j][h * 2 + e];
-          score = exp2f(score - shift);
+          score = power2(__fmaf_rn(score, scale, -shift));
           total[h] += score;
         }
       }
 #pragma unroll
-      for (int d = 0; d < D / 8; d++) sums[d][h * 2] *= kept, sums[d][h * 2 + 1] *= kept;
+      for (int d = 0; d < D / 8; d++) sums[d][h * 2] *= rest, sums[d][h * 2 + 1] *= rest;
     }
 #pragma unroll
     for (int j = 0; j < kKeys / 16; j++) {
