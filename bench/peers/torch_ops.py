@@ -1,4 +1,4 @@
-"""Times of PyTorch for what CudaOpsBench measures: Hessians, Cholesky factors, triangular inverses."""
+"""Times of PyTorch for what CudaOpsBench and CudaBlockwiseBench measure."""
 
 import statistics
 
@@ -19,7 +19,25 @@ def time(name, call, rounds=5):
     print(f"| torch {name} | {statistics.median(times):.1f} |", flush=True)
 
 
+def blockwise(m, n, k):
+    a = torch.randn(m, k, device="cuda").clamp(-448, 448).to(torch.float8_e4m3fn)
+    b = torch.randn(n, k, device="cuda").clamp(-448, 448).to(torch.float8_e4m3fn)
+    scale_a = torch.rand(k // 128, m, device="cuda").t()
+    scale_b = torch.rand(n // 128, k // 128, device="cuda").t()
+
+    def call():
+        torch._scaled_mm(a, b.t(), scale_a=scale_a, scale_b=scale_b, out_dtype=torch.bfloat16)
+
+    try:
+        time(f"blockwise {m} x {n} x {k}", call)
+    except (RuntimeError, ValueError) as error:
+        print(f"| torch blockwise {m} x {n} x {k} | {str(error).splitlines()[0]} |", flush=True)
+
+
 torch.manual_seed(5)
+for layer in ((4608, 3584), (37888, 3584), (3584, 18944), (8192, 8192)):
+    for tokens in (64, 256, 1024, 4096, 8192):
+        blockwise(tokens, *layer)
 big = torch.randn(1 << 30, dtype=torch.bfloat16, device="cuda")
 copy = torch.empty_like(big)
 time("copy of 2 GiB", lambda: copy.copy_(big))

@@ -21,32 +21,49 @@ struct BlockArgs {
   alignas(8) uint32_t outType;
   uint64_t slices;            // parts of a tall block that are reduced on their own
   void* partial;              // what they came to, [slices] of each block
-  uint64_t team;              // threads that reduce a slice: a warp, or all of a block of threads
+  uint64_t team;              // threads that reduce a slice: 8, a warp, or all of a block of threads
 };
 
+/// How a block is quantized. A quotient by a normal scale is the product with the reciprocal and one
+/// correction with the exact remainder (Markstein 1990): correctly rounded up to 10^6 in magnitude, and
+/// beyond that, where every code saturates, large.
+struct Rule {
+  float scale, zero, reciprocal;
+  bool normal;
+  DEVICE_MEMBER Rule(const BlockArgs& g, uint64_t block)
+      : scale(g.scale[block]), zero(g.zero == nullptr ? 0.0f : g.zero[block]), reciprocal(__frcp_rn(scale)),
+        normal(scale > 0x1p-80f && scale < 0x1p80f) {}
+  DEVICE_MEMBER float quotient(float x) const {
+    if (!normal) return __fdiv_rn(x, scale);
+    const float q = fminf(fmaxf(x * reciprocal, -1e6f), 1e6f);
+    return __fmaf_rn(__fmaf_rn(-q, scale, x), reciprocal, q);
+  }
+};
+
+/// Rounds half to even below 2^22; what is larger stays large.
+DEVICE float whole(float x) { return __fsub_rn(__fadd_rn(x, 12582912.0f), 12582912.0f); }
+
 /// The code of x as a float: whole and within [low, high], or an 8-bit float.
-DEVICE float encode(const BlockArgs& g, float x, float scale, float zero) {
-  const float ratio = __fdiv_rn(x, scale);
+DEVICE float encode(const BlockArgs& g, float x, const Rule& rule) {
+  const float ratio = rule.quotient(x);
   if (isFloat(g.code)) {
     // Comparisons with NaN fail, so it stays.
     const float inside = ratio < g.low ? g.low : ratio > g.high ? g.high : ratio;
     return g.code == F8_E4M3 ? e4m3ToFloat(floatToE4m3(inside)) : e5m2ToFloat(floatToE5m2(inside));
   }
-  const float whole = ratio == ratio ? rintf(ratio) : 0.0f;
-  return fminf(fmaxf(__fadd_rn(whole, zero), g.low), g.high);
+  return fminf(fmaxf(__fadd_rn(ratio == ratio ? whole(ratio) : 0.0f, rule.zero), g.low), g.high);
 }
 
-/// The byte that a code is stored in; integers saturate.
+/// The byte that a code is stored in; integers fit, the host has seen to that.
 DEVICE uint8_t byteOf(float code, uint32_t type) {
   switch (type) {
     case F8_E4M3: return floatToE4m3(code);
     case F8_E5M2: return floatToE5m2(code);
-    case I8: return static_cast<uint8_t>(__float2int_rn(fminf(fmaxf(code, -128.0f), 127.0f)));
-    default: return static_cast<uint8_t>(__float2int_rn(fminf(fmaxf(code, 0.0f), 255.0f)));
+    default: return static_cast<uint8_t>(__float_as_uint(code + 12582912.0f));
   }
 }
 
-DEVICE float decode(float code, float scale, float zero) { return __fmul_rn(scale, __fsub_rn(code, zero)); }
+DEVICE float decode(float code, const Rule& rule) { return __fmul_rn(rule.scale, __fsub_rn(code, rule.zero)); }
 
 // --- element by element: a thread takes four neighbours in each row that its block comes by
 
@@ -83,47 +100,46 @@ DEVICE void storeRun(T* p, uint32_t count, const Run<T>& run) {
   }
 }
 
-/// Calls `step(index of the first element, count, scales, zeros)` for every run.
+/// Calls `step(index of the first element, count, rule of element i)` for every run.
 template <class Step>
 DEVICE void forEachRun(const BlockArgs& g, Step step) {
   const uint64_t first = (static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kRun;
   if (first >= g.columns) return;
   const uint32_t count = static_cast<uint32_t>(min(static_cast<uint64_t>(kRun), g.columns - first));
+  const uint32_t width = static_cast<uint32_t>(g.width), height = static_cast<uint32_t>(g.height);
   uint32_t place[kRun];
 #pragma unroll
-  for (uint32_t i = 0; i < kRun; i++) {
-    place[i] = static_cast<uint32_t>(min(first + i, g.columns - 1)) / static_cast<uint32_t>(g.width);
-  }
+  for (uint32_t i = 0; i < kRun; i++) place[i] = static_cast<uint32_t>(min(first + i, g.columns - 1)) / width;
+  const bool one = place[0] == place[kRun - 1];
   for (uint32_t row = blockIdx.y; row < g.rows; row += gridDim.y) {
-    const uint64_t line = row / static_cast<uint32_t>(g.height) * g.across;
-    Run<float> scale, zero;
-#pragma unroll
-    for (uint32_t i = 0; i < kRun; i++) {
-      scale.v[i] = g.scale[line + place[i]];
-      zero.v[i] = g.zero == nullptr ? 0.0f : g.zero[line + place[i]];
+    const uint64_t line = row / height * g.across;
+    if (one) {
+      const Rule rule(g, line + place[0]);
+      step(row * g.columns + first, count, [&](uint32_t) { return rule; });
+    } else {
+      step(row * g.columns + first, count, [&](uint32_t i) { return Rule(g, line + place[i]); });
     }
-    step(row * g.columns + first, count, scale, zero);
   }
 }
 
 extern "C" __global__ void __launch_bounds__(256) blocks_quantize(const __grid_constant__ BlockArgs g) {
-  forEachRun(g, [&](uint64_t at, uint32_t count, const Run<float>& scale, const Run<float>& zero) {
+  forEachRun(g, [&](uint64_t at, uint32_t count, auto rule) {
     const Run<float> x = loadRun(g.x + at, count);
     Run<uint8_t> codes;
 #pragma unroll
-    for (uint32_t i = 0; i < kRun; i++) codes.v[i] = byteOf(encode(g, x.v[i], scale.v[i], zero.v[i]), g.code);
+    for (uint32_t i = 0; i < kRun; i++) codes.v[i] = byteOf(encode(g, x.v[i], rule(i)), g.code);
     storeRun(g.codes + at, count, codes);
   });
 }
 
 extern "C" __global__ void __launch_bounds__(256) blocks_dequantize(const __grid_constant__ BlockArgs g) {
-  forEachRun(g, [&](uint64_t at, uint32_t count, const Run<float>& scale, const Run<float>& zero) {
+  forEachRun(g, [&](uint64_t at, uint32_t count, auto rule) {
     const Run<uint8_t> codes = loadRun(static_cast<const uint8_t*>(g.codes) + at, count);
     Run<float> wide;
     Run<uint16_t> narrow;
 #pragma unroll
     for (uint32_t i = 0; i < kRun; i++) {
-      wide.v[i] = decode(loadFloat(codes.v, g.code, i), scale.v[i], zero.v[i]);
+      wide.v[i] = decode(loadFloat(codes.v, g.code, i), rule(i));
       storeFloat(narrow.v, g.outType == F16 ? F16 : BF16, i, wide.v[i]);
     }
     switch (g.outType) {
@@ -137,11 +153,12 @@ extern "C" __global__ void __launch_bounds__(256) blocks_dequantize(const __grid
 }
 
 extern "C" __global__ void __launch_bounds__(256) blocks_fake(const __grid_constant__ BlockArgs g) {
-  forEachRun(g, [&](uint64_t at, uint32_t count, const Run<float>& scale, const Run<float>& zero) {
+  forEachRun(g, [&](uint64_t at, uint32_t count, auto rule) {
     Run<float> x = loadRun(g.x + at, count);
 #pragma unroll
     for (uint32_t i = 0; i < kRun; i++) {
-      x.v[i] = decode(encode(g, x.v[i], scale.v[i], zero.v[i]), scale.v[i], zero.v[i]);
+      const Rule r = rule(i);
+      x.v[i] = decode(encode(g, x.v[i], r), r);
     }
     storeRun(static_cast<float*>(g.out) + at, count, x);
   });
@@ -160,7 +177,15 @@ DEVICE void forSlice(const BlockArgs& g, uint64_t block, uint64_t slice, Step st
   const uint64_t from = min(height, slice * tall), to = min(height, from + tall);
   const float* x = g.x + top * g.columns + left;
   const uint32_t team = static_cast<uint32_t>(g.team), thread = threadIdx.x % team;
-  if (width >= team) {
+  if (((g.columns | g.width | left) & 3) == 0 && (reinterpret_cast<uint64_t>(g.x) & 15) == 0 && width >= 4 * team) {
+    for (uint64_t row = from; row < to; row++) {
+#pragma unroll 4
+      for (uint32_t k = thread * 4; k < width; k += team * 4) {
+        const float4 v = *reinterpret_cast<const float4*>(x + row * g.columns + k);
+        step(v.x), step(v.y), step(v.z), step(v.w);
+      }
+    }
+  } else if (width >= team) {
     for (uint64_t row = from; row < to; row++) {
 #pragma unroll 4
       for (uint32_t k = thread; k < width; k += team) step(x[row * g.columns + k]);
@@ -215,10 +240,12 @@ struct Total {
 
 /// What all threads of a team found, in its first thread.
 template <class T>
-DEVICE T acrossTeam(T value, uint64_t team) {
+DEVICE T acrossTeam(T value, uint32_t team) {
   __shared__ T warps[32];
 #pragma unroll
-  for (int lane = 16; lane > 0; lane /= 2) value.join(value.from(lane));
+  for (int lane = 16; lane > 0; lane /= 2) {
+    if (lane < team) value.join(value.from(lane));
+  }
   if (team > 32) {
     if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = value;
     __syncthreads();
@@ -234,8 +261,8 @@ DEVICE void reduceBlocks(const BlockArgs& g, Take take, Finish finish) {
   const uint64_t index = (static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x) / g.team;
   const uint64_t block = min(index / g.slices, blocks - 1), slice = index % g.slices;
   T value = T::none();
-  forSlice(g, block, slice, [&](float x) { take(value, block, x); });
-  value = acrossTeam(value, g.team);
+  forSlice(g, block, slice, take(value, block));
+  value = acrossTeam(value, static_cast<uint32_t>(g.team));
   if (threadIdx.x % g.team != 0 || index >= blocks * g.slices) return;
   if (g.slices == 1) {
     finish(block, value);
@@ -262,22 +289,23 @@ DEVICE void storeRange(const BlockArgs& g, uint64_t block, const Range& range) {
 }
 
 extern "C" __global__ void __launch_bounds__(256, 4) blocks_range(const __grid_constant__ BlockArgs g) {
-  reduceBlocks<Range>(g, [](Range& r, uint64_t, float x) { r.take(x); },
+  reduceBlocks<Range>(g, [](Range& r, uint64_t) { return [&](float x) { r.take(x); }; },
                       [&](uint64_t block, const Range& r) { storeRange(g, block, r); });
 }
 extern "C" __global__ void __launch_bounds__(256) blocks_range_join(const __grid_constant__ BlockArgs g) {
   joinSlices<Range>(g, [&](uint64_t block, const Range& r) { storeRange(g, block, r); });
 }
 
-DEVICE void addError(const BlockArgs& g, Total& total, uint64_t block, float x) {
-  const float scale = g.scale[block], zero = g.zero == nullptr ? 0.0f : g.zero[block];
-  const double error = __fsub_rn(decode(encode(g, x, scale, zero), scale, zero), x);
-  total.sum = __fma_rn(error, error, total.sum);
-}
-
 extern "C" __global__ void __launch_bounds__(256) blocks_error(const __grid_constant__ BlockArgs g) {
-  reduceBlocks<Total>(g, [&](Total& t, uint64_t block, float x) { addError(g, t, block, x); },
-                      [&](uint64_t block, const Total& t) { static_cast<float*>(g.out)[block] = static_cast<float>(t.sum); });
+  const auto take = [&](Total& total, uint64_t block) {
+    const Rule rule(g, block);
+    return [&g, &total, rule](float x) {
+      const double error = __fsub_rn(decode(encode(g, x, rule), rule), x);
+      total.sum = __fma_rn(error, error, total.sum);
+    };
+  };
+  reduceBlocks<Total>(
+      g, take, [&](uint64_t block, const Total& t) { static_cast<float*>(g.out)[block] = static_cast<float>(t.sum); });
 }
 extern "C" __global__ void __launch_bounds__(256) blocks_error_join(const __grid_constant__ BlockArgs g) {
   joinSlices<Total>(

@@ -10,24 +10,24 @@
 
 constexpr int kVectors = 4;  // of eight elements, that a thread keeps
 
-/// Arguments of the quantize kernels; the host writes the same 72 bytes (CudaQuantize.java).
+/// Arguments of the quantize kernels; the host writes the same 64 bytes (CudaQuantize.java).
 struct QuantizeArgs {
-  const void* x;        // [rows, columns], rows `ldX` elements apart, of type `type` as in OUT_*
+  const void* x;        // [rows, columns], rows `ldX` elements apart
   const void* weight;   // of the norm, of the same type
   uint8_t* codes;       // [rows, columns], rows `ldCodes` bytes apart
   float* scales;        // one a row, written; or a given one, read
   uint64_t ldX, ldCodes;
   uint32_t columns;
-  uint32_t type;
   float epsilon;
-  uint32_t unused;
   uint64_t rows;
 };
-static_assert(sizeof(QuantizeArgs) == 72, "the host writes 72 bytes");
+static_assert(sizeof(QuantizeArgs) == 64, "the host writes 64 bytes");
 
-/// Eight elements as they lie in memory: `Words` of 16 bytes, one for 16-bit types, two for float32.
-template <int Words>
+/// Eight elements as they lie in memory, of a type as in OUT_*: 16 bytes, or 32 of float32. The type is
+/// known to the compiler: what costs an instruction an element counts.
+template <uint32_t Type>
 struct Eight {
+  static constexpr int Words = Type == OUT_F32 ? 2 : 1;
   uint4 w[Words];
 
   /// Zeros beyond `end`; 16 bytes at a time where `aligned`.
@@ -58,7 +58,7 @@ struct Eight {
     for (int k = 0; k < Words; k++) w[k] = make_uint4(words[4 * k], words[4 * k + 1], words[4 * k + 2], words[4 * k + 3]);
   }
 
-  DEVICE_MEMBER void unpack(float (&v)[8], uint32_t type) const {
+  DEVICE_MEMBER void unpack(float (&v)[8]) const {
 #pragma unroll
     for (int k = 0; k < Words; k++) {
       const uint32_t words[4] = {w[k].x, w[k].y, w[k].z, w[k].w};
@@ -66,7 +66,7 @@ struct Eight {
       for (int j = 0; j < 4; j++) {
         if (Words == 2) {
           v[k * 4 + j] = __uint_as_float(words[j]);
-        } else if (type == OUT_BF16) {
+        } else if (Type == OUT_BF16) {
           v[2 * j] = __uint_as_float(words[j] << 16);
           v[2 * j + 1] = __uint_as_float(words[j] & 0xFFFF0000u);
         } else {
@@ -89,33 +89,37 @@ struct Eight {
   }
 
   /// What `largest` came to, as the bits of a float.
-  DEVICE_MEMBER static uint32_t magnitude(uint32_t largest, uint32_t type) {
+  DEVICE_MEMBER static uint32_t magnitude(uint32_t largest) {
     if (Words == 2) return largest;
     const uint32_t half = max(largest & 0xFFFFu, largest >> 16);
-    return type == OUT_BF16 ? half << 16 : __float_as_uint(__half2float(__ushort_as_half(static_cast<uint16_t>(half))));
+    return Type == OUT_BF16 ? half << 16 : __float_as_uint(__half2float(__ushort_as_half(static_cast<uint16_t>(half))));
   }
 };
 
-/// The same value in all threads of the block: the largest, or the sum in a fixed order. `shared` may be
-/// used again after the next call with other memory.
+/// The same value in all threads of the warp: the largest, or the sum in a fixed order.
 template <bool Max>
-DEVICE uint32_t acrossBlock(uint32_t value, uint32_t* shared) {
-  const auto join = [](uint32_t a, uint32_t b) {
-    return Max ? max(a, b) : __float_as_uint(__uint_as_float(a) + __uint_as_float(b));
-  };
-  if (Max) {
-    value = __reduce_max_sync(~0u, value);
+DEVICE uint32_t acrossWarp(uint32_t value) {
+  if constexpr (Max) {
+    return __reduce_max_sync(~0u, value);
   } else {
 #pragma unroll
-    for (int offset = 16; offset > 0; offset /= 2) value = join(value, __shfl_xor_sync(~0u, value, offset));
+    for (int offset = 16; offset > 0; offset /= 2) {
+      value = __float_as_uint(__uint_as_float(value) + __uint_as_float(__shfl_xor_sync(~0u, value, offset)));
+    }
+    return value;
   }
+}
+
+/// The same in all threads of the block. `shared` may be used again after the next call with other memory.
+template <bool Max>
+DEVICE uint32_t acrossBlock(uint32_t value, uint32_t* shared) {
+  value = acrossWarp<Max>(value);
   const uint32_t warps = blockDim.x / 32;
   if (warps == 1) return value;
   if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
   __syncthreads();
-  uint32_t all = shared[0];
-  for (uint32_t w = 1; w < warps; w++) all = join(all, shared[w]);
-  return all;
+  // Zero is neutral for both.
+  return acrossWarp<Max>(threadIdx.x % 32 < warps ? shared[threadIdx.x % 32] : 0);
 }
 
 /// What is done to a row: quantized by its own largest magnitude, by a given scale, or by its own after it
@@ -187,36 +191,37 @@ DEVICE void storeCodes(uint8_t* codes, uint32_t i, uint32_t end, bool whole, uin
 }
 
 /// Element i of a row or of the norm's weight.
-DEVICE float elementAt(const void* x, uint64_t i, uint32_t type) {
-  if (type == OUT_F32) return static_cast<const float*>(x)[i];
+template <uint32_t Type>
+DEVICE float elementAt(const void* x, uint64_t i) {
+  if (Type == OUT_F32) return static_cast<const float*>(x)[i];
   const uint16_t bits = static_cast<const uint16_t*>(x)[i];
-  return type == OUT_BF16 ? __uint_as_float(static_cast<uint32_t>(bits) << 16) : __half2float(__ushort_as_half(bits));
+  return Type == OUT_BF16 ? __uint_as_float(static_cast<uint32_t>(bits) << 16) : __half2float(__ushort_as_half(bits));
 }
 
 DEVICE float normalized(float x, float factor, float weight) { return x * factor * weight; }
 
 /// This thread's elements of a row that is not ordinary, one by one.
-template <bool Float8, Mode How>
+template <bool Float8, Mode How, uint32_t Type>
 DEVICE void quantizeStrange(const QuantizeArgs& g, uint64_t row, float factor, float scale) {
 #pragma unroll 1
   for (uint32_t i = threadIdx.x * 8; i < g.columns; i += blockDim.x * 8) {
 #pragma unroll 1
     for (uint32_t j = i; j < min(i + 8, g.columns); j++) {
-      const float x = elementAt(g.x, row * g.ldX + j, g.type);
-      const float y = How == NORM ? normalized(x, factor, elementAt(g.weight, j, g.type)) : x;
+      const float x = elementAt<Type>(g.x, row * g.ldX + j);
+      const float y = How == NORM ? normalized(x, factor, elementAt<Type>(g.weight, j)) : x;
       g.codes[row * g.ldCodes + j] = encodeAny<Float8>(y, scale);
     }
   }
 }
 
 /// y = x * factor * weight of vector k.
-template <int Words>
-DEVICE void normalize(float (&y)[8], const Eight<Words>& x, const QuantizeArgs& g, float factor, int k) {
-  Eight<Words> weights;
+template <uint32_t Type>
+DEVICE void normalize(float (&y)[8], const Eight<Type>& x, const QuantizeArgs& g, float factor, int k) {
+  Eight<Type> weights;
   float w[8];
   weights.load(g.weight, 0, (k * blockDim.x + threadIdx.x) * 8, g.columns, (reinterpret_cast<uint64_t>(g.weight) & 15) == 0);
-  weights.unpack(w, g.type);
-  x.unpack(y, g.type);
+  weights.unpack(w);
+  x.unpack(y);
 #pragma unroll
   for (int j = 0; j < 8; j++) y[j] = normalized(y[j], factor, w[j]);
 }
@@ -228,17 +233,17 @@ DEVICE float larger(float a, float b) {
   return c;
 }
 
-template <int Words>
-DEVICE float squaresOf(const Eight<Words> (&row)[kVectors], uint32_t type) {
-  float squares = 0.0f;
+template <uint32_t Type>
+DEVICE float squaresOf(const Eight<Type> (&row)[kVectors]) {
+  float squares[4] = {};
 #pragma unroll
   for (int k = 0; k < kVectors; k++) {
     float v[8];
-    row[k].unpack(v, type);
+    row[k].unpack(v);
 #pragma unroll
-    for (int j = 0; j < 8; j++) squares = __fmaf_rn(v[j], v[j], squares);
+    for (int j = 0; j < 8; j++) squares[j % 4] = __fmaf_rn(v[j], v[j], squares[j % 4]);
   }
-  return squares;
+  return (squares[0] + squares[1]) + (squares[2] + squares[3]);
 }
 
 /// The scale of a row whose largest magnitude is known.
@@ -250,38 +255,39 @@ DEVICE float scaleOf(float limit) {
 
 /// The largest magnitude of what a thread keeps, after the norm whose factor is found on the way. Values
 /// that were normalized are not kept: making them again from the weights in the cache takes no registers.
-template <Mode How, int Words>
-DEVICE uint32_t largestOf(const Eight<Words> (&row)[kVectors], const QuantizeArgs& g, float& factor, uint32_t* shared) {
+template <Mode How, uint32_t Type>
+DEVICE uint32_t largestOf(const Eight<Type> (&row)[kVectors], const QuantizeArgs& g, float& factor, uint32_t* shared) {
   if constexpr (How == NORM) {
-    const uint32_t squares = acrossBlock<false>(__float_as_uint(squaresOf(row, g.type)), shared);
+    const uint32_t squares = acrossBlock<false>(__float_as_uint(squaresOf(row)), shared);
     factor = __frsqrt_rn(__uint_as_float(squares) / g.columns + g.epsilon);
-    float largest = 0.0f;
+    float largest[4] = {};
 #pragma unroll
     for (int k = 0; k < kVectors; k++) {
       float y[8];
       normalize(y, row[k], g, factor, k);
 #pragma unroll
-      for (int j = 0; j < 8; j++) largest = larger(largest, y[j]);
+      for (int j = 0; j < 8; j++) largest[j % 4] = larger(largest[j % 4], y[j]);
     }
-    return __float_as_uint(largest);
+    return __float_as_uint(larger(larger(largest[0], largest[1]), larger(largest[2], largest[3])));
   } else {
     uint32_t largest = 0;
 #pragma unroll
     for (int k = 0; k < kVectors; k++) largest = row[k].largest(largest);
-    return Eight<Words>::magnitude(largest, g.type);
+    return Eight<Type>::magnitude(largest);
   }
 }
 
-template <bool Float8, Mode How, int Words>
+template <bool Float8, Mode How, uint32_t Type>
 DEVICE void quantizeRows(const QuantizeArgs& g) {
-  constexpr bool ahead = Words == 1;  // where there are registers for a second row
+  constexpr int bytes = Type == OUT_F32 ? 4 : 2;
+  constexpr bool ahead = bytes == 2;  // where there are registers for a second row
   __shared__ uint32_t shared[2][2][32];
   awaitPrecedingKernels();
   releaseFollowingKernels();
-  const bool aligned = ((reinterpret_cast<uint64_t>(g.x) | g.ldX * 2 * Words) & 15) == 0;
+  const bool aligned = ((reinterpret_cast<uint64_t>(g.x) | g.ldX * bytes) & 15) == 0;
   const bool whole = ((reinterpret_cast<uint64_t>(g.codes) | g.ldCodes) & 7) == 0;
-  Eight<Words> row[kVectors], next[kVectors];
-  const auto fetch = [&](Eight<Words> (&to)[kVectors], uint32_t r) {
+  Eight<Type> row[kVectors], next[kVectors];
+  const auto fetch = [&](Eight<Type> (&to)[kVectors], uint32_t r) {
 #pragma unroll
     for (int k = 0; k < kVectors; k++) {
       const uint32_t i = (k * blockDim.x + threadIdx.x) * 8;
@@ -307,7 +313,7 @@ DEVICE void quantizeRows(const QuantizeArgs& g) {
       if (threadIdx.x == 0) g.scales[r] = scale;
     }
     if (!Divisor<How>::fits(scale, largest)) {
-      quantizeStrange<Float8, How>(g, r, factor, scale);
+      quantizeStrange<Float8, How, Type>(g, r, factor, scale);
       continue;
     }
     const Divisor<How> divided(scale);
@@ -320,7 +326,7 @@ DEVICE void quantizeRows(const QuantizeArgs& g) {
       if (How == NORM) {
         normalize(y, row[k], g, factor, k);
       } else {
-        row[k].unpack(y, g.type);
+        row[k].unpack(y);
       }
       storeCodes(codes, i, g.columns, whole, make_uint2(encode4<Float8>(y, divided), encode4<Float8>(y + 4, divided)));
     }
@@ -328,18 +334,19 @@ DEVICE void quantizeRows(const QuantizeArgs& g) {
 }
 
 // The norm takes more registers than 1024 threads have.
-#define QUANTIZE(NAME, FLOAT8, MODE, WORDS)                                 \
+#define QUANTIZE(NAME, FLOAT8, MODE, TYPE)                                \
   extern "C" __global__ void __launch_bounds__(MODE == NORM ? 768 : 1024) \
-  NAME(const __grid_constant__ QuantizeArgs args) {                         \
-    quantizeRows<FLOAT8, MODE, WORDS>(args);                                \
+  NAME(const __grid_constant__ QuantizeArgs args) {                       \
+    quantizeRows<FLOAT8, MODE, TYPE>(args);                               \
   }
-#define QUANTIZE_ALL(NAME, FLOAT8)               \
-  QUANTIZE(NAME##_token, FLOAT8, TOKEN, 1)       \
-  QUANTIZE(NAME##_tensor, FLOAT8, TENSOR, 1)     \
-  QUANTIZE(NAME##_norm, FLOAT8, NORM, 1)         \
-  QUANTIZE(NAME##_token_f32, FLOAT8, TOKEN, 2)   \
-  QUANTIZE(NAME##_tensor_f32, FLOAT8, TENSOR, 2) \
-  QUANTIZE(NAME##_norm_f32, FLOAT8, NORM, 2)
+#define QUANTIZE_TYPES(NAME, FLOAT8, MODE)      \
+  QUANTIZE(NAME##_bf16, FLOAT8, MODE, OUT_BF16) \
+  QUANTIZE(NAME##_f16, FLOAT8, MODE, OUT_F16)   \
+  QUANTIZE(NAME##_f32, FLOAT8, MODE, OUT_F32)
+#define QUANTIZE_ALL(NAME, FLOAT8)              \
+  QUANTIZE_TYPES(NAME##_token, FLOAT8, TOKEN)   \
+  QUANTIZE_TYPES(NAME##_tensor, FLOAT8, TENSOR) \
+  QUANTIZE_TYPES(NAME##_norm, FLOAT8, NORM)
 
 QUANTIZE_ALL(quantize_s8, false)
 #if __CUDA_ARCH__ >= 890

@@ -58,6 +58,7 @@ public final class CudaBench {
       }
       hostTime(context, peer);
       CudaQuantizeBench.run(context);
+      CudaBlockwiseBench.run(context);
     }
   }
 

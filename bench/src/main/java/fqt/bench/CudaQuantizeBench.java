@@ -1,8 +1,6 @@
 package fqt.bench;
 
 import fqt.cuda.CudaContext;
-import fqt.cuda.CudaEvent;
-import fqt.cuda.CudaGraph;
 import fqt.cuda.CudaQuantize;
 import fqt.tensor.DType;
 import fqt.tensor.Shape;
@@ -19,7 +17,6 @@ final class CudaQuantizeBench {
   private static final int ROWS = 16_384;
   private static final int SETS = 3;
   private static final int LAUNCHES = 12;
-  private static final int ROUNDS = 7;
 
   private CudaQuantizeBench() {}
 
@@ -68,26 +65,11 @@ final class CudaQuantizeBench {
     }
     Tensor scales = tensor(context, storages, DType.F32, ROWS);
     quantize.run(inputs.getFirst(), codes.getFirst(), scales);
-    List<Double> times = new ArrayList<>();
-    try (CudaEvent start = new CudaEvent(context);
-        CudaEvent end = new CudaEvent(context);
-        CudaGraph graph =
-            CudaGraph.record(
-                context.stream(),
-                () -> {
-                  for (int i = 0; i < LAUNCHES; i++) {
-                    quantize.run(inputs.get(i % SETS), codes.get(i % SETS), scales);
-                  }
-                })) {
-      for (int i = 0; i < ROUNDS; i++) {
-        start.record(context.stream());
-        graph.launch();
-        end.record(context.stream());
-        end.synchronize();
-        times.add(end.microsecondsSince(start) / LAUNCHES);
-      }
-    }
-    double median = times.stream().sorted().toList().get(ROUNDS / 2);
+    double median =
+        GraphTime.median(
+            context,
+            LAUNCHES,
+            i -> quantize.run(inputs.get(i % SETS), codes.get(i % SETS), scales));
     System.out.printf(
         "quantize %s to %s, %d x %d bf16: %.1f us, %.2f TB/s%n",
         title, type, ROWS, columns, median, 3.0 * ROWS * columns / median / 1e6);

@@ -11,8 +11,11 @@ final class CudaBlocks {
   private static final long RUN = 4;
   private static final long WARP = 32;
 
-  /** Elements from which on a slice is worth a whole block of threads. */
+  /** Elements up to which a slice is worth a few threads, and from which on a whole block. */
+  private static final long SMALL = 256;
+
   private static final long LARGE = 2048;
+  private static final long FEW = 8;
 
   /** Slices that tall blocks are cut into, all together; a fixed number, for equal sums. */
   private static final long SLICES = 1024;
@@ -82,7 +85,10 @@ final class CudaBlocks {
   void quantize(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, Tensor codes) {
     DType type = requireCodes(codes.dtype());
-    Call call = new Call(x, blocks, scale, zero, low, high, type);
+    float least = type == DType.I8 ? Byte.MIN_VALUE : type == DType.U8 ? 0 : low;
+    float most = type == DType.I8 ? Byte.MAX_VALUE : type == DType.U8 ? 255 : high;
+    float from = Math.clamp(low, least, most);
+    Call call = new Call(x, blocks, scale, zero, from, Math.clamp(high, from, most), type);
     everyElement("blocks_quantize", call, call.arguments(x, codes, null, DType.F32, 0, 0, 0));
   }
 
@@ -148,7 +154,7 @@ final class CudaBlocks {
     }
     long slices = Math.clamp(SLICES / blocks, 1, call.height());
     long elements = Math.ceilDiv(call.height(), slices) * call.width();
-    long team = elements >= LARGE ? Launcher.THREADS : WARP;
+    long team = elements >= LARGE ? Launcher.THREADS : elements > SMALL ? WARP : FEW;
     long groups = Math.ceilDiv(blocks * slices * team, (long) Launcher.THREADS);
     if (slices == 1) {
       long[] arguments = call.arguments(call.x, first, second, DType.F32, 1, 0, team);

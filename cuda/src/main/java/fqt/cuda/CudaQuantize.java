@@ -7,6 +7,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
+import java.util.List;
 
 /**
  * Activations to 8 bits on one GPU: {@code code = x / scale}, rounded half to even and saturated.
@@ -25,6 +26,9 @@ public final class CudaQuantize {
   private static final int ROUND = 32;
   private static final int RESIDENT_THREADS = 1024;
   private static final int RESIDENT_THREADS_NORM = 768;
+
+  /** Endings of the kernels' names by {@link Checks#floatCode}. */
+  private static final List<String> TYPES = List.of("_bf16", "_f16", "_f32");
 
   private final CudaContext context;
 
@@ -110,7 +114,7 @@ public final class CudaQuantize {
       String kernel =
           (float8 ? "quantize_e4m3" : "quantize_s8")
               + (fixed ? "_tensor" : weight == null ? "_token" : "_norm")
-              + (x.dtype() == DType.F32 ? "_f32" : "");
+              + TYPES.get(Checks.floatCode(x.dtype(), "x"));
       long function = context.kernels().find(module(context), kernel, 0);
       context.check(
           block.launch(stream.handle().address(), function, false, context.capability() >= 90),
@@ -137,10 +141,8 @@ public final class CudaQuantize {
     target.set(JAVA_LONG, 32, Checks.rowStride(x));
     target.set(JAVA_LONG, 40, Checks.rowStride(codes));
     target.set(JAVA_INT, 48, (int) x.dim(1));
-    target.set(JAVA_INT, 52, Checks.floatCode(x.dtype(), "x"));
-    target.set(JAVA_FLOAT, 56, epsilon);
-    target.set(JAVA_INT, 60, 0);
-    target.set(JAVA_LONG, 64, x.dim(0));
+    target.set(JAVA_FLOAT, 52, epsilon);
+    target.set(JAVA_LONG, 56, x.dim(0));
   }
 
   /** The PTX for a GPU. */

@@ -7,8 +7,9 @@ import java.util.Random;
 /**
  * Checks the GPU of this machine with fresh inputs each time: the matrix and quantize kernels
  * against float64 on the host, the operations of the backend against those of the CPU: {@code java
- * -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [kernels|backend] [seed]}. Without a GPU it says
- * so and succeeds.
+ * -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [kernels|backend] [broken] [seed]}. With {@code
+ * broken} a kernel breaks the GPU's context at the end, to see what is said of it. Without a GPU it
+ * says so and succeeds.
  */
 public final class GpuCheck {
   private static final int[] TAILS = {
@@ -67,14 +68,29 @@ public final class GpuCheck {
       if (!words.contains("kernels")) {
         check.backend();
       }
+      if (!words.contains("kernels") && !words.contains("backend")) {
+        new FailureCheck(context, check::report).refused();
+      }
       failed = check.summarize() > 0;
       if (context.liveBytes() != 0) {
         System.out.println("leaked " + context.liveBytes() + " bytes");
         failed = true;
       }
     }
+    if (words.contains("broken")) {
+      failed |= brokenContext(seed) > 0;
+    }
     if (failed) {
       System.exit(1);
+    }
+  }
+
+  /** The last check of a process: what a GPU says that an illegal access has broken. */
+  private static int brokenContext(long seed) {
+    try (CudaContext context = CudaContext.open(0)) {
+      GpuCheck check = new GpuCheck(context, seed, true);
+      new FailureCheck(context, check::report).broken();
+      return check.summarize();
     }
   }
 

@@ -49,12 +49,16 @@ final class KernelSet {
   }
 
   private static CUmodule compile(String module) {
+    return compile(module, read(module));
+  }
+
+  /** Compiles the text of PTX; the name is for the message if the driver rejects it. */
+  static CUmodule compile(String module, byte[] text) {
     JITOptions options = new JITOptions();
     options.putBytes(CUjit_option.CU_JIT_ERROR_LOG_BUFFER, new byte[LOG_BYTES]);
     options.putInt(CUjit_option.CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES, LOG_BYTES);
     CUmodule result = new CUmodule();
     try (Arena arena = Arena.ofConfined()) {
-      byte[] text = read(module);
       MemorySegment ptx = arena.allocate(text.length + 1L);
       MemorySegment.copy(text, 0, ptx, ValueLayout.JAVA_BYTE, 0, text.length);
       int code = JCudaDriver.cuModuleLoadDataJIT(result, new Handles.HostPointer(ptx), options);
