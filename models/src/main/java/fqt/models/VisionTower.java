@@ -1,5 +1,6 @@
 package fqt.models;
 
+import fqt.io.TensorSource;
 import fqt.nn.GatedMlp;
 import fqt.nn.LayerArgs;
 import fqt.nn.LayerNorm;
@@ -13,6 +14,7 @@ import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.Collections;
 import java.util.List;
+import java.util.Map;
 
 /**
  * The part of a Qwen-VL model that turns pictures into tokens: patches are embedded, run through
@@ -134,6 +136,17 @@ public final class VisionTower {
   /** Path of {@link #merger} in the checkpoint. */
   public String mergerPrefix() {
     return prefix + "merger";
+  }
+
+  /**
+   * A block of this tower as other tensors have it, such as those that were written after it had
+   * been quantized; in the current scope, or views of those tensors.
+   *
+   * @param tensors hold the block under its path
+   * @param quantization the {@code quantization_config} that says how its linears are stored
+   */
+  public Module block(int index, TensorSource tensors, Map<String, Object> quantization) {
+    return block(new CheckpointWeights(tensors, device, quantization), index);
   }
 
   /** Frees a block; whoever asks for it again gets it fresh from the checkpoint. */

@@ -1,6 +1,7 @@
 package fqt.quant;
 
 import fqt.nn.LayerArgs;
+import fqt.tensor.AttentionMask;
 import fqt.tensor.Backends;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
@@ -187,6 +188,12 @@ public final class CalibrationInputs implements AutoCloseable {
   /** What layers need for a sample. */
   public LayerArgs args(int index) {
     return samples.get(index).args();
+  }
+
+  /** Changes the mask that layers are given for a sample: blocks may see windows or all. */
+  public void setMask(int index, AttentionMask mask) {
+    Sample sample = samples.get(index);
+    samples.set(index, new Sample(sample.hidden(), sample.args().withMask(mask)));
   }
 
   /** Replaces a sample's hidden states by others of the same shape. */

@@ -115,6 +115,7 @@ final class DemoCommand implements Callable<Integer> {
         format,
         GptqConfig.defaults(),
         samples,
+        List.of(),
         CalibrationInputs.Keeping.F32,
         Long.MAX_VALUE,
         true,

@@ -1,6 +1,7 @@
 package fqt.tools;
 
 import fqt.models.CausalLm;
+import fqt.models.Pictures;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
 import fqt.quant.Quantizer;
@@ -56,6 +57,9 @@ record Fingerprint(SequencedMap<String, String> parts) {
       parts.put("--activations", rounded ? "rounded to bf16" : "exact");
       parts.put("calibration", text(plan.samples()));
     }
+    if (plan.method().calibrates() && !plan.pictures().isEmpty()) {
+      parts.put("--image", pictures(plan.pictures()));
+    }
     if (plan.method().secondOrder) {
       parts.put("gptq", text(plan.gptq()));
     }
@@ -106,6 +110,17 @@ record Fingerprint(SequencedMap<String, String> parts) {
     }
     return "%d samples of %d tokens, sha256 %s"
         .formatted(samples.size(), samples.getFirst().length, SourceFiles.shortHex(sha));
+  }
+
+  private static String pictures(List<Pictures> pictures) {
+    MessageDigest sha = SourceFiles.sha256();
+    for (Pictures picture : pictures) {
+      float[] pixels = picture.pixels().toFloats();
+      ByteBuffer bytes = ByteBuffer.allocate(pixels.length * Float.BYTES);
+      bytes.asFloatBuffer().put(pixels);
+      sha.update(bytes);
+    }
+    return "%d pictures, sha256 %s".formatted(pictures.size(), SourceFiles.shortHex(sha));
   }
 
   /** How this differs from an earlier one, in words; empty if it does not. */

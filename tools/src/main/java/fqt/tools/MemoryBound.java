@@ -35,6 +35,7 @@ record MemoryBound(long process, long activations, long replay, long smoothing, 
     long length = plan.samples().isEmpty() ? 0 : plan.samples().getFirst().length;
     long tokens = plan.samples().size() * length;
     long hidden = tokens * model.config().text().hidden();
+    long seen = pictures(model, plan);
     boolean replays = plan.method().secondOrder && plan.gptq().trueSequential();
     long kept = 0;
     long smoothing = 0;
@@ -57,10 +58,17 @@ record MemoryBound(long process, long activations, long replay, long smoothing, 
     boolean onDisk = plan.keeping() == CalibrationInputs.Keeping.DISK;
     return new MemoryBound(
         PROCESS,
-        onDisk ? 0 : hidden * bytesEach(plan.keeping()),
+        onDisk ? 0 : Math.max(hidden, seen) * bytesEach(plan.keeping()),
         onDisk ? 0 : results,
         smoothing,
         largest);
+  }
+
+  /** Elements of the hidden states of all pictures; they are calibrated after the texts. */
+  private static long pictures(CausalLm model, QuantizeJob.Plan plan) {
+    return plan.pictures().stream()
+        .mapToLong(picture -> picture.pixels().dim(0) * model.vision().config().hidden())
+        .sum();
   }
 
   private static long bytesEach(CalibrationInputs.Keeping keeping) {

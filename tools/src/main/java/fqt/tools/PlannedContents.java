@@ -33,7 +33,7 @@ final class PlannedContents {
     VisionTower tower = model.vision();
     if (tower != null) {
       for (int i = 0; i < tower.blocks().size(); i++) {
-        contents.add(tower.blockPrefix(i), tower.blocks().get(i), roundsVision(plan));
+        contents.add(tower.blockPrefix(i), tower.blocks().get(i), quantizesVision(plan));
         tower.release(i);
       }
       contents.add(tower.mergerPrefix(), tower.merger(), false);
@@ -48,10 +48,10 @@ final class PlannedContents {
   }
 
   /**
-   * Whether the blocks of a vision tower are rounded: if codes and activations have 8 bits, a scale
-   * an output. Calibration texts show it no pictures, and few of its sizes divide into groups.
+   * Whether the blocks of a vision tower are quantized: if codes and activations have 8 bits, a
+   * scale an output. Few of its sizes divide into groups.
    */
-  static boolean roundsVision(QuantizeJob.Plan plan) {
+  static boolean quantizesVision(QuantizeJob.Plan plan) {
     Scheme base = plan.rules().base();
     return base.activations() != null && base.weights().bits() == 8;
   }

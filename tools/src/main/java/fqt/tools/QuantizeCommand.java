@@ -2,6 +2,7 @@ package fqt.tools;
 
 import fqt.io.TensorSource;
 import fqt.models.CausalLm;
+import fqt.models.Pictures;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
 import fqt.quant.Scheme;
@@ -9,6 +10,7 @@ import fqt.quant.SchemeRules;
 import fqt.quant.format.CheckpointFormat;
 import fqt.quant.format.CheckpointFormats;
 import fqt.tensor.DType;
+import fqt.tensor.Scope;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -87,6 +89,14 @@ final class QuantizeCommand implements Callable<Integer> {
   private String calibration;
 
   @Option(
+      names = "--image",
+      paramLabel = "FILE",
+      description =
+          "A picture to calibrate a vision tower with, which w8a8 schemes quantize; may be given"
+              + " several times (default: none, the tower is rounded to nearest).")
+  private List<Path> images = List.of();
+
+  @Option(
       names = "--samples",
       paramLabel = "N",
       defaultValue = "128",
@@ -157,7 +167,8 @@ final class QuantizeCommand implements Callable<Integer> {
     PrintWriter err = spec.commandLine().getErr();
     CheckpointFormat chosen = format();
     long maxShardBytes = Options.bytes(spec, "--max-shard-size", shardSize);
-    try (CausalLm lm = model.load()) {
+    try (CausalLm lm = model.load();
+        Scope scope = Scope.open()) {
       DType stored = lm.embedding().parameters().get("weight").dtype();
       SchemeRules rules = rules(chosen, stored);
       List<int[]> drawn = drawn(lm, err);
@@ -170,6 +181,7 @@ final class QuantizeCommand implements Callable<Integer> {
               chosen,
               GptqConfig.defaults(),
               drawn,
+              pictures(lm),
               activations,
               maxShardBytes,
               restart,
@@ -273,6 +285,11 @@ final class QuantizeCommand implements Callable<Integer> {
     err.printf("calibration: %d samples of %d tokens from %s", drawn.size(), tokens, calibration);
     err.println(drawn.size() < samples ? ", which holds no more" : "");
     return drawn;
+  }
+
+  /** The pictures that calibrate a vision tower, one a sample. */
+  private List<Pictures> pictures(CausalLm lm) {
+    return images.stream().map(image -> model.pictures(lm, List.of(image))).toList();
   }
 
   private void print(PrintWriter stdout, QuantizeJob.Result result) {

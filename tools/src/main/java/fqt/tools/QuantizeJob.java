@@ -8,8 +8,8 @@ import fqt.io.SafetensorsWriter;
 import fqt.io.TensorSource;
 import fqt.models.CausalLm;
 import fqt.models.ModelConfig;
+import fqt.models.Pictures;
 import fqt.models.VisionTower;
-import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.FoldReport;
@@ -36,6 +36,7 @@ import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.stream.IntStream;
 
 /**
  * The main job: a checkpoint in, a quantized checkpoint out. Block by block: quantize, write, note
@@ -54,6 +55,7 @@ final class QuantizeJob {
    * @param destination folder that will appear
    * @param rules scheme of each linear, as the format stores it
    * @param samples token ids of the calibration samples, of one length; unused by RTN
+   * @param pictures what the vision tower is calibrated on, a sample each; perhaps none
    * @param keeping where the hidden states of the samples rest
    * @param maxShardBytes size of the files of tensors
    * @param restart whether to forget what an interrupted job finished
@@ -67,6 +69,7 @@ final class QuantizeJob {
       CheckpointFormat format,
       GptqConfig gptq,
       List<int[]> samples,
+      List<Pictures> pictures,
       CalibrationInputs.Keeping keeping,
       long maxShardBytes,
       boolean restart,
@@ -101,7 +104,7 @@ final class QuantizeJob {
     this.files = SourceFiles.of(plan.source());
     this.contents = PlannedContents.of(model, plan);
     this.quantization = plan.format().config(contents);
-    boolean vision = model.vision() != null && PlannedContents.roundsVision(plan);
+    boolean vision = model.vision() != null && PlannedContents.quantizesVision(plan);
     this.blocks = model.layers().size() + (vision ? model.vision().blocks().size() : 0);
   }
 
@@ -139,13 +142,7 @@ final class QuantizeJob {
     if (finished > 0) {
       err.printf("continuing after %d of %d blocks in %s%n", finished, blocks, work.path());
     }
-    try (CalibrationInputs inputs =
-        new CalibrationInputs(model.device(), plan.keeping(), work.path())) {
-      if (plan.method().calibrates() && finished < model.layers().size()) {
-        addSamples(inputs);
-      }
-      quantizeLayers(inputs);
-    }
+    quantize(new BlockStack.Layers(model, plan.samples()));
     if (model.vision() != null) {
       quantizeVision(model.vision());
     }
@@ -183,127 +180,107 @@ final class QuantizeJob {
         .toList();
   }
 
-  private void addSamples(CalibrationInputs inputs) {
-    try (Scope scope = Scope.open()) {
-      LayerArgs args = model.args(0, plan.samples().getFirst().length);
-      for (int[] sample : plan.samples()) {
-        try (Scope one = Scope.open()) {
-          Tensor ids = Ops.to(Ops.of(sample, sample.length), model.device());
-          inputs.add(model.embed(ids), args);
-        }
-      }
-    }
-  }
-
-  private void quantizeLayers(CalibrationInputs inputs) {
-    int count = model.layers().size();
-    LayerForwardManager forward = new LayerForwardManager(inputs);
-    try (Progress progress = new Progress(err, "layer", count)) {
-      for (int i = 0; i < count; i++) {
-        long start = System.nanoTime();
-        boolean advances = inputs.size() > 0 && i + 1 < count;
-        String prefix = model.layerPrefix(i);
-        boolean finished = work.journal().entries().containsKey(prefix);
-        if (finished && advances) {
-          advanceWritten(i, inputs);
-        } else if (!finished) {
-          BlockListener listener = new BlockListener(progress, i);
-          quantizeLayer(i, inputs, forward, advances, listener);
-          model.release(i);
-        }
-        int linears = work.journal().entries().get(prefix).linears().size();
-        Duration time = Duration.ofNanos(System.nanoTime() - start);
-        String done = finished ? "%d linears were there already, %s" : "%d linears in %s";
-        progress.done(i + 1, done.formatted(linears, Units.time(time)));
-      }
-    }
-  }
-
-  private void quantizeLayer(
-      int index,
-      CalibrationInputs inputs,
-      LayerForwardManager forward,
-      boolean advances,
-      BlockListener listener) {
-    String prefix = model.layerPrefix(index);
-    Module layer = model.layers().get(index);
-    try (Scope scope = Scope.open()) {
-      finishBlock(
-          prefix,
-          layer,
-          listener,
-          () ->
-              notes.around(
-                  prefix,
-                  layer,
-                  forward.inputs(),
-                  () -> quantize(prefix, layer, forward, listener)));
-      if (advances) {
-        listener.at(0.9, "running the quantized layer");
-        if (plan.format().keepsCodes()) {
-          forward.advance(layer);
-        } else {
-          advanceWritten(index, inputs);
-        }
-      }
-    }
-  }
-
-  /** Runs the samples through a layer as it was written. */
-  private void advanceWritten(int index, CalibrationInputs inputs) {
-    try (TensorSource tensors = work.block(model.layerPrefix(index));
-        Scope scope = Scope.open()) {
-      new LayerForwardManager(inputs).advance(model.layer(index, tensors, quantization));
-    }
-  }
-
-  private void quantize(
-      String prefix, Module layer, LayerForwardManager forward, QuantListener listener) {
-    CalibrationInputs inputs = forward.inputs();
-    SmoothQuantConfig search = plan.method().search(plan.rules());
-    if (plan.method().secondOrder) {
-      if (search != null) {
-        SmoothQuant.smoothLayer(prefix, layer, inputs, search, listener);
-      }
-      Gptq.quantizeLayer(prefix, layer, forward, plan.gptq().withRules(plan.rules()), listener);
-    } else if (search == null) {
-      Rtn.quantizeLayer(prefix, layer, plan.rules(), listener);
-    } else {
-      SmoothQuant.quantizeLayer(prefix, layer, inputs, search, listener);
-    }
-  }
-
+  /** Calibration texts show a tower no pictures: without some it is rounded to nearest. */
   private void quantizeVision(VisionTower tower) {
-    if (!PlannedContents.roundsVision(plan)) {
+    if (!PlannedContents.quantizesVision(plan)) {
       err.println("the vision tower stays in floating point: only w8a8 schemes quantize it");
       return;
     }
-    int count = tower.blocks().size();
-    try (Progress progress = new Progress(err, "vision block", count)) {
-      for (int i = 0; i < count; i++) {
-        String prefix = tower.blockPrefix(i);
-        if (!work.journal().entries().containsKey(prefix)) {
-          BlockListener listener = new BlockListener(progress, i);
-          Module block = tower.blocks().get(i);
-          try (Scope scope = Scope.open()) {
-            finishBlock(
-                prefix,
-                block,
-                listener,
-                () -> Rtn.quantizeLayer(prefix, block, plan.rules(), listener));
-          }
-          tower.release(i);
-        }
-        progress.done(i + 1, "");
+    if (plan.method().calibrates() && plan.pictures().isEmpty()) {
+      err.println("the vision tower is rounded to nearest: no --image calibrates it");
+    }
+    quantize(new BlockStack.Tower(tower, plan.pictures()));
+  }
+
+  private void quantize(BlockStack stack) {
+    try (CalibrationInputs inputs =
+            new CalibrationInputs(model.device(), plan.keeping(), work.path());
+        Progress progress = new Progress(err, stack.unit(), stack.count())) {
+      boolean open = IntStream.range(0, stack.count()).anyMatch(i -> !isFinished(stack, i));
+      if (plan.method().calibrates() && open) {
+        stack.addSamples(inputs);
       }
+      LayerForwardManager forward = new LayerForwardManager(inputs);
+      for (int i = 0; i < stack.count(); i++) {
+        stack.prepare(inputs, i);
+        quantize(stack, i, forward, progress);
+      }
+    }
+  }
+
+  private boolean isFinished(BlockStack stack, int index) {
+    return work.journal().entries().containsKey(stack.prefix(index));
+  }
+
+  private void quantize(
+      BlockStack stack, int index, LayerForwardManager forward, Progress progress) {
+    long start = System.nanoTime();
+    boolean advances = forward.inputs().size() > 0 && index + 1 < stack.count();
+    boolean finished = isFinished(stack, index);
+    if (finished && advances) {
+      advanceWritten(stack, index, forward.inputs());
+    } else if (!finished) {
+      quantizeBlock(stack, index, forward, advances, new BlockListener(progress, index));
+      stack.release(index);
+    }
+    int linears = work.journal().entries().get(stack.prefix(index)).linears().size();
+    Duration time = Duration.ofNanos(System.nanoTime() - start);
+    String done = finished ? "%d linears were there already, %s" : "%d linears in %s";
+    progress.done(index + 1, done.formatted(linears, Units.time(time)));
+  }
+
+  private void quantizeBlock(
+      BlockStack stack,
+      int index,
+      LayerForwardManager forward,
+      boolean advances,
+      BlockListener listener) {
+    String prefix = stack.prefix(index);
+    Module block = stack.block(index);
+    try (Scope scope = Scope.open()) {
+      finishBlock(prefix, block, forward, listener);
+      if (advances) {
+        listener.at(0.9, "running the quantized " + stack.unit());
+        if (plan.format().keepsCodes()) {
+          forward.advance(block);
+        } else {
+          advanceWritten(stack, index, forward.inputs());
+        }
+      }
+    }
+  }
+
+  /** Runs the samples through a block as it was written. */
+  private void advanceWritten(BlockStack stack, int index, CalibrationInputs inputs) {
+    try (TensorSource tensors = work.block(stack.prefix(index));
+        Scope scope = Scope.open()) {
+      Module written = stack.written(index, tensors, quantization);
+      new LayerForwardManager(inputs).advance(written);
+    }
+  }
+
+  /** Replaces the linears of a block; without samples they are rounded to nearest. */
+  private void quantize(
+      String prefix, Module block, LayerForwardManager forward, QuantListener listener) {
+    CalibrationInputs inputs = forward.inputs();
+    SmoothQuantConfig search = plan.method().search(plan.rules());
+    if (inputs.size() == 0) {
+      Rtn.quantizeLayer(prefix, block, plan.rules(), listener);
+    } else if (plan.method().secondOrder) {
+      if (search != null) {
+        SmoothQuant.smoothLayer(prefix, block, inputs, search, listener);
+      }
+      Gptq.quantizeLayer(prefix, block, forward, plan.gptq().withRules(plan.rules()), listener);
+    } else {
+      SmoothQuant.quantizeLayer(prefix, block, inputs, search, listener);
     }
   }
 
   /** Quantizes a block, writes it and then notes that it is finished. */
   private void finishBlock(
-      String prefix, Module block, BlockListener listener, Runnable quantization) {
+      String prefix, Module block, LayerForwardManager forward, BlockListener listener) {
     files.requireUnchanged();
-    quantization.run();
+    notes.around(prefix, block, forward.inputs(), () -> quantize(prefix, block, forward, listener));
     listener.at(0.8, "writing");
     work.writeBlock(prefix, writer -> writeBlock(writer, prefix, block));
     files.requireUnchanged();

@@ -104,7 +104,7 @@ final class SelfMeasure {
   private static Runnable inScope(Supplier<Tensor> product) {
     return () -> {
       try (Scope scope = Scope.open()) {
-        product.get();
+        Tensor unused = product.get();
       }
     };
   }

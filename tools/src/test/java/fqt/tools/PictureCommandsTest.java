@@ -2,9 +2,11 @@ package fqt.tools;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.io.Json;
 import fqt.io.Safetensors;
+import fqt.io.SafetensorsWriter;
 import fqt.models.CausalLm;
 import fqt.models.ImageProcessor;
 import fqt.models.Picture;
@@ -23,6 +25,7 @@ import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.stream.Stream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
@@ -90,6 +93,53 @@ class PictureCommandsTest {
       assertEquals(DType.BF16, file.get("visual.blocks.1.attn.qkv.weight").dtype());
     }
     assertForward(quantized, original, 1e-3f, "vision.output");
+  }
+
+  /** A tower that was shown the picture is closer to the original than one that was not. */
+  @ParameterizedTest
+  @ValueSource(strings = {"gptq", "smoothquant", "smoothquant+gptq"})
+  void picturesCalibrateTheTower(String method) {
+    Path original = FIXTURES.resolve("tiny-qwen25vl");
+    Path out = folder.resolve("calibrated");
+    Path ids = folder.resolve("ids.safetensors");
+    int[] text = new Random(5).ints(4 * 64, 1, 200).toArray();
+    SafetensorsWriter.writeFile(ids, Map.of("ids", Ops.of(text, 4, 64)), Map.of());
+    CommandRun run =
+        CommandRun.of(
+            "quantize",
+            original.toString(),
+            "--out",
+            out.toString(),
+            "--method",
+            method,
+            "--scheme",
+            "w8a8-int8",
+            "--calib",
+            ids.toString(),
+            "--image",
+            FIXTURES.resolve("picture.png").toString());
+    assertEquals(0, run.code(), run.err());
+    double calibrated = visionError(out);
+    double rounded = visionError(quantize(original, "w8a8-int8"));
+    assertTrue(calibrated < rounded, method + " " + calibrated + ", rounded " + rounded);
+  }
+
+  /** Mean square error of what the tower of tiny-qwen25vl gives for the picture. */
+  private static double visionError(Path folder) {
+    try (Safetensors theirs =
+            Safetensors.open(FIXTURES.resolve("tiny-qwen25vl/reference.safetensors"));
+        CausalLm model = CausalLm.load(folder, Device.CPU);
+        Scope scope = Scope.open()) {
+      Pictures pictures =
+          Pictures.of(Ops.to(theirs.get("pixel_values"), DType.F32), theirs.get("image_grid_thw"));
+      float[] ours = model.vision().forward(pictures).toFloats();
+      float[] expected = theirs.get("vision.output").toFloats();
+      double sum = 0;
+      for (int i = 0; i < ours.length; i++) {
+        sum += (ours[i] - expected[i]) * (double) (ours[i] - expected[i]);
+      }
+      return sum / ours.length;
+    }
   }
 
   private Path quantize(Path model, String scheme) {
