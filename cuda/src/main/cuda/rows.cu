@@ -28,7 +28,7 @@ DEVICE float rowMax(const float* row, uint64_t columns, float* shared) {
 constexpr int kKept = 8;  // elements of a row that a thread keeps in registers; the rest is read again
 
 /// `share` is 1 / columns, since a division in float64 by every thread would take longer than the row.
-extern "C" __global__ void __launch_bounds__(512) rms_norm(
+extern "C" __global__ void __launch_bounds__(512, 2) rms_norm(
     const float* x, const void* weight, uint32_t type, uint64_t weightStep, float eps, float* out, uint64_t columns,
     double share) {
   __shared__ double shared[32];

@@ -20,6 +20,21 @@ final class Launcher {
   private static final long MAX_BLOCKS = Integer.MAX_VALUE;
   private static final long MAX_GRID_Y = 65_535;
 
+  /** The types in the order of {@code Type} (elements.cuh). */
+  private static final List<DType> CODES =
+      List.of(
+          DType.F32,
+          DType.F16,
+          DType.BF16,
+          DType.F8_E4M3,
+          DType.F8_E5M2,
+          DType.I64,
+          DType.I32,
+          DType.I16,
+          DType.I8,
+          DType.U8,
+          DType.BOOL);
+
   private final CudaContext context;
 
   Launcher(CudaContext context) {
@@ -94,18 +109,4 @@ final class Launcher {
   static long code(DType dtype) {
     return CODES.indexOf(dtype);
   }
-
-  private static final List<DType> CODES =
-      List.of(
-          DType.F32,
-          DType.F16,
-          DType.BF16,
-          DType.F8_E4M3,
-          DType.F8_E5M2,
-          DType.I64,
-          DType.I32,
-          DType.I16,
-          DType.I8,
-          DType.U8,
-          DType.BOOL);
 }
