@@ -65,15 +65,10 @@ final class Carrier {
   /** Reads {@code n} elements, from element {@code index} on, of a type other than I64. */
   void readFloats(MemorySegment from, DType dtype, long index, int n) {
     switch (dtype) {
-      case F32 -> MemorySegment.copy(from, Element.FLOAT, index * 4, floats, 0, n);
+      case F32, BF16 -> FloatRuns.read(dtype, from, index, n, floats, 0);
       case F16 -> {
         MemorySegment.copy(from, Element.SHORT, index * 2, shorts, 0, n);
         fromF16(n);
-      }
-      case BF16 -> {
-        MemorySegment.copy(from, Element.SHORT, index * 2, shorts, 0, n);
-        widenShorts(n);
-        FloatCodes.fromBf16(ints, floats, n);
       }
       case F8_E4M3, F8_E5M2 -> {
         MemorySegment.copy(from, Element.BYTE, index, bytes, 0, n);
@@ -90,16 +85,12 @@ final class Carrier {
   /** Writes {@code n} of {@link #floats} as a float type. */
   void writeFloats(MemorySegment to, DType dtype, long index, int n) {
     switch (dtype) {
-      case F32 -> MemorySegment.copy(floats, 0, to, Element.FLOAT, index * 4, n);
+      case F32 -> FloatRuns.write(floats, 0, n, to, index);
       case F16 -> {
         toF16(n);
         MemorySegment.copy(shorts, 0, to, Element.SHORT, index * 2, n);
       }
-      case BF16 -> {
-        FloatCodes.toBf16(floats, ints, n);
-        narrowToShorts(n);
-        MemorySegment.copy(shorts, 0, to, Element.SHORT, index * 2, n);
-      }
+      case BF16 -> FloatRuns.writeBf16(floats, n, to, index * 2);
       case F8_E4M3, F8_E5M2 -> {
         encode(dtype, n);
         narrowToBytes(n);

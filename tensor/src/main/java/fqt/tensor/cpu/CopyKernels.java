@@ -140,6 +140,7 @@ final class CopyKernels {
   private final class Turner {
     private final Carrier carrier = new Carrier();
     private final int[] ints = new int[TILE * TILE];
+    private final float[] lines = new float[TILE * TILE];
     private final float[] floats = new float[TILE * TILE];
 
     void turn(long a, long fromStep, long b, long toStep, int rows, int columns) {
@@ -163,10 +164,9 @@ final class CopyKernels {
     private void turnFloats(long a, long fromStep, long b, long toStep, int rows, int columns) {
       for (int j = 0; j < columns; j++) {
         carrier.readFloats(from, source, a + j * fromStep, rows);
-        for (int i = 0; i < rows; i++) {
-          floats[i * TILE + j] = carrier.floats[i];
-        }
+        System.arraycopy(carrier.floats, 0, lines, j * TILE, rows);
       }
+      Transpose.copy(lines, 0, TILE, columns, rows, floats, 0, TILE);
       for (int i = 0; i < rows; i++) {
         System.arraycopy(floats, i * TILE, carrier.floats, 0, columns);
         carrier.writeFloatsAs(to, target, b + i * toStep, columns);

@@ -16,7 +16,6 @@ import jdk.incubator.vector.VectorOperators;
  *
  * <pre>
  *   F32   s eeeeeeee mmmmmmmmmmmmmmmmmmmmmmm   bias 127
- *   BF16  s eeeeeeee mmmmmmm                   bias 127
  *   E4M3  s eeee mmm                           bias 7, s 1111 111 is NaN
  *   E5M2  s eeeee mm                           bias 15, s 11111 00 is infinite, other fractions NaN
  * </pre>
@@ -25,24 +24,6 @@ final class FloatCodes {
   private static final int SIGN = 0x80000000;
 
   private FloatCodes() {}
-
-  static void fromBf16(int[] codes, float[] floats, int n) {
-    for (int i = 0; i < n; i += LENGTH) {
-      IntVector code = IntVector.fromArray(I, codes, i);
-      code.lanewise(VectorOperators.LSHL, 16).reinterpretAsFloats().intoArray(floats, i);
-    }
-  }
-
-  static void toBf16(float[] floats, int[] codes, int n) {
-    for (int i = 0; i < n; i += LENGTH) {
-      FloatVector value = FloatVector.fromArray(F, floats, i);
-      IntVector bits = value.reinterpretAsInts();
-      IntVector odd = bits.lanewise(VectorOperators.LSHR, 16).and(1);
-      IntVector rounded = bits.add(odd).add(0x7fff).lanewise(VectorOperators.LSHR, 16);
-      IntVector quiet = bits.lanewise(VectorOperators.LSHR, 16).or(0x40);
-      rounded.blend(quiet, isNan(bits)).intoArray(codes, i);
-    }
-  }
 
   static void fromE4m3(int[] codes, float[] floats, int n) {
     for (int i = 0; i < n; i += LENGTH) {

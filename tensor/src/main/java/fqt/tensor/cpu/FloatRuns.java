@@ -8,14 +8,17 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.ShortVector;
+import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Reads runs of elements of any float type, or I8, from memory into f32 arrays, exactly; how the
- * matrix kernels see their operands.
+ * Reads runs of elements of any float type, or I8, from memory into f32 arrays, exactly: how the
+ * matrix kernels see their operands, and how conversions begin. Writes the types that need no more
+ * than a vector of codes at a time.
  */
 final class FloatRuns {
   private static final VectorSpecies<Float> FLOATS = FloatVector.SPECIES_PREFERRED;
@@ -26,11 +29,6 @@ final class FloatRuns {
 
   private static final VectorSpecies<Float> FLOATS8 = FloatVector.SPECIES_256;
   private static final VectorSpecies<Byte> BYTES8 = ByteVector.SPECIES_64;
-
-  static final ValueLayout.OfFloat FLOAT =
-      ValueLayout.JAVA_FLOAT_UNALIGNED.withOrder(LITTLE_ENDIAN);
-  private static final ValueLayout.OfShort SHORT =
-      ValueLayout.JAVA_SHORT_UNALIGNED.withOrder(LITTLE_ENDIAN);
 
   private static final float[] E4M3 = new float[256];
   private static final float[] E5M2 = new float[256];
@@ -47,7 +45,7 @@ final class FloatRuns {
   /** Reads {@code count} elements that lie side by side, from element {@code from} on. */
   static void read(DType type, MemorySegment bytes, long from, int count, float[] to, int at) {
     switch (type) {
-      case F32 -> MemorySegment.copy(bytes, FLOAT, from * Float.BYTES, to, at, count);
+      case F32 -> MemorySegment.copy(bytes, Element.FLOAT, from * Float.BYTES, to, at, count);
       case BF16 -> readBf16(bytes, from * Short.BYTES, count, to, at);
       case F16 -> readF16(bytes, from * Short.BYTES, count, to, at);
       case F8_E4M3 -> readF8(E4M3, bytes, from, count, to, at);
@@ -76,7 +74,24 @@ final class FloatRuns {
           .intoArray(to, at + i);
     }
     for (; i < count; i++) {
-      to[at + i] = Float.intBitsToFloat(bytes.get(SHORT, from + (long) i * Short.BYTES) << 16);
+      to[at + i] =
+          Float.intBitsToFloat(bytes.get(Element.SHORT, from + (long) i * Short.BYTES) << 16);
+    }
+  }
+
+  /** Writes the nearest BF16 numbers, ties to even, from a byte position on; NaN stays NaN. */
+  static void writeBf16(float[] from, int count, MemorySegment bytes, long to) {
+    int i = 0;
+    for (int end = FLOATS.loopBound(count); i < end; i += FLOATS.length()) {
+      IntVector bits = FloatVector.fromArray(FLOATS, from, i).reinterpretAsInts();
+      IntVector high = bits.lanewise(VectorOperators.LSHR, 16);
+      IntVector rounded = bits.add(high.and(1)).add(0x7fff).lanewise(VectorOperators.LSHR, 16);
+      VectorMask<Integer> nan = bits.and(0x7fffffff).compare(VectorOperators.GT, 0x7f800000);
+      ((ShortVector) rounded.blend(high.or(0x40), nan).castShape(SHORTS, 0))
+          .intoMemorySegment(bytes, to + (long) i * Short.BYTES, LITTLE_ENDIAN);
+    }
+    for (; i < count; i++) {
+      bytes.set(Element.SHORT, to + (long) i * Short.BYTES, Element.floatToBf16(from[i]));
     }
   }
 
@@ -98,7 +113,7 @@ final class FloatRuns {
     short[] piece = new short[Math.min(count, 512)];
     for (int done = 0; done < count; done += piece.length) {
       int size = Math.min(piece.length, count - done);
-      MemorySegment.copy(bytes, SHORT, from + (long) done * Short.BYTES, piece, 0, size);
+      MemorySegment.copy(bytes, Element.SHORT, from + (long) done * Short.BYTES, piece, 0, size);
       for (int i = 0; i < size; i++) {
         to[at + done + i] = Float.float16ToFloat(piece[i]);
       }
@@ -114,6 +129,6 @@ final class FloatRuns {
 
   /** Writes F32 elements side by side, from element {@code to} on. */
   static void write(float[] from, int at, int count, MemorySegment bytes, long to) {
-    MemorySegment.copy(from, at, bytes, FLOAT, to * Float.BYTES, count);
+    MemorySegment.copy(from, at, bytes, Element.FLOAT, to * Float.BYTES, count);
   }
 }

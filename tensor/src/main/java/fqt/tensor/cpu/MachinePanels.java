@@ -86,7 +86,7 @@ final class MachinePanels implements Panels {
     long stride = (long) kernel.columns() * Float.BYTES;
     kernel.multiply(pass.depth(), 1, rows(row), strip(pass, column), tile, stride, 1, false);
     float[] sums = new float[kernel.rows() * kernel.columns()];
-    MemorySegment.copy(tile, FloatRuns.FLOAT, 0, sums, 0, sums.length);
+    MemorySegment.copy(tile, Element.FLOAT, 0, sums, 0, sums.length);
     out.add(sums, pass.row() + row, rows, pass.column() + column, columns, pass.first());
   }
 

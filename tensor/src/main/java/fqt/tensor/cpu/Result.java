@@ -100,12 +100,12 @@ record Result(
     for (int c = 0; c < columns; c++) {
       float sum = tile[from + c] * alpha;
       if (keep != 0) {
-        sum = Math.fma(keep, out.get(FloatRuns.FLOAT, at + (long) c * Float.BYTES), sum);
+        sum = Math.fma(keep, out.get(Element.FLOAT, at + (long) c * Float.BYTES), sum);
       }
       if (shift != null) {
         sum += shift[column + c];
       }
-      out.set(FloatRuns.FLOAT, at + (long) c * Float.BYTES, sum);
+      out.set(Element.FLOAT, at + (long) c * Float.BYTES, sum);
     }
   }
 
@@ -115,12 +115,12 @@ record Result(
       long at = (offset + m * stride + column) * Float.BYTES;
       float sum = alpha * sums[m];
       if (beta != 0) {
-        sum = Math.fma(beta, out.get(FloatRuns.FLOAT, at), sum);
+        sum = Math.fma(beta, out.get(Element.FLOAT, at), sum);
       }
       if (bias != null) {
         sum += bias[(int) column];
       }
-      out.set(FloatRuns.FLOAT, at, sum);
+      out.set(Element.FLOAT, at, sum);
     }
   }
 }
