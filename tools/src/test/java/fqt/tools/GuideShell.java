@@ -27,8 +27,9 @@ import java.util.stream.Collectors;
 record GuideShell(Path folder) {
   private static final String MODULES = "fqt.models,fqt.quant,fqt.tools";
 
-  /** Words after which something is named that is not there yet. */
-  private static final Set<String> NEW = Set.of("--out", "random-model");
+  /** Options that take a file or folder. */
+  private static final Set<String> FILES =
+      Set.of("--out", "--data", "--calib", "--inputs", "--image", "--base");
 
   /** A word of a command line, perhaps quoted. */
   private static final Pattern WORD = Pattern.compile("'([^']*)'|\"([^\"]*)\"|(\\S+)");
@@ -47,6 +48,7 @@ record GuideShell(Path folder) {
       import fqt.quant.*;
       import fqt.quant.format.*;
       import fqt.tensor.*;
+      import fqt.tools.plot.*;
       import java.nio.file.Path;
       import java.util.*;
 
@@ -149,7 +151,7 @@ record GuideShell(Path folder) {
     return new CommandRun(code, printed.toString(), "");
   }
 
-  /** The words of a line; those that name something in the folder do so from anywhere. */
+  /** The words of a line; a file or folder is one below this folder. */
   private List<String> words(String line) {
     List<String> words = new ArrayList<>();
     Matcher word = WORD.matcher(line);
@@ -157,10 +159,8 @@ record GuideShell(Path folder) {
       String quoted = word.group(1) != null ? word.group(1) : word.group(2);
       String plain = quoted != null ? quoted : word.group(3);
       boolean path =
-          quoted == null
-              && (plain.startsWith("fixtures/")
-                  || Files.exists(folder.resolve(plain.replaceAll("[:/].*", "")))
-                  || !words.isEmpty() && NEW.contains(words.getLast()));
+          words.size() == 2 && !plain.startsWith("-")
+              || !words.isEmpty() && FILES.contains(words.getLast());
       words.add(path ? folder.resolve(plain).toString() : plain);
     }
     return words;
