@@ -1,12 +1,12 @@
 package fqt.quant;
 
-import fqt.io.Safetensors;
-import fqt.io.SafetensorsWriter;
+import fqt.io.Io;
 import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.tensor.Backends;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
+import fqt.tensor.Scope;
 import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
@@ -23,25 +23,30 @@ import java.util.SequencedMap;
  *
  * {@snippet :
  * try (DataRecorder recorder = new DataRecorder()) {
- *   recorder.input("input", model.layers().getFirst());
+ *   recorder.input(DataRecorder.INPUT, model.layers().getFirst());
  *   recorder.positions(model.layers().getFirst());
  *   model.generate(prompt);
  *   recorder.save(folder.resolve("0000.safetensors"));
  * }
  * }
  *
- * <p>A file of recordings is a safetensors file in which entry {@code i} of the list {@code name}
- * is the tensor {@code name.i}. Not safe for several threads.
+ * <p>A file of recordings is a map of lists of tensors, by the names below or the path of a linear:
+ * a safetensors file in which entry {@code i} of the list {@code name} is the tensor {@code
+ * name.i}, or a {@code .pkl} file that Python opens as {@code dict[str, list[torch.Tensor]]}.
+ * {@link fqt.io.Io#load} reads both. Not safe for several threads.
  */
 public final class DataRecorder implements AutoCloseable {
-  /** Name under which {@link CalibrationDataset} looks for the inputs of the first layer. */
-  public static final String INPUT = "input";
+  /** Name of the inputs of the first layer, F32 [tokens, features]. */
+  public static final String INPUT = "model_input";
 
-  /** Name of the recorded rotary tables. */
-  public static final String COS = "cos";
+  /** Name of the rotary tables, cosines before sines, F32 [2, tokens, rotary dimensions / 2]. */
+  public static final String POSITIONS = "model_pos_embed";
 
-  /** Name of the recorded rotary tables. */
-  public static final String SIN = "sin";
+  /** Name of the token ids, I32. */
+  public static final String IDS = "model_input_ids";
+
+  /** Name of the outputs. */
+  public static final String OUTPUT = "model_output";
 
   private final List<Module.Registration> hooks = new ArrayList<>();
   private final SequencedMap<String, List<Tensor>> recordings = new LinkedHashMap<>();
@@ -57,14 +62,16 @@ public final class DataRecorder implements AutoCloseable {
     hooks.add(module.after((self, input, args, output) -> record(name, output)));
   }
 
-  /** Records the rotary tables that a module is called with, as {@code cos} and {@code sin}. */
+  /** Records the rotary tables that a module is called with, under {@link #POSITIONS}. */
   public void positions(Module module) {
     hooks.add(
         module.before(
             (self, input, args) -> {
               if (args.cos() != null) {
-                record(COS, args.cos());
-                record(SIN, args.sin());
+                try (Scope scope = Scope.open()) {
+                  Tensor both = Ops.concatRows(args.cos(), args.sin());
+                  record(POSITIONS, both.reshape(2, args.cos().dim(0), args.cos().dim(1)));
+                }
               }
             }));
   }
@@ -92,29 +99,13 @@ public final class DataRecorder implements AutoCloseable {
     return Collections.unmodifiableMap(recordings);
   }
 
-  /** Writes the recordings to a file that appears whole or not at all. */
-  public void save(Path file) {
-    SequencedMap<String, Tensor> tensors = new LinkedHashMap<>();
-    recordings.forEach(
-        (name, list) -> {
-          for (int i = 0; i < list.size(); i++) {
-            tensors.put(name + "." + i, list.get(i));
-          }
-        });
-    SafetensorsWriter.writeFile(file, tensors, Map.of("format", "fqt-recording"));
-  }
-
   /**
-   * The entries of one list in a file of recordings, in their order; none if there is no such list.
+   * Writes the recordings to a file that appears whole or not at all.
    *
-   * @return views of the file
+   * @param file ending in {@code .safetensors} or {@code .pkl}
    */
-  public static List<Tensor> load(Safetensors file, String name) {
-    List<Tensor> list = new ArrayList<>();
-    while (file.has(name + "." + list.size())) {
-      list.add(file.get(name + "." + list.size()));
-    }
-    return list;
+  public void save(Path file) {
+    Io.dump(recordings, file);
   }
 
   /** Forgets and frees what was recorded; the hooks stay. */

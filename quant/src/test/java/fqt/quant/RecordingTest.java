@@ -5,16 +5,19 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import fqt.io.Io;
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.tensor.AttentionMask;
 import fqt.tensor.Backends;
+import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -53,8 +56,8 @@ class RecordingTest {
           hidden[i] = nets.gaussian(1, PROMPT + GENERATED, Nets.FEATURES);
           cos[i] = nets.gaussian(1, PROMPT + GENERATED, 8);
           generate(layer, hidden[i], cos[i], Ops.affine(cos[i], 2, 0));
-          assertEquals(1 + GENERATED, recorder.recordings().get(DataRecorder.COS).size());
-          recorder.save(folder.resolve("000" + i + ".safetensors"));
+          assertEquals(1 + GENERATED, recorder.recordings().get(DataRecorder.POSITIONS).size());
+          recorder.save(folder.resolve("000" + i + (i % 2 == 0 ? ".safetensors" : ".pkl")));
           recorder.clear();
         }
       }
@@ -76,6 +79,8 @@ class RecordingTest {
           drawn[source] = true;
           assertArrayEquals(hidden[source].toFloats(), found);
           assertArrayEquals(cos[source].toFloats(), inputs.args(i).cos().toFloats());
+          assertArrayEquals(
+              Ops.affine(cos[source], 2, 0).toFloats(), inputs.args(i).sin().toFloats());
           assertEquals(PROMPT + GENERATED, inputs.args(i).mask().queries());
         }
       }
@@ -132,6 +137,66 @@ class RecordingTest {
             exact.hidden(i).toFloats(), inputs.hidden(i).toFloats(), (float) tolerance);
       }
     }
+  }
+
+  /** As Python records a generation: a batch of one, BF16, tables twice as wide and in pairs. */
+  @Test
+  void readsWhatPythonRecorded() {
+    try (Scope scope = Scope.open()) {
+      Nets nets = new Nets(5);
+      Tensor first = Ops.to(nets.gaussian(1, 5, Nets.FEATURES), DType.BF16);
+      Tensor second = Ops.to(nets.gaussian(1, 1, Nets.FEATURES), DType.BF16);
+      Tensor half = nets.gaussian(1, 4, 6);
+      Tensor wide = Ops.copy(Ops.concatRows(half, half).transpose(0, 1)).reshape(1, 6, 8);
+      Io.dump(
+          Map.of(
+              DataRecorder.INPUT,
+              List.of(first.reshape(1, 5, Nets.FEATURES), second.reshape(1, 1, Nets.FEATURES)),
+              DataRecorder.POSITIONS,
+              List.of(
+                  List.of(wide.slice(1, 0, 5), wide.slice(1, 0, 5)),
+                  List.of(wide.slice(1, 5, 6), wide.slice(1, 5, 6)))),
+          folder.resolve("generation.pkl"));
+      try (CalibrationInputs inputs = CalibrationDataset.load(folder).sample(1, 0, Device.CPU)) {
+        assertArrayEquals(
+            Ops.concatRows(Ops.to(first, DType.F32), Ops.to(second, DType.F32)).toFloats(),
+            inputs.hidden(0).toFloats());
+        float[] table = Ops.copy(half.transpose(0, 1)).toFloats();
+        assertArrayEquals(table, inputs.args(0).cos().toFloats());
+        assertArrayEquals(table, inputs.args(0).sin().toFloats());
+      }
+    }
+  }
+
+  @Test
+  void saysWhatIsWrongWithARecording() {
+    try (Scope scope = Scope.open()) {
+      Tensor x = new Nets(5).gaussian(1, 3, 4);
+      String expected = "expected floats \\[tokens, features]";
+      refuses(Map.of("input", List.of(x)), "holds no recorded list model_input");
+      refuses(Map.of(DataRecorder.INPUT, List.of(Ops.of(new int[3], 3, 1))), expected);
+      refuses(Map.of(DataRecorder.INPUT, List.of("x")), expected);
+      refuses(Map.of(DataRecorder.INPUT, x), "model_input is no list");
+      refuses(
+          Map.of(DataRecorder.INPUT, List.of(x), DataRecorder.POSITIONS, List.of(x)),
+          "expected \\[2, tokens, dimensions] or a pair");
+      refuses(
+          Map.of(DataRecorder.INPUT, List.of(x), DataRecorder.POSITIONS, List.of(List.of(x, x))),
+          "does not repeat its first half");
+      Tensor short2 = new Nets(6).gaussian(1, 4, 2).reshape(2, 2, 2);
+      refuses(
+          Map.of(DataRecorder.INPUT, List.of(x), DataRecorder.POSITIONS, List.of(short2)),
+          "has 2 tokens, the inputs have 3");
+    }
+  }
+
+  private void refuses(Map<String, Object> recording, String reason) {
+    Io.dump(recording, folder.resolve("bad.pkl"));
+    IllegalArgumentException error =
+        assertThrows(
+            IllegalArgumentException.class,
+            () -> CalibrationDataset.load(folder).sample(1, 0, Device.CPU));
+    assertTrue(error.getMessage().matches(".*bad\\.pkl.*" + reason + ".*"), error.getMessage());
   }
 
   @Test

@@ -4,8 +4,10 @@ import fqt.io.Json;
 import fqt.io.JsonObject;
 import fqt.io.Safetensors;
 import fqt.io.TensorEntry;
+import fqt.io.TensorSource;
 import fqt.quant.format.ServeCheck;
 import fqt.quant.format.ServedLinear;
+import fqt.tensor.Tensor;
 import java.io.PrintWriter;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -25,11 +27,12 @@ import picocli.CommandLine.Spec;
 /** {@code fqt inspect}: what a checkpoint or a safetensors file holds, from its headers alone. */
 @Command(
     name = "inspect",
-    description = "Lists the tensors of a checkpoint or safetensors file, and how it is quantized.")
+    description = "Lists the tensors of a checkpoint or file, and how it is quantized.")
 final class InspectCommand implements Callable<Integer> {
   @Parameters(
       paramLabel = "PATH",
-      description = "Checkpoint folder, .safetensors file or .safetensors.index.json.")
+      description =
+          "Checkpoint folder, .safetensors, .index.json, or PyTorch's .bin, .pt, .pth and .pkl.")
   private Path path;
 
   @Option(
@@ -64,23 +67,36 @@ final class InspectCommand implements Callable<Integer> {
     if (Files.isDirectory(path) && Files.exists(config)) {
       summary(out, Json.readObject(config));
     }
-    try (Safetensors file = Safetensors.open(path)) {
-      Collection<TensorEntry> entries = file.entries();
-      Table table = new Table("tensor", "type", "shape", "bytes");
-      for (TensorEntry entry : entries) {
-        table.row(entry.name(), entry.format(), entry.shape(), entry.byteSize());
-      }
-      out.print(table);
-      out.println();
-      totals(out, entries);
+    Collection<TensorEntry> entries = entries();
+    Table table = new Table("tensor", "type", "shape", "bytes");
+    for (TensorEntry entry : entries) {
+      table.row(entry.name(), entry.format(), entry.shape(), entry.byteSize());
     }
+    out.print(table);
+    out.println();
+    totals(out, entries);
     return 0;
+  }
+
+  /** What the headers of safetensors say, or the tensors of PyTorch's files. */
+  private Collection<TensorEntry> entries() {
+    try (NamedTensors tensors = NamedTensors.open(path)) {
+      if (tensors.source() instanceof Safetensors file) {
+        return List.copyOf(file.entries());
+      }
+      return tensors.names().stream().map(name -> entry(name, tensors.get(name))).toList();
+    }
+  }
+
+  private TensorEntry entry(String name, Tensor tensor) {
+    return new TensorEntry(
+        name, tensor.dtype().toString(), tensor.shape(), 0, tensor.byteSize(), path);
   }
 
   /** Lists what breaks a rule of the server; code 1 if anything does. */
   private int serve(PrintWriter out) {
     JsonObject config = Json.readObject(path.resolve("config.json"));
-    try (Safetensors file = Safetensors.open(path)) {
+    try (TensorSource file = TensorSource.open(path)) {
       List<ServeCheck.Problem> problems =
           ServeCheck.problems(
               ServedLinear.stored(file, config.getObjectOrEmpty("quantization_config").values()),

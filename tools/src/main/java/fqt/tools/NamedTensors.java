@@ -53,6 +53,11 @@ final class NamedTensors implements AutoCloseable {
     }
   }
 
+  /** The source that the tensors come from; null for a value that was read whole. */
+  TensorSource source() {
+    return source;
+  }
+
   /** All names, in the order of the file. */
   List<String> names() {
     return new ArrayList<>(source == null ? loaded.sequencedKeySet() : source.names());

@@ -12,6 +12,7 @@ import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.List;
+import java.util.Locale;
 import java.util.concurrent.Callable;
 import java.util.stream.IntStream;
 import java.util.stream.Stream;
@@ -26,16 +27,22 @@ import picocli.CommandLine.Spec;
 @Command(
     name = "record",
     description = {
-      "Records what a module is fed while the model reads a text or looks at pictures, a safetensors"
-          + " file a sample.",
-      "Of a whole layer it records input, output and rotary tables; those of the first layer are a"
-          + " calibration data set."
+      "Records what a module is fed while the model reads a text or looks at pictures, a file a"
+          + " sample with a list for each name.",
+      "Of a whole layer it records model_input, model_output and model_pos_embed, the rotary tables;"
+          + " those of the first layer are a calibration data set."
     })
 final class RecordCommand implements Callable<Integer> {
   @Mixin private ModelOptions model;
 
   @ArgGroup(multiplicity = "1")
   private Source source;
+
+  /** Kind of the files. */
+  enum Format {
+    SAFETENSORS,
+    PKL
+  }
 
   /** What the model reads. */
   private static final class Source {
@@ -65,6 +72,13 @@ final class RecordCommand implements Callable<Integer> {
       paramLabel = "DIR",
       description = "Folder to make; it must not hold files yet.")
   private Path out;
+
+  @Option(
+      names = "--format",
+      paramLabel = "FORMAT",
+      defaultValue = "safetensors",
+      description = "safetensors, or pkl, which Python opens (default: safetensors).")
+  private Format format;
 
   @Option(
       names = "--samples",
@@ -132,7 +146,8 @@ final class RecordCommand implements Callable<Integer> {
       watch(lm, module, recorder);
       for (int i = 0; i < samples.size(); i++) {
         run(lm, samples.get(i), layers);
-        recorder.save(folder.path().resolve("%05d.safetensors".formatted(i)));
+        recorder.save(
+            folder.path().resolve("%05d.%s".formatted(i, format.name().toLowerCase(Locale.ROOT))));
         recorder.clear();
         progress.at(i + 1, "");
       }
@@ -145,7 +160,7 @@ final class RecordCommand implements Callable<Integer> {
     if (isBlock(lm)) {
       recorder.input(DataRecorder.INPUT, module);
       recorder.positions(module);
-      recorder.output("output", module);
+      recorder.output(DataRecorder.OUTPUT, module);
     } else {
       recorder.input(name, module);
     }

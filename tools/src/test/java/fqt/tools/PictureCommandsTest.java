@@ -183,12 +183,12 @@ class PictureCommandsTest {
         Safetensors merger = recorded("visual.merger.mlp.2");
         Safetensors text = recorded("model.layers.1");
         Safetensors head = recorded("lm_head")) {
-      Tensor output = block.get("output.0");
+      Tensor output = block.get("model_output.0");
       assertClose(theirs.get("vision.block.2"), output);
       assertEquals(output.dim(0), linear.get("visual.blocks.1.mlp.down_proj.0").dim(0));
       long tokens = output.dim(0) / 4;
       assertEquals(tokens, merger.get("visual.merger.mlp.2.0").dim(0));
-      assertEquals(tokens + 2, text.get("input.0").dim(0), "a token before and one after");
+      assertEquals(tokens + 2, text.get("model_input.0").dim(0), "a token before and one after");
       assertEquals(tokens + 2, head.get("lm_head.0").dim(0));
     }
   }

@@ -66,7 +66,7 @@ final class Channels {
         IntStream.range(0, maxima.length)
             .filter(i -> maxima[i] > 3 * median)
             .boxed()
-            .sorted(Comparator.comparing(i -> -maxima[i]))
+            .sorted(Comparator.comparingDouble(i -> -maxima[i]))
             .limit(NAMED)
             .toList();
     List<Rectangle2D> taken = new ArrayList<>();

@@ -38,7 +38,7 @@ final class Histogram {
   private void count(float[] values) {
     for (float value : values) {
       if (Float.isFinite(value)) {
-        counts[(int) Math.clamp((long) ((value - low) / width), 0, counts.length - 1)]++;
+        counts[Math.clamp((long) ((value - low) / width), 0, counts.length - 1)]++;
       }
     }
   }
