@@ -19,6 +19,11 @@ public final class CudaException extends RuntimeException {
     return code;
   }
 
+  /** Whether the GPU had too little memory. */
+  public boolean isOutOfMemory() {
+    return code == CUresult.CUDA_ERROR_OUT_OF_MEMORY;
+  }
+
   /**
    * Passes on success.
    *

@@ -1,5 +1,6 @@
 package fqt.tools;
 
+import fqt.cuda.CudaException;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.AccessDeniedException;
@@ -29,6 +30,8 @@ final class Failures {
           other.getFile() + ": " + oneLine(other.getReason());
       case OutOfMemoryError full ->
           "out of memory (" + oneLine(message) + "); FQT_OPTS=-Xmx… gives the Java heap more";
+      case CudaException full when full.isOutOfMemory() ->
+          oneLine(message) + "; fewer or shorter samples (--samples, --seq-len) need less";
       case Throwable plain when message != null && isOurs(plain) -> oneLine(message);
       default -> "internal error, " + oneLine(cause.toString()) + " (--verbose shows where)";
     };
