@@ -24,8 +24,9 @@ import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
 /**
- * A mixture of experts over 512 tokens. The time should double with the experts a token chooses and
- * hardly change with the number of experts there are.
+ * A mixture of experts over 4096 tokens. The time should double with the experts a token chooses
+ * and hardly change with the number of experts there are, while each still gets enough tokens to be
+ * worth reading its weights: with a dozen tokens an expert, memory decides.
  */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.AverageTime)
@@ -36,7 +37,7 @@ import org.openjdk.jmh.annotations.Warmup;
     value = 3,
     jvmArgsAppend = {"--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"})
 public class MoeBench {
-  private static final int TOKENS = 512;
+  private static final int TOKENS = 4096;
   private static final int FEATURES = 256;
   private static final int WIDTH = 512;
 
