@@ -71,7 +71,8 @@ final class ResultsTable {
 
   public static void main(String[] arguments) {
     Path fixtures = Path.of(arguments[0]);
-    System.out.println("| method | scheme | " + String.join(" | | ", MODELS) + " | |");
+    System.out.println(
+        "| method | scheme | " + String.join(" | tensors | ", MODELS) + " | tensors |");
     System.out.println("|---|---|---:|---:|---:|---:|");
     print(fixtures, "full precision", "bf16", null);
     for (Row row : ROWS) {
