@@ -28,14 +28,19 @@ final class Interruption implements AutoCloseable {
 
   /** The process was told to end, by Ctrl-C for one. */
   private void stopped() {
-    err.println("fqt quantize: interrupted; " + finished());
+    say("interrupted; " + finished());
     if (work.journal().size() == 0) {
       try {
         WorkFolder.deleteTree(work.path());
       } catch (IOException | UncheckedIOException e) {
-        err.println("fqt quantize: cannot delete " + work.path() + ": " + Failures.sentence(e));
+        say("cannot delete " + work.path() + ": " + Failures.sentence(e));
       }
     }
+  }
+
+  private void say(String sentence) {
+    err.println("fqt quantize: " + sentence);
+    err.flush();
   }
 
   /** The failure of a job, with the word that it can be continued. */

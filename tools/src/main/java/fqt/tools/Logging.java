@@ -38,8 +38,10 @@ public final class Logging implements AutoCloseable {
   private final boolean parentsBefore = root.getUseParentHandlers();
   private final Handler file;
   private final Handler terminal;
+  private final PrintWriter lines;
 
   private Logging(PrintWriter lines, PrintWriter screen) {
+    this.lines = lines;
     file = new Lines(lines, Level.FINE, Logging::line);
     terminal = new Lines(screen, Level.WARNING, Logging::warning);
     root.setLevel(Level.FINE);
@@ -76,7 +78,7 @@ public final class Logging implements AutoCloseable {
     root.removeHandler(terminal);
     root.setLevel(levelBefore);
     root.setUseParentHandlers(parentsBefore);
-    file.close();
+    lines.close();
   }
 
   private static String line(LogRecord entry) {
@@ -131,9 +133,10 @@ public final class Logging implements AutoCloseable {
       out.flush();
     }
 
+    /** The end of the process closes handlers, and others may still have something to say. */
     @Override
     public void close() {
-      out.close();
+      out.flush();
     }
   }
 }
