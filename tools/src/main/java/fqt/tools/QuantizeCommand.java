@@ -32,7 +32,8 @@ import picocli.CommandLine.Spec;
     description = {
       "Quantizes a checkpoint layer by layer and writes one that servers load.",
       "The output folder appears when it is complete; until then finished blocks are kept beside"
-          + " it, in .NAME.partial, and the same command continues an interrupted run."
+          + " it, in .NAME.partial, and the same command continues an interrupted run.",
+      "fqt.log in it has a line for each linear with its error."
     })
 final class QuantizeCommand implements Callable<Integer> {
   private static final Pattern RULE =
