@@ -83,8 +83,8 @@ final class CudaPackedLinear {
     Kernel kernel = Kernel.of(w, !wide, tokens);
     long splits = splits(kernel, w.rows(), tokens, chunks);
     CudaContext context = launcher.context();
-    long partsAt = tiles * chunks * TILE_BYTES;
-    Storage scratch = context.allocate(partsAt + (splits == 1 ? 0 : splits * out.byteSize()));
+    Storage halves = context.allocate(tiles * chunks * TILE_BYTES);
+    Storage parts = context.allocate(splits == 1 ? 0 : splits * out.byteSize());
     try {
       launcher.run(
           MODULE,
@@ -92,33 +92,39 @@ final class CudaPackedLinear {
           Launcher.blocks(tiles * TILE * chunks * CHUNK / UNIT),
           Launcher.THREADS,
           Launcher.address(x),
-          scratch.address(),
+          halves.address(),
           tokens,
           w.columns(),
           x.stride(0),
           Launcher.code(x.dtype()),
           wide ? 0 : 1);
-      long parts = scratch.address() + partsAt;
-      if (splits == 1) {
-        run(kernel, w, tokens, 1, scratch.address(), bias, Launcher.address(out));
-      } else {
-        run(kernel, w, tokens, splits, scratch.address(), null, parts);
+      run(
+          kernel,
+          w,
+          tokens,
+          splits,
+          halves,
+          splits == 1 ? bias : null,
+          splits == 1 ? out : null,
+          parts);
+      if (splits > 1) {
         join(parts, bias, out, splits);
       }
     } finally {
-      scratch.release();
+      parts.release();
+      halves.release();
     }
   }
 
-  /** Launches the product of tokens cut into halves, or of each share of the inputs. */
   private void run(
       Kernel kernel,
       PackedWeight w,
       long tokens,
       long splits,
-      long halves,
+      Storage halves,
       Tensor bias,
-      long target) {
+      Tensor out,
+      Storage parts) {
     long wordsPerRow = w.codes().dim(1);
     long words = Launcher.address(w.codes());
     boolean vector = wordsPerRow % 4 == 0 && words % 16 == 0;
@@ -132,9 +138,9 @@ final class CudaPackedLinear {
         words,
         Launcher.address(w.scales()),
         Launcher.address(w.zeros()),
-        halves,
+        halves.address(),
         Launcher.address(bias),
-        target,
+        out == null ? parts.address() : Launcher.address(out),
         tokens,
         w.rows(),
         w.columns(),
@@ -169,13 +175,13 @@ final class CudaPackedLinear {
     return best;
   }
 
-  private void join(long parts, Tensor bias, Tensor out, long splits) {
+  private void join(Storage parts, Tensor bias, Tensor out, long splits) {
     launcher.run(
         MODULE,
         "pack_join",
         Launcher.blocks(out.count()),
         Launcher.THREADS,
-        parts,
+        parts.address(),
         Launcher.address(bias),
         Launcher.address(out),
         out.dim(0),
