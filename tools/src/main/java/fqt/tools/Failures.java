@@ -28,6 +28,8 @@ final class Failures {
       case DirectoryNotEmptyException full -> full.getFile() + " is not empty";
       case FileSystemException other when other.getReason() != null ->
           other.getFile() + ": " + oneLine(other.getReason());
+      case InternalError fault when String.valueOf(message).contains("memory access") ->
+          "a file that was being read was cut off, or its disk failed";
       case OutOfMemoryError full ->
           "out of memory (" + oneLine(message) + "); FQT_OPTS=-Xmx… gives the Java heap more";
       case CudaException full when full.isOutOfMemory() ->

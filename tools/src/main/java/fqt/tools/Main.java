@@ -106,7 +106,13 @@ public final class Main implements Callable<Integer> {
     line.setCaseInsensitiveEnumValuesAllowed(true).setAbbreviatedOptionsAllowed(false);
     line.setParameterExceptionHandler(Main::wrongUsage);
     line.setExecutionExceptionHandler(Main::failed);
-    int code = line.execute(arguments);
+    int code;
+    try {
+      code = line.execute(arguments);
+    } catch (VirtualMachineError broken) {
+      err.println("fqt: " + Failures.sentence(broken));
+      code = 1;
+    }
     out.flush();
     err.flush();
     return code;

@@ -1,15 +1,23 @@
 package fqt.tools;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.io.File;
 import java.io.IOException;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.nio.channels.FileChannel;
 import java.nio.charset.StandardCharsets;
+import java.nio.file.Files;
 import java.nio.file.Path;
+import java.nio.file.StandardOpenOption;
 import java.util.ArrayList;
 import java.util.List;
 import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
@@ -90,5 +98,22 @@ class MainTest {
     String output = new String(process.getInputStream().readAllBytes(), StandardCharsets.UTF_8);
     assertEquals(0, process.waitFor(), output);
     return output;
+  }
+
+  /** What the Java VM throws when a page of a mapped file is not there any more. */
+  @Test
+  void aFileThatIsCutOffWhileItIsMappedIsOneSentence(@TempDir Path folder) throws IOException {
+    Path file = folder.resolve("mapped");
+    Files.write(file, new byte[1 << 16]);
+    try (FileChannel channel =
+            FileChannel.open(file, StandardOpenOption.READ, StandardOpenOption.WRITE);
+        Arena arena = Arena.ofConfined()) {
+      MemorySegment mapped = channel.map(FileChannel.MapMode.READ_ONLY, 0, 1 << 16, arena);
+      channel.truncate(0);
+      InternalError fault =
+          assertThrows(InternalError.class, () -> mapped.get(ValueLayout.JAVA_BYTE, 1 << 15));
+      assertEquals(
+          "a file that was being read was cut off, or its disk failed", Failures.sentence(fault));
+    }
   }
 }
