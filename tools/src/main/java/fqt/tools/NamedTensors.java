@@ -3,7 +3,9 @@ package fqt.tools;
 import fqt.io.Io;
 import fqt.io.TensorSource;
 import fqt.tensor.Tensor;
+import java.io.UncheckedIOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
@@ -28,6 +30,10 @@ final class NamedTensors implements AutoCloseable {
 
   /** Opens a file or a checkpoint folder. */
   static NamedTensors open(Path path) {
+    if (!Files.exists(path)) {
+      NoSuchFileException missing = new NoSuchFileException(path.toString());
+      throw new UncheckedIOException("cannot read " + path + ": no such file", missing);
+    }
     String name = path.getFileName().toString();
     if (Files.isDirectory(path) || name.matches(".*\\.(safetensors|index\\.json|bin)")) {
       return new NamedTensors(path, TensorSource.open(path));
