@@ -98,6 +98,13 @@ class HostileFilesTest {
     }
   }
 
+  /** Names that a file brings along go into messages, and from there to a terminal. */
+  @Test
+  void messagesStayOnOneLine() {
+    FileFormatException e = new FileFormatException("x: shard 'a\n\u001b[2Jb' is missing");
+    assertTrue(e.getMessage().equals("x: shard 'a??[2Jb' is missing"), e.getMessage());
+  }
+
   @Test
   void indexes() throws IOException {
     Mutator mutator = new Mutator(3);
