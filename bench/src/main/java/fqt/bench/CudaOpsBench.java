@@ -178,7 +178,7 @@ final class CudaOpsBench {
     }
     double[] times = new double[3];
     run(call, 2);
-    int calls = (int) Math.clamp(LEAST_NANOS / Math.max(1, run(call, 1)), 1, 2000);
+    int calls = Math.clamp(LEAST_NANOS / Math.max(1, run(call, 1)), 1, 2000);
     for (int i = 0; i < times.length; i++) {
       times[i] = run(call, calls) / 1e3 / calls;
     }

@@ -123,6 +123,6 @@ final class CudaRows {
   /** Whole warps, so many that a thread has a few elements of a row. */
   private static int threads(long columns) {
     long warps = Math.ceilDiv(Math.ceilDiv(columns, PER_THREAD), 32L);
-    return (int) Math.clamp(warps * 32, 32, MAX_THREADS);
+    return Math.clamp(warps * 32, 32, MAX_THREADS);
   }
 }

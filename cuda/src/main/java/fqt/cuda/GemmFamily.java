@@ -13,6 +13,8 @@ enum GemmFamily {
   AMPERE("mma.sync", Set.of(DType.I8, DType.BF16));
 
   private final String instructions;
+
+  @SuppressWarnings("ImmutableEnumChecker") // made by Set.of
   private final Set<DType> operands;
 
   GemmFamily(String instructions, Set<DType> operands) {

@@ -114,8 +114,8 @@ final class RowCases {
   }
 
   private static void topK(Twin twin) {
-    long columns = twin.size() + twin.size();
-    long k = 1 + twin.random().nextInt((int) Math.min(columns, 20));
+    long columns = 2L * twin.size();
+    long k = 1L + twin.random().nextInt((int) Math.min(columns, 20));
     Tensor distinct = withOddities(twin, twin.normal(twin.size(), columns));
     Tensor tied = Ops.to(twin.integers(DType.I8, -3, 3, distinct.dim(0), columns), DType.F32);
     for (Tensor x : List.of(distinct, tied)) {

@@ -126,8 +126,8 @@ final class Twin {
   /** Leaves NaNs in the memory that the next operations will be given. */
   private void poison() {
     try (Scope scope = Scope.open()) {
-      Tensor large = Ops.full(gpu, DType.U8, 255, POISONED_BYTES);
-      Tensor small = Ops.full(gpu, DType.U8, 255, POISONED_BYTES >> 4);
+      Tensor unusedLarge = Ops.full(gpu, DType.U8, 255, POISONED_BYTES);
+      Tensor unusedSmall = Ops.full(gpu, DType.U8, 255, POISONED_BYTES >> 4);
     }
   }
 

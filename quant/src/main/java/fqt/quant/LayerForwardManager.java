@@ -112,6 +112,8 @@ public final class LayerForwardManager {
   /** Unwinds a run; the scopes that the layer opened close on the way. */
   private static final class Enough extends RuntimeException {
     private static final long serialVersionUID = 1;
+
+    @SuppressWarnings("StaticAssignmentOfThrowable") // holds no stack trace, suppresses nothing
     private static final Enough INSTANCE = new Enough();
 
     private Enough() {

@@ -114,8 +114,8 @@ final class AttentionBlock implements AttentionRows {
   /** Turns the scores of a block into weights. */
   private void weigh(long place, int count) {
     for (int r = 0; r < rows; r++) {
-      int first = (int) Math.clamp(from[r] - place, 0, KEYS);
-      int end = (int) Math.clamp(to[r] - place, 0, count);
+      int first = Math.clamp(from[r] - place, 0, KEYS);
+      int end = Math.clamp(to[r] - place, 0, count);
       int row = r * KEYS;
       if (first < end) {
         Arrays.fill(scores, row, row + first, Float.NEGATIVE_INFINITY);

@@ -74,7 +74,7 @@ final class AttentionKernels {
       return;
     }
     AttentionKernels kernels = new AttentionKernels(kernel, memory, q, k, v, scale, mask, out);
-    long sequences = mask.queryBounds().length - 1;
+    long sequences = mask.queryBounds().length - 1L;
     if (q.dim(0) * kernels.shared < PACKED_FROM * sequences) {
       kernels.run(threads, null);
       return;

@@ -68,7 +68,7 @@ final class Codes {
       long bit = (long) (from + i) * bits;
       int shift = (int) (bit % Integer.SIZE);
       long word = start + bit / Integer.SIZE * Integer.BYTES;
-      long code = words.get(INT, word) >>> shift;
+      long code = Integer.toUnsignedLong(words.get(INT, word)) >>> shift;
       if (shift + bits > Integer.SIZE) {
         code |= (long) words.get(INT, word + Integer.BYTES) << Integer.SIZE - shift;
       }

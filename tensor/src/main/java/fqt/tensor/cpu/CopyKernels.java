@@ -166,7 +166,7 @@ final class CopyKernels {
         carrier.readFloats(from, source, a + j * fromStep, rows);
         System.arraycopy(carrier.floats, 0, lines, j * TILE, rows);
       }
-      Transpose.copy(lines, 0, TILE, columns, rows, floats, 0, TILE);
+      Transpose.copy(lines, 0, TILE, /* rows= */ columns, /* columns= */ rows, floats, 0, TILE);
       for (int i = 0; i < rows; i++) {
         System.arraycopy(floats, i * TILE, carrier.floats, 0, columns);
         carrier.writeFloatsAs(to, target, b + i * toStep, columns);

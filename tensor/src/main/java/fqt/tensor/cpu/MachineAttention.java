@@ -56,7 +56,7 @@ final class MachineAttention implements AttentionRows {
     MemorySegment all = block.memory();
     queries = all.asSlice(0, high * STRIDE);
     scores = all.asSlice(high * STRIDE, high * STRIDE);
-    means = all.asSlice(2 * high * STRIDE, high * meanStride);
+    means = all.asSlice(2L * high * STRIDE, high * meanStride);
     sums = all.asSlice(high * (2 * STRIDE + meanStride), rows * vector).fill((byte) 0);
     queries.asSlice(rows * STRIDE).fill((byte) 0);
     largest = new float[rows];
@@ -87,8 +87,8 @@ final class MachineAttention implements AttentionRows {
       kernel.multiply(depth, tiles, queries, keys.keys(index, j), to, STRIDE, scale, false);
     }
     for (int r = 0; r < rows; r++) {
-      int first = (int) Math.clamp(from[r] - place, 0, width);
-      int end = (int) Math.clamp(to[r] - place, 0, count);
+      int first = Math.clamp(from[r] - place, 0, width);
+      int end = Math.clamp(to[r] - place, 0, count);
       weigh(r, first, end, width);
     }
     for (int d = 0; d < depth; d += step) {
