@@ -1,5 +1,7 @@
 package fqt.cuda;
 
+import static java.lang.System.Logger.Level.DEBUG;
+
 import java.io.IOException;
 import java.io.InputStream;
 import java.io.UncheckedIOException;
@@ -16,6 +18,7 @@ import jcuda.driver.JITOptions;
 
 /** The kernels of one context, each PTX resource compiled by the driver when first needed. */
 final class KernelSet {
+  private static final System.Logger LOG = System.getLogger("fqt.cuda");
   private static final int LOG_BYTES = 8192;
 
   private final Map<String, CUmodule> modules = new HashMap<>();
@@ -49,7 +52,12 @@ final class KernelSet {
   }
 
   private static CUmodule compile(String module) {
-    return compile(module, read(module));
+    long start = System.nanoTime();
+    CUmodule compiled = compile(module, read(module));
+    LOG.log(
+        DEBUG,
+        () -> "%s.ptx is ready after %.0f ms".formatted(module, (System.nanoTime() - start) / 1e6));
+    return compiled;
   }
 
   /** Compiles the text of PTX; the name is for the message if the driver rejects it. */

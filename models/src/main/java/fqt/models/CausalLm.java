@@ -1,5 +1,7 @@
 package fqt.models;
 
+import static java.lang.System.Logger.Level.DEBUG;
+
 import fqt.io.TensorSource;
 import fqt.nn.Embedding;
 import fqt.nn.KvCache;
@@ -39,6 +41,8 @@ import java.util.function.IntConsumer;
  * }
  */
 public final class CausalLm implements AutoCloseable {
+  private static final System.Logger LOG = System.getLogger("fqt.models");
+
   private final ModelConfig config;
   private final Device device;
   private final TensorSource source;
@@ -87,7 +91,18 @@ public final class CausalLm implements AutoCloseable {
     ModelConfig config = ModelConfig.read(folder);
     TensorSource tensors = TensorSource.open(folder);
     try {
-      return new CausalLm(config, tensors, device, true);
+      CausalLm model = new CausalLm(config, tensors, device, true);
+      LOG.log(
+          DEBUG,
+          () ->
+              "%s: %s, %d layers, %d tensors, on %s"
+                  .formatted(
+                      folder,
+                      config.modelType(),
+                      config.text().layers(),
+                      tensors.names().size(),
+                      device));
+      return model;
     } catch (RuntimeException e) {
       tensors.close();
       throw e;

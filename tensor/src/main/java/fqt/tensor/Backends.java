@@ -1,5 +1,7 @@
 package fqt.tensor;
 
+import static java.lang.System.Logger.Level.DEBUG;
+
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
@@ -8,6 +10,7 @@ import java.util.concurrent.ConcurrentHashMap;
 
 /** The backends of this process, one a device, opened when first asked for. */
 public final class Backends {
+  private static final System.Logger LOG = System.getLogger("fqt.tensor");
   private static final Map<Device, Backend> OPEN = new ConcurrentHashMap<>();
 
   private Backends() {}
@@ -28,7 +31,9 @@ public final class Backends {
     for (Backend.Provider provider :
         ServiceLoader.load(Backend.Provider.class, Backends.class.getClassLoader())) {
       if (provider.kind().equals(device.kind())) {
-        return provider.open(device.index());
+        Backend backend = provider.open(device.index());
+        LOG.log(DEBUG, () -> device + ": " + String.join("; ", backend.describe()));
+        return backend;
       }
       kinds.add(provider.kind());
     }

@@ -3,6 +3,7 @@ package fqt.tools;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.UncheckedIOException;
+import java.io.Writer;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Path;
@@ -36,18 +37,17 @@ public final class Logging implements AutoCloseable {
   private final Logger root = Logger.getLogger("fqt");
   private final Level levelBefore = root.getLevel();
   private final boolean parentsBefore = root.getUseParentHandlers();
-  private final Handler file;
-  private final Handler terminal;
-  private final PrintWriter lines;
+  private final Lines lines;
+  private final Logging outer;
 
-  private Logging(PrintWriter lines, PrintWriter screen) {
+  private Logging(Lines lines, Logging outer) {
     this.lines = lines;
-    file = new Lines(lines, Level.FINE, Logging::line);
-    terminal = new Lines(screen, Level.WARNING, Logging::warning);
-    root.setLevel(Level.FINE);
+    this.outer = outer;
+    if (levelBefore == null || levelBefore.intValue() > lines.getLevel().intValue()) {
+      root.setLevel(lines.getLevel());
+    }
     root.setUseParentHandlers(false);
-    root.addHandler(file);
-    root.addHandler(terminal);
+    root.addHandler(lines);
   }
 
   /**
@@ -56,29 +56,30 @@ public final class Logging implements AutoCloseable {
    * @throws UncheckedIOException if the file cannot be written
    */
   public static Logging setup(Path file) {
-    return setup(file, new PrintWriter(System.err, true, StandardCharsets.UTF_8));
+    return new Logging(
+        Lines.file(file), toTerminal(new PrintWriter(System.err, true, StandardCharsets.UTF_8)));
   }
 
-  /** The same with another terminal. */
-  static Logging setup(Path file, PrintWriter terminal) {
-    try {
-      return new Logging(
-          new PrintWriter(
-              Files.newBufferedWriter(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND)),
-          terminal);
-    } catch (IOException e) {
-      throw new UncheckedIOException(e);
-    }
+  /** Begins to write a log and leaves the terminal as it is. */
+  static Logging toFile(Path file) {
+    return new Logging(Lines.file(file), null);
+  }
+
+  /** Begins to show warnings. */
+  static Logging toTerminal(PrintWriter terminal) {
+    return new Logging(new Lines(terminal, Level.WARNING, Logging::warning, false), null);
   }
 
   /** Ends the log. */
   @Override
   public void close() {
-    root.removeHandler(file);
-    root.removeHandler(terminal);
+    root.removeHandler(lines);
     root.setLevel(levelBefore);
     root.setUseParentHandlers(parentsBefore);
-    lines.close();
+    lines.end();
+    if (outer != null) {
+      outer.close();
+    }
   }
 
   private static String line(LogRecord entry) {
@@ -113,11 +114,24 @@ public final class Logging implements AutoCloseable {
   private static final class Lines extends Handler {
     private final PrintWriter out;
     private final Function<LogRecord, String> form;
+    private final boolean owned;
 
-    Lines(PrintWriter out, Level least, Function<LogRecord, String> form) {
+    Lines(PrintWriter out, Level least, Function<LogRecord, String> form, boolean owned) {
       this.out = out;
       this.form = form;
+      this.owned = owned;
       super.setLevel(least);
+    }
+
+    /** Everything, after what the file holds already. */
+    static Lines file(Path file) {
+      try {
+        Writer writer =
+            Files.newBufferedWriter(file, StandardOpenOption.CREATE, StandardOpenOption.APPEND);
+        return new Lines(new PrintWriter(writer), Level.FINE, Logging::line, true);
+      } catch (IOException e) {
+        throw new UncheckedIOException(e);
+      }
     }
 
     @Override
@@ -131,6 +145,13 @@ public final class Logging implements AutoCloseable {
     @Override
     public void flush() {
       out.flush();
+    }
+
+    void end() {
+      out.flush();
+      if (owned) {
+        out.close();
+      }
     }
 
     /** The end of the process closes handlers, and others may still have something to say. */

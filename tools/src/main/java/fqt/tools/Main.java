@@ -104,6 +104,7 @@ public final class Main implements Callable<Integer> {
     CommandLine line = new CommandLine(new Main());
     line.setOut(out).setErr(err);
     line.setCaseInsensitiveEnumValuesAllowed(true).setAbbreviatedOptionsAllowed(false);
+    line.setExecutionStrategy(Main::execute);
     line.setParameterExceptionHandler(Main::wrongUsage);
     line.setExecutionExceptionHandler(Main::failed);
     int code;
@@ -116,6 +117,17 @@ public final class Main implements Callable<Integer> {
     out.flush();
     err.flush();
     return code;
+  }
+
+  /** Help needs no log, and is there sooner without one. */
+  private static int execute(ParseResult parsed) {
+    Integer helped = CommandLine.executeHelpRequest(parsed);
+    if (helped != null) {
+      return helped;
+    }
+    try (Logging warnings = Logging.toTerminal(parsed.commandSpec().commandLine().getErr())) {
+      return new CommandLine.RunLast().execute(parsed);
+    }
   }
 
   @Override

@@ -120,7 +120,7 @@ final class QuantizeJob {
     QuantizeJob job = new QuantizeJob(model, plan, err);
     Fingerprint fingerprint = Fingerprint.of(model, plan, job.files);
     try (WorkFolder work = WorkFolder.open(plan.destination(), fingerprint, plan.restart());
-        Logging log = Logging.setup(work.log(), err);
+        Logging log = Logging.toFile(work.log());
         Interruption interruption = new Interruption(work, job.blocks, err)) {
       job.work = work;
       job.notes = new BlockNotes(work, plan.report());

@@ -9,6 +9,8 @@ import java.nio.file.Files;
 import java.nio.file.Path;
 import java.nio.file.StandardCopyOption;
 import java.nio.file.attribute.PosixFilePermissions;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
 import org.junit.jupiter.api.BeforeEach;
@@ -100,6 +102,26 @@ class LauncherTest {
     assertTrue(result.out().endsWith("fqt.tools/fqt.tools.Main eval --json\n"), result.out());
   }
 
+  /** Help starts without modules, and only where help is all that is asked for. */
+  @ParameterizedTest
+  @CsvSource({
+    "--help, true",
+    "-h, true",
+    "eval --help, true",
+    "help, false",
+    "generate model --help, false",
+    "--version, false"
+  })
+  void helpStartsFromTheClassPath(String arguments, boolean quick) throws Exception {
+    jdk("runtime", "25.0.3");
+    Result result = run(Map.of("PATH", "/usr/bin:/bin"), arguments.split(" "));
+    String modules = folder + "/modules";
+    assertEquals(quick, result.out().contains(" -cp " + modules + "/* fqt.tools.Main "));
+    assertEquals(quick, result.out().contains("=" + modules + "/help.jsa "));
+    assertEquals(!quick, result.out().contains(" -p " + modules + " "), result.out());
+    assertTrue(result.out().endsWith(".Main " + arguments + "\n"), result.out());
+  }
+
   private Path jdk(String name, String version) throws IOException {
     Path home = folder.toRealPath().resolve(name);
     Path bin = Files.createDirectories(home.resolve("bin"));
@@ -115,8 +137,13 @@ class LauncherTest {
   }
 
   private Result run(Map<String, String> environment) throws Exception {
-    ProcessBuilder builder =
-        new ProcessBuilder(folder.toRealPath().resolve("fqt").toString(), "eval", "--json");
+    return run(environment, "eval", "--json");
+  }
+
+  private Result run(Map<String, String> environment, String... arguments) throws Exception {
+    List<String> command = new ArrayList<>(List.of(arguments));
+    command.addFirst(folder.toRealPath().resolve("fqt").toString());
+    ProcessBuilder builder = new ProcessBuilder(command);
     builder.environment().clear();
     builder.environment().put("HOME", folder.resolve("home").toString());
     builder.environment().put("TMPDIR", folder.toString());

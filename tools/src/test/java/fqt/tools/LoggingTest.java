@@ -3,6 +3,8 @@ package fqt.tools;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import fqt.models.CausalLm;
+import fqt.tensor.Device;
 import java.io.IOException;
 import java.io.PrintWriter;
 import java.io.StringWriter;
@@ -22,7 +24,8 @@ class LoggingTest {
     Path file = folder.resolve("run.log");
     StringWriter terminal = new StringWriter();
     for (int run = 0; run < 2; run++) {
-      try (Logging log = Logging.setup(file, new PrintWriter(terminal))) {
+      try (Logging warnings = Logging.toTerminal(new PrintWriter(terminal));
+          Logging log = Logging.toFile(file)) {
         LOG.log(System.Logger.Level.DEBUG, "a {0} detail");
         LOG.log(System.Logger.Level.INFO, () -> "a step");
         LOG.log(System.Logger.Level.WARNING, "a %s doubt");
@@ -37,6 +40,17 @@ class LoggingTest {
     assertTrue(lines.get(1).matches(time + "INFO    fqt\\.test: a step"), lines.get(1));
     assertTrue(lines.get(5).matches(time + "WARNING fqt\\.test: a %s doubt"), lines.get(5));
     assertEquals("warning: a %s doubt\n".repeat(2), terminal.toString());
+  }
+
+  @Test
+  void aModelSaysWhatItIs() throws IOException {
+    Path file = folder.resolve("model.log");
+    Path model = Path.of(System.getProperty("fqt.fixtures"), "tiny-qwen2");
+    try (Logging log = Logging.setup(file)) {
+      CausalLm.load(model, Device.CPU).close();
+    }
+    String line = Files.readString(file);
+    assertTrue(line.contains("DEBUG   fqt.models: " + model + ": qwen2, 4 layers, "), line);
   }
 
   @Test

@@ -100,6 +100,24 @@ class MainTest {
     return output;
   }
 
+  /** Vectors of 128 bits have no machine code, so that the slower kernels serve. */
+  @Test
+  void slowerKernelsAreAnnouncedOnce() throws IOException, InterruptedException {
+    String output =
+        onClassPath(
+            List.of(
+                "--add-modules",
+                "jdk.incubator.vector",
+                "-XX:+IgnoreUnrecognizedVMOptions",
+                "-XX:UseAVX=1",
+                "-XX:MaxVectorSize=16"),
+            "doctor");
+    assertEquals(
+        1,
+        output.lines().filter(line -> line.startsWith("warning: matrix products run on")).count(),
+        output);
+  }
+
   /** What the Java VM throws when a page of a mapped file is not there any more. */
   @Test
   void aFileThatIsCutOffWhileItIsMappedIsOneSentence(@TempDir Path folder) throws IOException {

@@ -1,5 +1,7 @@
 package fqt.tensor.cpu;
 
+import static java.lang.System.Logger.Level.WARNING;
+
 import fqt.tensor.cpu.asm.CpuFeatures;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.TileKernel;
@@ -15,6 +17,8 @@ import jdk.incubator.vector.FloatVector;
  * @param description a line for {@code fqt doctor}
  */
 record KernelChoice(TileKernel floats, TileKernel bytes, String description) {
+  private static final System.Logger LOG = System.getLogger("fqt.tensor");
+
   /** Makes the packed blocks of F32 products. */
   Supplier<Panels> panels() {
     return floats == null ? VectorPanels::new : () -> new MachinePanels(floats);
@@ -25,6 +29,11 @@ record KernelChoice(TileKernel floats, TileKernel bytes, String description) {
     try {
       return machine();
     } catch (ExecutableMemory.Refused refused) {
+      LOG.log(
+          WARNING,
+          () ->
+              "matrix products run on the Vector API, about a third slower than machine code: "
+                  + refused.getMessage());
       return vector(" (" + refused.getMessage() + ")");
     }
   }
