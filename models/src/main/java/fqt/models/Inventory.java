@@ -88,7 +88,7 @@ final class Inventory implements Weights {
   }
 
   /** Stands for a linear that was not read. */
-  private static final class Unread extends Module {
+  static final class Unread extends Module {
     @Override
     protected Tensor forward(Tensor input, LayerArgs args) {
       throw new IllegalStateException("a linear that was only counted does not run");

@@ -3,6 +3,9 @@ package fqt.models;
 import fqt.io.FileFormatException;
 import fqt.io.Json;
 import fqt.io.JsonObject;
+import fqt.tensor.Device;
+import fqt.tensor.Scope;
+import fqt.tensor.Shape;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -77,6 +80,18 @@ public record ModelConfig(
       entries.put(TIED, config.getBoolean(TIED));
     }
     return new JsonObject(entries, text.source());
+  }
+
+  /**
+   * Names and shapes of the tensors that a checkpoint in floating point needs for this
+   * configuration, without those that it may have besides, such as the head of a tied model.
+   */
+  public Map<String, Shape> tensors() {
+    WantedTensors wanted = new WantedTensors();
+    try (Scope scope = Scope.open()) {
+      new ModelBuilder(this, wanted, Device.CPU).buildAll();
+    }
+    return wanted.shapes();
   }
 
   /** Whether the checkpoint was quantized. */

@@ -111,6 +111,11 @@ final class InspectCommand implements Callable<Integer> {
 
   private static void summary(PrintWriter out, JsonObject config) {
     out.println("model         " + config.getString("model_type", "of unknown type"));
+    if (config.has(RandomModelCommand.SEED)) {
+      out.printf(
+          "weights       random, from seed %d of fqt random-model%n",
+          config.getLong(RandomModelCommand.SEED));
+    }
     JsonObject quantization = config.getObjectOrEmpty("quantization_config");
     String plain =
         quantization.values().entrySet().stream()

@@ -1,17 +1,15 @@
 package fqt.tools;
 
 import fqt.io.AtomicFolder;
+import fqt.io.FileFormatException;
 import fqt.io.Json;
+import fqt.io.JsonObject;
 import fqt.io.SafetensorsWriter;
 import fqt.models.ModelConfig;
-import fqt.tensor.DType;
-import fqt.tensor.Device;
-import fqt.tensor.Ops;
-import fqt.tensor.Scope;
+import fqt.tensor.Shape;
 import java.nio.file.Path;
 import java.util.LinkedHashMap;
 import java.util.Map;
-import java.util.Random;
 import java.util.concurrent.Callable;
 import picocli.CommandLine.Command;
 import picocli.CommandLine.Model.CommandSpec;
@@ -19,120 +17,153 @@ import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
 import picocli.CommandLine.Spec;
 
-/** {@code fqt random-model}: a Qwen2 checkpoint of any size with random weights. */
+/** {@code fqt random-model}: a checkpoint of any shape with random weights. */
 @Command(
     name = "random-model",
     description = {
-      "Writes a Qwen2 checkpoint of a given size with random weights, for timing and trying out.",
-      "It has the tokenizer of the demo model."
+      "Writes a checkpoint with random weights, for timing and trying out: of the shape of a",
+      "published model, of any config.json, or of given sizes. It has the tokenizer of the demo",
+      "model, and 'fqt inspect' says what it is."
     })
 final class RandomModelCommand implements Callable<Integer> {
+  /** Entry of config.json that tells random weights from others. */
+  static final String SEED = "random_weights_seed";
+
   @Parameters(paramLabel = "DIR", description = "Folder to make.")
   private Path out;
 
-  @Option(names = "--hidden", paramLabel = "N", defaultValue = "512")
-  private int hidden;
+  @Option(
+      names = "--shape",
+      paramLabel = "NAME|FILE",
+      description = "A published model, such as qwen2.5-7b or qwen3-30b-a3b, or a config.json.")
+  private String shape;
 
-  @Option(names = "--layers", paramLabel = "N", defaultValue = "8")
-  private int layers;
+  @Option(names = "--hidden", paramLabel = "N", description = "Features (without --shape: 512).")
+  private Long hidden;
 
-  @Option(names = "--intermediate", paramLabel = "N", defaultValue = "1408")
-  private int intermediate;
+  @Option(names = "--layers", paramLabel = "N", description = "Layers (without --shape: 8).")
+  private Long layers;
 
-  @Option(names = "--heads", paramLabel = "N", defaultValue = "8")
-  private int heads;
+  @Option(
+      names = "--intermediate",
+      paramLabel = "N",
+      description = "Features inside of the MLP (without --shape: 1408).")
+  private Long intermediate;
 
-  @Option(names = "--kv-heads", paramLabel = "N", defaultValue = "8")
-  private int kvHeads;
+  @Option(names = "--heads", paramLabel = "N", description = "Heads (without --shape: 8).")
+  private Long heads;
 
-  @Option(names = "--vocabulary", paramLabel = "N", defaultValue = "2048")
-  private int vocabulary;
+  @Option(
+      names = "--kv-heads",
+      paramLabel = "N",
+      description = "Heads of keys and values (without --shape: 8).")
+  private Long kvHeads;
 
-  @Option(names = "--seed", paramLabel = "N", defaultValue = "0")
+  @Option(
+      names = "--vocabulary",
+      paramLabel = "N",
+      description = "Token ids (without --shape: 2048).")
+  private Long vocabulary;
+
+  @Option(
+      names = "--seed",
+      paramLabel = "N",
+      defaultValue = "0",
+      description = "Other seeds give other weights (default: 0).")
   private long seed;
 
   @Spec private CommandSpec spec;
 
-  private Random random;
-  private SafetensorsWriter writer;
-
   @Override
   public Integer call() {
-    for (int size : new int[] {hidden, layers, intermediate, heads, kvHeads}) {
-      Options.atLeast(spec, "a size", size, 1);
-    }
-    Options.atLeast(spec, "--vocabulary", vocabulary, DemoFiles.VOCABULARY);
-    if (hidden % (2 * heads) != 0 || heads % kvHeads != 0) {
-      throw Options.wrong(
-          spec,
-          "%d heads of %d features with %d kv-heads do not divide evenly"
-              .formatted(heads, hidden, kvHeads));
-    }
-    random = new Random(seed);
+    Map<String, Object> config =
+        shape == null ? own() : Options.usage(spec, () -> PublishedShapes.find(shape));
+    config.put(SEED, seed);
+    Map<String, Shape> tensors = tensors(config);
+    RandomWeights weights = new RandomWeights(seed);
     try (AtomicFolder folder = AtomicFolder.create(out, false);
         SafetensorsWriter shards = SafetensorsWriter.create(folder.path(), 5_000_000_000L)) {
-      writer = shards;
-      tensors();
+      tensors.forEach((name, dims) -> weights.write(shards, name, dims));
       shards.finish();
       DemoFiles.copyTokenizer(folder.path());
-      Json.write(folder.path().resolve(ModelConfig.FILE), config());
+      Json.write(folder.path().resolve(ModelConfig.FILE), config);
       folder.commit();
       spec.commandLine().getOut().printf("wrote %s: %d parameters%n", out, shards.totalBytes() / 2);
     }
     return 0;
   }
 
-  private void tensors() {
-    matrix("model.embed_tokens.weight", vocabulary, hidden);
-    int keys = hidden / heads * kvHeads;
-    for (int i = 0; i < layers; i++) {
-      String layer = "model.layers." + i + ".";
-      ones(layer + "input_layernorm.weight");
-      matrix(layer + "self_attn.q_proj.weight", hidden, hidden);
-      matrix(layer + "self_attn.q_proj.bias", hidden);
-      matrix(layer + "self_attn.k_proj.weight", keys, hidden);
-      matrix(layer + "self_attn.k_proj.bias", keys);
-      matrix(layer + "self_attn.v_proj.weight", keys, hidden);
-      matrix(layer + "self_attn.v_proj.bias", keys);
-      matrix(layer + "self_attn.o_proj.weight", hidden, hidden);
-      ones(layer + "post_attention_layernorm.weight");
-      matrix(layer + "mlp.gate_proj.weight", intermediate, hidden);
-      matrix(layer + "mlp.up_proj.weight", intermediate, hidden);
-      matrix(layer + "mlp.down_proj.weight", hidden, intermediate);
-    }
-    ones("model.norm.weight");
-  }
-
-  /** Normal numbers whose products over a row keep the size of what comes in. */
-  private void matrix(String name, long... dims) {
-    long columns = dims[dims.length - 1];
-    float[] values = new float[Math.toIntExact(dims[0] * (dims.length == 2 ? columns : 1))];
-    float deviation = (float) (1 / Math.sqrt(columns));
-    for (int i = 0; i < values.length; i++) {
-      values[i] = (float) random.nextGaussian() * deviation;
-    }
-    try (Scope scope = Scope.open()) {
-      writer.write(name, Ops.to(Ops.of(values, dims), DType.BF16));
-    }
-  }
-
-  private void ones(String name) {
-    try (Scope scope = Scope.open()) {
-      writer.write(name, Ops.full(Device.CPU, DType.BF16, 1, hidden));
-    }
-  }
-
-  private Map<String, Object> config() {
+  private static Map<String, Object> own() {
     Map<String, Object> config = new LinkedHashMap<>(DemoFiles.config());
-    config.put("hidden_size", (long) hidden);
-    config.put("num_hidden_layers", (long) layers);
-    config.put("intermediate_size", (long) intermediate);
-    config.put("num_attention_heads", (long) heads);
-    config.put("num_key_value_heads", (long) kvHeads);
-    config.put("vocab_size", (long) vocabulary);
+    config.put("hidden_size", 512L);
+    config.put("num_hidden_layers", 8L);
+    config.put("intermediate_size", 1408L);
+    config.put("num_attention_heads", 8L);
+    config.put("num_key_value_heads", 8L);
+    config.put("vocab_size", 2048L);
     config.put("max_position_embeddings", 4096L);
-    config.put("max_window_layers", (long) layers);
-    config.remove("layer_types");
     return config;
+  }
+
+  /** Puts the sizes that were given into the configuration of the language model. */
+  private void resize(Map<String, Object> config) {
+    config.remove("quantization_config");
+    Map<String, Object> text = inner(config, "text_config");
+    Map<String, Object> vision = inner(config, "vision_config");
+    if (vision != config) {
+      String joint = vision.containsKey("out_hidden_size") ? "out_hidden_size" : "hidden_size";
+      put(vision, "--hidden", hidden, joint);
+    }
+    put(text, "--hidden", hidden, "hidden_size");
+    put(text, "--layers", layers, "num_hidden_layers");
+    put(text, "--intermediate", intermediate, "intermediate_size");
+    put(text, "--heads", heads, "num_attention_heads");
+    put(text, "--kv-heads", kvHeads, "num_key_value_heads");
+    put(text, "--vocabulary", vocabulary, "vocab_size");
+    requireWholeHeads(text);
+    if (layers != null || shape == null) {
+      text.remove("layer_types");
+      text.put("max_window_layers", text.get("num_hidden_layers"));
+    }
+  }
+
+  /** An object of the configuration, to be changed; the configuration where it has none. */
+  private static Map<String, Object> inner(Map<String, Object> config, String name) {
+    if (!config.containsKey(name)) {
+      return config;
+    }
+    Map<String, Object> copy =
+        new LinkedHashMap<>(new JsonObject(config, "the configuration").getObject(name).values());
+    config.put(name, copy);
+    return copy;
+  }
+
+  private void put(Map<String, Object> config, String option, Long size, String entry) {
+    Options.atLeast(spec, option, size, 1);
+    if (size != null) {
+      config.put(entry, size);
+    }
+  }
+
+  private void requireWholeHeads(Map<String, Object> entries) {
+    JsonObject text = new JsonObject(entries, "the configuration");
+    long features = text.getLong("hidden_size");
+    long count = text.getLong("num_attention_heads");
+    if (!text.has("head_dim") && features % (2 * count) != 0) {
+      throw Options.wrong(
+          spec, "%d features do not divide into %d heads of even size".formatted(features, count));
+    }
+  }
+
+  /** What the configuration asks for; a configuration that cannot be is wrong usage. */
+  private Map<String, Shape> tensors(Map<String, Object> entries) {
+    try {
+      resize(entries);
+      ModelConfig config = ModelConfig.of(new JsonObject(entries, "the configuration"));
+      Options.atLeast(spec, "the vocabulary", config.text().vocabulary(), DemoFiles.VOCABULARY);
+      return config.tensors();
+    } catch (FileFormatException wrong) {
+      throw Options.wrong(spec, Failures.oneLine(wrong.getMessage()));
+    }
   }
 }
