@@ -15,7 +15,7 @@ final class TorchPeer implements AutoCloseable {
   private final Writer commands;
   private final BufferedReader answers;
 
-  /** Starts {@code bench/peers/torch_matmul.py}. */
+  /** Starts a script of {@code bench/peers}. */
   TorchPeer(String python, Path script) throws IOException {
     process =
         new ProcessBuilder(python, script.toString())
@@ -35,6 +35,17 @@ final class TorchPeer implements AutoCloseable {
   /** Microseconds of GPU time for one product, from one replay of its graph. */
   double time(String name) {
     return Double.parseDouble(ask("time " + name));
+  }
+
+  /** Sets the threads of {@code bench/peers/torch_cpu.py}. */
+  void threads(int count) {
+    ask("threads " + count);
+  }
+
+  /** Makes operands on the CPU from a type and a shape; the names of the products. */
+  List<String> operands(String words) {
+    List<String> names = List.of(ask("shape " + words).split(";"));
+    return names.subList(1, names.size());
   }
 
   /** Microseconds of host time for one call. */

@@ -1,0 +1,91 @@
+package fqt.bench;
+
+import fqt.tensor.Device;
+import fqt.tensor.DType;
+import fqt.tensor.Ops;
+import java.lang.foreign.MemorySegment;
+import java.nio.ByteOrder;
+import java.util.Locale;
+import java.util.concurrent.atomic.DoubleAdder;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorSpecies;
+
+/**
+ * What a few cores can do at all.
+ *
+ * @param peak F32 multiply-adds that touch no memory, in GFLOP/s
+ * @param bandwidth a sum over memory, in GB/s
+ */
+record CpuFloor(int threads, double peak, double bandwidth) {
+  private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
+  private static final long BYTES = 512L << 20;
+
+  static CpuFloor measure(int threads) {
+    double peak = 0;
+    double bandwidth = 0;
+    MemorySegment memory = Ops.zeros(Device.CPU, DType.F32, BYTES / Float.BYTES).segment();
+    PeakBench bench = new PeakBench();
+    Work work = new Work();
+    bench.multiplyAdds(work);
+    double gigaflop = work.megaflop * 1e-3;
+    for (int round = 0; round < 6; round++) {
+      double seconds = seconds(threads, _ -> new PeakBench().multiplyAdds(new Work()));
+      peak = Math.max(peak, threads * gigaflop / seconds);
+      long part = BYTES / threads;
+      seconds = seconds(threads, i -> sum(memory.asSlice(i * part, part)));
+      bandwidth = Math.max(bandwidth, BYTES / seconds * 1e-9);
+    }
+    return new CpuFloor(threads, peak, bandwidth);
+  }
+
+  String description() {
+    return String.format(
+        Locale.ROOT,
+        "%d thread(s): f32 multiply-adds %.0f GFLOP/s, reading memory %.1f GB/s",
+        threads,
+        peak,
+        bandwidth);
+  }
+
+  private interface Part {
+    Object run(int index);
+  }
+
+  private static double seconds(int threads, Part part) {
+    Thread[] all = new Thread[threads];
+    for (int i = 0; i < threads; i++) {
+      int index = i;
+      all[i] = new Thread(() -> part.run(index));
+    }
+    long start = System.nanoTime();
+    for (Thread thread : all) {
+      thread.start();
+    }
+    try {
+      for (Thread thread : all) {
+        thread.join();
+      }
+    } catch (InterruptedException stop) {
+      throw new IllegalStateException("interrupted", stop);
+    }
+    return (System.nanoTime() - start) * 1e-9;
+  }
+
+  private static final DoubleAdder SINK = new DoubleAdder();
+
+  private static Object sum(MemorySegment memory) {
+    FloatVector a = FloatVector.zero(SPECIES);
+    FloatVector b = a;
+    FloatVector c = a;
+    FloatVector d = a;
+    long step = SPECIES.vectorByteSize();
+    for (long at = 0; at < memory.byteSize(); at += 4 * step) {
+      a = a.add(FloatVector.fromMemorySegment(SPECIES, memory, at, ByteOrder.LITTLE_ENDIAN));
+      b = b.add(FloatVector.fromMemorySegment(SPECIES, memory, at + step, ByteOrder.LITTLE_ENDIAN));
+      c = c.add(FloatVector.fromMemorySegment(SPECIES, memory, at + 2 * step, ByteOrder.LITTLE_ENDIAN));
+      d = d.add(FloatVector.fromMemorySegment(SPECIES, memory, at + 3 * step, ByteOrder.LITTLE_ENDIAN));
+    }
+    SINK.add(a.add(b).add(c).add(d).lane(0));
+    return null;
+  }
+}
