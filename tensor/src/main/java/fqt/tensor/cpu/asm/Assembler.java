@@ -31,28 +31,44 @@ public final class Assembler {
     requireVector(first);
     requireVector(second);
     requireVector(third);
-    if (bits == 512 || (first | second | third) > 15) {
+    if (bits == 512 || (first | second | third) > 15 || op.evexOnly) {
       evex(op, bits, first, second, third >> 4 & 1, third >> 3 & 1);
     } else {
-      vex(op, bits, first, second, third >> 3);
+      vex(op, bits, first, second, 0, third >> 3);
     }
     put(op.opcode);
     put(0xc0 | (first & 7) << 3 | third & 7);
   }
 
-  /** {@code op first, second, [base + displacement]}. */
-  public void vector(Op op, int bits, int first, int second, Reg base, int displacement) {
+  /** {@code op to, from, count}: a shift of each element by a constant. */
+  public void shift(Op op, int bits, int to, int from, int count) {
+    vector(op, bits, op.digit, to, from);
+    put(count);
+  }
+
+  /** {@code op to, from, part}: the part of a vector of {@code bits} bits that is half as wide. */
+  public void extract(Op op, int bits, int to, int from, int part) {
+    vector(op, bits, from, 0, to);
+    put(part);
+  }
+
+  /** {@code op first, second, [memory]}. */
+  public void vector(Op op, int bits, int first, int second, Mem memory) {
     requireVector(first);
     requireVector(second);
-    boolean wide = bits == 512 || (first | second) > 15;
+    boolean wide = bits == 512 || (first | second) > 15 || op.evexOnly;
     if (wide) {
-      evex(op, bits, first, second, 0, base.number() >> 3);
+      evex(op, bits, first, second, memory.extendIndex(), memory.extendBase());
     } else {
-      vex(op, bits, first, second, base.number() >> 3);
+      vex(op, bits, first, second, memory.extendIndex(), memory.extendBase());
     }
     put(op.opcode);
-    int scale = wide ? op.scalarBytes > 0 ? op.scalarBytes : bits / 8 : 1;
-    memory(first, base, displacement, scale);
+    memory(first, memory, wide ? op.memoryBytes(bits) : 1);
+  }
+
+  /** {@code op first, second, [base + displacement]}. */
+  public void vector(Op op, int bits, int first, int second, Reg base, int displacement) {
+    vector(op, bits, first, second, Mem.at(base, displacement));
   }
 
   /** {@code op first, [base + displacement]}, or the store in the other direction. */
@@ -62,12 +78,24 @@ public final class Assembler {
 
   /** {@code vpdpbusd first, second, third} in the VEX encoding of AVX-VNNI. */
   public void vexDotBytes(int bits, int first, int second, int third) {
-    if ((first | second | third) > 15) {
-      throw new IllegalArgumentException("AVX-VNNI has vector registers 0 to 15 only");
-    }
-    vex(Op.VPDPBUSD, bits, first, second, third >> 3);
+    requireLow(first | second | third);
+    vex(Op.VPDPBUSD, bits, first, second, 0, third >> 3);
     put(Op.VPDPBUSD.opcode);
     put(0xc0 | (first & 7) << 3 | third & 7);
+  }
+
+  /** {@code vpdpbusd first, second, [memory]} in the VEX encoding of AVX-VNNI. */
+  public void vexDotBytes(int bits, int first, int second, Mem memory) {
+    requireLow(first | second);
+    vex(Op.VPDPBUSD, bits, first, second, memory.extendIndex(), memory.extendBase());
+    put(Op.VPDPBUSD.opcode);
+    memory(first, memory, 1);
+  }
+
+  private static void requireLow(int registers) {
+    if (registers > 15) {
+      throw new IllegalArgumentException("AVX-VNNI has vector registers 0 to 15 only");
+    }
   }
 
   /** Clears the upper halves; mixing old and new vector code is slow without it. */
@@ -75,12 +103,13 @@ public final class Assembler {
     put(0xc5, 0xf8, 0x77);
   }
 
-  private void vex(Op op, int bits, int reg, int vvvv, int extendBase) {
+  private void vex(Op op, int bits, int reg, int vvvv, int extendIndex, int extendBase) {
     int last = (~vvvv & 15) << 3 | (bits == 256 ? 4 : 0) | op.prefix;
-    if (op.map == 1 && extendBase == 0) {
+    if (op.map == 1 && (extendBase | extendIndex) == 0) {
       put(0xc5, (~reg >> 3 & 1) << 7 | last);
     } else {
-      put(0xc4, (~reg >> 3 & 1) << 7 | 1 << 6 | (1 - extendBase) << 5 | op.map, last);
+      int extend = (1 - extendIndex) << 6 | (1 - extendBase) << 5;
+      put(0xc4, (~reg >> 3 & 1) << 7 | extend | op.map, last);
     }
   }
 
@@ -102,6 +131,39 @@ public final class Assembler {
     }
   }
 
+  // --- tiles (AMX)
+
+  /** {@code ldtilecfg [base]}: the shapes of the tiles. */
+  public void loadTileShapes(Reg base) {
+    vex(Op.LDTILECFG, 128, 0, 0, 0, base.number() >> 3);
+    put(Op.LDTILECFG.opcode);
+    memory(0, Mem.at(base, 0), 1);
+  }
+
+  /** {@code tilerelease}: gives the tiles back, as every function must before it returns. */
+  public void releaseTiles() {
+    put(0xc4, 0xe2, 0x78, 0x49, 0xc0);
+  }
+
+  /** {@code tilezero tile}. */
+  public void zeroTile(int tile) {
+    put(0xc4, 0xe2, 0x7b, 0x49, 0xc0 | tile << 3);
+  }
+
+  /** {@code tileloadd tile, [memory]} or {@code tilestored}; the index is the distance of rows. */
+  public void tile(Op op, int tile, Mem memory) {
+    vex(op, 128, tile, 0, memory.extendIndex(), memory.extendBase());
+    put(op.opcode);
+    memory(tile, memory, 1);
+  }
+
+  /** {@code op sums, rows, columns}: a product of tiles. */
+  public void tiles(Op op, int sums, int rows, int columns) {
+    vex(op, 128, sums, columns, 0, 0);
+    put(op.opcode);
+    put(0xc0 | sums << 3 | rows);
+  }
+
   // --- general registers, 64 bits wide
 
   /** {@code mov to, from}. */
@@ -115,7 +177,7 @@ public final class Assembler {
   public void load(Reg to, Reg base, int displacement) {
     wide(to.number(), base.number());
     put(0x8b);
-    memory(to.number(), base, displacement, 1);
+    memory(to.number(), Mem.at(base, displacement), 1);
   }
 
   /** {@code mov [base + displacement], from}, the lower 32 bits. */
@@ -125,7 +187,7 @@ public final class Assembler {
       put(0x40 | rex);
     }
     put(0x89);
-    memory(from.number(), base, displacement, 1);
+    memory(from.number(), Mem.at(base, displacement), 1);
   }
 
   /** {@code add to, from}. */
@@ -255,6 +317,16 @@ public final class Assembler {
     put(0x0f, 0x01, 0xd0);
   }
 
+  /** {@code prefetcht0 [memory]}: wants a cache line soon. */
+  public void prefetch(Mem memory) {
+    int rex = memory.extendIndex() << 1 | memory.extendBase();
+    if (rex != 0) {
+      put(0x40 | rex);
+    }
+    put(0x0f, 0x18);
+    memory(1, memory, 1);
+  }
+
   /** {@code ret}. */
   public void ret() {
     put(0xc3);
@@ -268,15 +340,20 @@ public final class Assembler {
     put(0xc0 | (reg.number() & 7) << 3 | rm.number() & 7);
   }
 
-  /** Modrm, for rsp and r12 an index byte, and the displacement in units of {@code scale}. */
-  private void memory(int reg, Reg base, int displacement, int scale) {
-    int low = base.number() & 7;
+  /** Modrm, an index byte where there must be one, and the displacement in units of scale. */
+  private void memory(int reg, Mem memory, int scale) {
+    int low = memory.base().number() & 7;
+    int displacement = memory.displacement();
     int units = displacement / scale;
     boolean none = displacement == 0 && low != 5;
     boolean small = displacement % scale == 0 && units == (byte) units;
+    boolean indexed = memory.index() != null;
     int mode = none ? 0 : small ? 1 : 2;
-    put(mode << 6 | (reg & 7) << 3 | low);
-    if (low == 4) {
+    put(mode << 6 | (reg & 7) << 3 | (indexed ? 4 : low));
+    if (indexed) {
+      int step = Integer.numberOfTrailingZeros(memory.scale());
+      put(step << 6 | (memory.index().number() & 7) << 3 | low);
+    } else if (low == 4) {
       put(0x24);
     }
     if (mode == 1) {

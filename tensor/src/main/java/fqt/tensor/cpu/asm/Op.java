@@ -35,19 +35,81 @@ public enum Op {
   /** Four bytes from memory to all i32 lanes. */
   VPBROADCASTD(1, 2, 0x58, 4),
   /** Sums of four u8 (vvvv) by s8 (rm) products added to i32 (AVX512-VNNI, AVX-VNNI). */
-  VPDPBUSD(1, 2, 0x50, 0);
+  VPDPBUSD(1, 2, 0x50, 0),
+  /** Two bf16 products added to each f32, subnormals taken as zero (AVX512-BF16). */
+  VDPBF16PS(2, 2, 0x52, 0, -1, true),
+  /** {@code reg = rm - reg * vvvv}: {@code reg -= vvvv * rm}, f32. */
+  VFNMADD231PS(1, 2, 0xbc, 0),
+  /** {@code reg = vvvv * reg + rm}, f32. */
+  VFMADD213PS(1, 2, 0xa8, 0),
+  /** {@code reg = vvvv - rm}, f32. */
+  VSUBPS(0, 1, 0x5c, 0),
+  /** i32 to f32. */
+  VCVTDQ2PS(0, 1, 0x5b, 0),
+  /** f16 to f32; memory of half the width. */
+  VCVTPH2PS(1, 2, 0x13, -2),
+  /** i16, added. */
+  VPADDW(1, 1, 0xfd, 0),
+  /** Products of u8 (vvvv) by s8 (rm), added in pairs to i16, saturating. */
+  VPMADDUBSW(1, 2, 0x04, 0),
+  /** s8 to i16; memory of half the width. */
+  VPMOVSXBW(1, 2, 0x20, -2),
+  /** Bitwise and; in EVEX it is called vpandd. */
+  VPAND(1, 1, 0xdb, 0),
+  /** Bitwise exclusive or; in EVEX it is called vpxord. */
+  VPXOR(1, 1, 0xef, 0),
+  /** i32 shifted left by a constant. */
+  VPSLLD(1, 1, 0x72, 0, 6, false),
+  /** u32 shifted right by a constant. */
+  VPSRLD(1, 1, 0x72, 0, 2, false),
+  /** u16 shifted right by a constant. */
+  VPSRLW(1, 1, 0x71, 0, 2, false),
+  /** Sums of neighbours of two vectors, f32; VEX only. */
+  VHADDPS(3, 1, 0x7c, 0),
+  /** Sums of neighbours of two vectors, i32; VEX only. */
+  VPHADDD(1, 2, 0x02, 0),
+  /** One half of 256 bits. */
+  VEXTRACTF128(1, 3, 0x19, 0),
+  /** One half of 512 bits. */
+  VEXTRACTF32X8(1, 3, 0x1b, 0, -1, true),
+  /** The shapes of tiles. */
+  LDTILECFG(0, 2, 0x49, 0),
+  /** Loads a tile. */
+  TILELOADD(3, 2, 0x4b, 0),
+  /** Stores a tile. */
+  TILESTORED(2, 2, 0x4b, 0),
+  /** Products of s8 tiles added to i32. */
+  TDPBSSD(3, 2, 0x5e, 0),
+  /** Products of bf16 tiles added to f32. */
+  TDPBF16PS(2, 2, 0x5c, 0);
 
   final int prefix;
   final int map;
   final int opcode;
 
-  /** Bytes of a scalar memory operand, or 0 for a whole vector; scales 8-bit displacements. */
-  final int scalarBytes;
+  /** What stands in modrm instead of a register, or −1. */
+  final int digit;
+
+  /** Whether there is no VEX form. */
+  final boolean evexOnly;
+
+  private final int scalarBytes;
 
   Op(int prefix, int map, int opcode, int scalarBytes) {
+    this(prefix, map, opcode, scalarBytes, -1, false);
+  }
+
+  Op(int prefix, int map, int opcode, int scalarBytes, int digit, boolean evexOnly) {
     this.prefix = prefix;
     this.map = map;
     this.opcode = opcode;
     this.scalarBytes = scalarBytes;
+    this.digit = digit;
+    this.evexOnly = evexOnly;
+  }
+
+  /** Bytes of the memory operand of a vector of that many bits; scales short displacements. */
+  int memoryBytes(int bits) {
+    return scalarBytes > 0 ? scalarBytes : scalarBytes < 0 ? bits / 8 / -scalarBytes : bits / 8;
   }
 }

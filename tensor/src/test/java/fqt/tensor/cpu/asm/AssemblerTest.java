@@ -76,8 +76,19 @@ class AssemblerTest {
       case "vmovss" ->
           code.vector(
               Op.VMOVSS_STORE, 128, number(words[2]), base(words[1]), displacement(words[1]));
-      case "{vex}" ->
-          code.vexDotBytes(bits(words[2]), number(words[2]), number(words[3]), number(words[4]));
+      case "{vex}" -> vexDotBytes(code, words);
+      case "prefetcht0" -> code.prefetch(memory(words[1]));
+      case "vpslld", "vpsrld", "vpsrlw" ->
+          code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
+      case "vextractf128", "vextractf32x8" ->
+          code.extract(op(words), bits(words[2]), number(words[1]), number(words[2]), value(words));
+      case "ldtilecfg" -> code.loadTileShapes(base(words[1]));
+      case "tilerelease" -> code.releaseTiles();
+      case "tilezero" -> code.zeroTile(number(words[1]));
+      case "tileloadd" -> code.tile(op(words), number(words[1]), memory(words[2]));
+      case "tilestored" -> code.tile(op(words), number(words[2]), memory(words[1]));
+      case "tdpbssd", "tdpbf16ps" ->
+          code.tiles(op(words), number(words[1]), number(words[2]), number(words[3]));
       default -> {
         if (words[0].startsWith("v")) {
           vector(code, words);
@@ -88,22 +99,39 @@ class AssemblerTest {
     }
   }
 
+  private static void vexDotBytes(Assembler code, String[] words) {
+    int first = number(words[2]);
+    int second = number(words[3]);
+    if (isMemory(words[4])) {
+      code.vexDotBytes(bits(words[2]), first, second, memory(words[4]));
+    } else {
+      code.vexDotBytes(bits(words[2]), first, second, number(words[4]));
+    }
+  }
+
   private static void vector(Assembler code, String[] words) {
     if (isMemory(words[1])) {
-      Reg base = base(words[1]);
-      int register = number(words[2]);
-      code.vector(Op.VMOVUPS_STORE, bits(words[2]), register, base, displacement(words[1]));
+      code.vector(Op.VMOVUPS_STORE, bits(words[2]), number(words[2]), 0, memory(words[1]));
       return;
     }
-    Op op = Op.valueOf(words[0].toUpperCase(Locale.ROOT));
     String last = words[words.length - 1];
     int bits = bits(words[1]);
     int second = words.length == 4 ? number(words[2]) : 0;
     if (isMemory(last)) {
-      code.vector(op, bits, number(words[1]), second, base(last), displacement(last));
+      code.vector(op(words), bits, number(words[1]), second, memory(last));
     } else {
-      code.vector(op, bits, number(words[1]), second, number(last));
+      code.vector(op(words), bits, number(words[1]), second, number(last));
     }
+  }
+
+  /** GNU as calls the bitwise operations on 512 bits by the width of their elements. */
+  private static Op op(String[] words) {
+    String name = words[0].equals("vpandd") || words[0].equals("vpxord") ? words[0].substring(0, 5) : words[0];
+    return Op.valueOf(name.toUpperCase(Locale.ROOT));
+  }
+
+  private static int value(String[] words) {
+    return Integer.parseInt(words[words.length - 1]);
   }
 
   private static void general(Assembler code, String[] words) {
@@ -162,9 +190,16 @@ class AssemblerTest {
     return register(memory.split("[\\[\\]+-]", -1)[1]);
   }
 
+  private static Mem memory(String memory) {
+    String[] parts = memory.split("[\\[\\]+*-]", -1);
+    return memory.contains("*")
+        ? Mem.at(base(memory), register(parts[2]), Integer.parseInt(parts[3]), displacement(memory))
+        : Mem.at(base(memory), displacement(memory));
+  }
+
   private static int displacement(String memory) {
     String inside = memory.substring(1, memory.length() - 1);
-    int at = Math.max(inside.indexOf('+'), inside.indexOf('-'));
-    return at < 0 ? 0 : Integer.parseInt(inside.substring(at));
+    int at = Math.max(inside.lastIndexOf('+'), inside.lastIndexOf('-'));
+    return at < 0 || inside.indexOf('*', at) >= 0 ? 0 : Integer.parseInt(inside.substring(at));
   }
 }
