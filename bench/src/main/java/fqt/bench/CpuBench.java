@@ -5,6 +5,7 @@ import fqt.tensor.Device;
 import java.io.IOException;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -13,15 +14,16 @@ import java.util.function.DoubleSupplier;
 
 /**
  * Our matrix products on the CPU beside PyTorch's, which run in a process of their own and take
- * turns with ours: {@code fqt.bench.CpuBench [SECONDS [SCRIPT [PYTHON]]]}. The number of threads is
- * that of {@code -Dfqt.threads}, for both. Weights of a few rows rotate, so that none is found in a
- * cache. Prints a table in Markdown, with what the processor can do at all: multiply-adds that touch
- * no memory, and a sum over memory.
+ * turns with ours: {@code fqt.bench.CpuBench [SECONDS [SCRIPT|- [PYTHON [SHAPE...]]]]}, shapes like
+ * {@code 1x4864x896}, or {@code int4:1x4864x896} for one type. The number of threads is that of
+ * {@code -Dfqt.threads}, for both. Weights of a few rows rotate, so that none is found in a cache.
+ * Prints a table in Markdown, with what the processor can do at all: multiply-adds that touch no
+ * memory, and a sum over memory.
  */
 public final class CpuBench {
   private static final String[] TYPES = {"f32", "bf16", "s8", "int4"};
-  private static final int[][] SHAPES = {
-    {1024, 1024, 1024}, {512, 4864, 896}, {2048, 1408, 512}, {1, 18944, 3584}, {16, 4864, 896}
+  private static final String[] SHAPES = {
+    "1024x1024x1024", "512x4864x896", "2048x1408x512", "1x18944x3584", "16x4864x896"
   };
   private static final int ROUNDS = 5;
 
@@ -35,25 +37,30 @@ public final class CpuBench {
     Backends.of(Device.CPU).describe().forEach(System.out::println);
     CpuFloor floor = CpuFloor.measure(threads);
     System.out.println(floor.description());
-    if (arguments.length < 2) {
-      run(seconds, floor, null);
+    String[] shapes =
+        arguments.length > 3 ? Arrays.copyOfRange(arguments, 3, arguments.length) : SHAPES;
+    if (arguments.length < 2 || arguments[1].equals("-")) {
+      run(seconds, floor, null, shapes);
       return;
     }
     String python = arguments.length > 2 ? arguments[2] : "python3";
     try (TorchPeer peer = new TorchPeer(python, Path.of(arguments[1]))) {
       peer.threads(threads);
-      run(seconds, floor, peer);
+      run(seconds, floor, peer, shapes);
     }
   }
 
-  private static void run(double seconds, CpuFloor floor, TorchPeer peer) {
+  private static void run(double seconds, CpuFloor floor, TorchPeer peer, String[] shapes) {
     System.out.println(
         "\n| type | M x N x K | G/s | slowest | GB/s of weights | of the floor | peers, G/s |"
             + " ratio to the best |");
     System.out.println("|" + "---|".repeat(8));
-    for (int[] shape : SHAPES) {
-      for (String type : TYPES) {
-        System.out.println(row(type, shape, seconds, floor, peer));
+    for (String shape : shapes) {
+      String[] words = shape.split(":");
+      int[] sizes =
+          Arrays.stream(words[words.length - 1].split("x")).mapToInt(Integer::parseInt).toArray();
+      for (String type : words.length > 1 ? words[0].split(",") : TYPES) {
+        System.out.println(row(type, sizes, seconds, floor, peer));
       }
     }
   }

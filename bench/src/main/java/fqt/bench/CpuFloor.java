@@ -1,7 +1,7 @@
 package fqt.bench;
 
-import fqt.tensor.Device;
 import fqt.tensor.DType;
+import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
@@ -82,8 +82,14 @@ record CpuFloor(int threads, double peak, double bandwidth) {
     for (long at = 0; at < memory.byteSize(); at += 4 * step) {
       a = a.add(FloatVector.fromMemorySegment(SPECIES, memory, at, ByteOrder.LITTLE_ENDIAN));
       b = b.add(FloatVector.fromMemorySegment(SPECIES, memory, at + step, ByteOrder.LITTLE_ENDIAN));
-      c = c.add(FloatVector.fromMemorySegment(SPECIES, memory, at + 2 * step, ByteOrder.LITTLE_ENDIAN));
-      d = d.add(FloatVector.fromMemorySegment(SPECIES, memory, at + 3 * step, ByteOrder.LITTLE_ENDIAN));
+      c =
+          c.add(
+              FloatVector.fromMemorySegment(
+                  SPECIES, memory, at + 2 * step, ByteOrder.LITTLE_ENDIAN));
+      d =
+          d.add(
+              FloatVector.fromMemorySegment(
+                  SPECIES, memory, at + 3 * step, ByteOrder.LITTLE_ENDIAN));
     }
     SINK.add(a.add(b).add(c).add(d).lane(0));
     return null;

@@ -33,12 +33,14 @@ final class ByteProducts {
   private final TileKernel kernel;
   private final boolean raised;
   private final Gemm gemm;
+  private final Streaming streaming;
   private final ConcurrentLinkedDeque<MemorySegment> idle = new ConcurrentLinkedDeque<>();
 
   ByteProducts(Threads threads, KernelChoice kernels) {
     this.threads = threads;
     this.kernel = kernels.bytes();
     this.raised = kernel != null && kernel.kind() != TileKernel.Kind.PAIRS;
+    this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
     this.gemm =
         new Gemm(threads, kernel == null ? kernels.panels() : () -> new MachinePanels(kernel));
   }
@@ -48,6 +50,10 @@ final class ByteProducts {
     long m = x.dim(0);
     long n = w.dim(0);
     if (m == 0 || n == 0) {
+      return;
+    }
+    if (streaming != null && m <= Streaming.MOST_ROWS) {
+      stream(x, floats(xScale, m), w, floats(wScale, n), bias, out);
       return;
     }
     int tile = kernel == null ? 1 : kernel.rows();
@@ -67,6 +73,24 @@ final class ByteProducts {
     }
     finish(sums.segment(), floats(xScale, m), floats(wScale, columns), bias, out);
     idle.addFirst(memory);
+  }
+
+  private void stream(
+      Tensor x, float[] perRow, Tensor w, float[] perColumn, float[] bias, Tensor out) {
+    streaming.multiplyBytes(
+        x,
+        w,
+        (m, from, sums) -> {
+          float[] line = new float[sums.length];
+          for (int n = 0; n < line.length; n++) {
+            line[n] = sums[n] * (perColumn[from + n] * perRow[m]);
+          }
+          for (int n = 0; bias != null && n < line.length; n++) {
+            line[n] += bias[from + n];
+          }
+          long at = out.offset() + m * out.dim(1) + from;
+          FloatRuns.write(line, 0, line.length, out.storage().segment(), at);
+        });
   }
 
   private static float[] floats(Tensor scales, long length) {

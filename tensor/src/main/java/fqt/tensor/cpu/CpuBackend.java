@@ -30,7 +30,7 @@ final class CpuBackend implements Backend {
     this.memory = memory;
     this.threads = threads;
     this.kernels = kernels;
-    this.matrices = new Matrices(threads, kernels.panels());
+    this.matrices = new Matrices(threads, kernels);
     this.byteProducts = new ByteProducts(threads, kernels);
     this.triangular = new Triangular(matrices);
     this.scaledProduct = new ScaledProduct(threads, matrices);

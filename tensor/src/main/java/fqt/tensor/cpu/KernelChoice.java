@@ -14,9 +14,10 @@ import jdk.incubator.vector.FloatVector;
  *
  * @param floats the kernel of F32 products, or null for the Vector API
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
+ * @param dots the kernels of products of a few rows, or null for the Vector API
  * @param description a line for {@code fqt doctor}
  */
-record KernelChoice(TileKernel floats, TileKernel bytes, String description) {
+record KernelChoice(TileKernel floats, TileKernel bytes, DotKernels dots, String description) {
   private static final System.Logger LOG = System.getLogger("fqt.tensor");
 
   /** Makes the packed blocks of F32 products. */
@@ -56,6 +57,7 @@ record KernelChoice(TileKernel floats, TileKernel bytes, String description) {
     return new KernelChoice(
         kernel,
         bytes,
+        new DotKernels(features, bits),
         "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s (processor: %s)"
             .formatted(
                 bits == 512 ? "AVX-512" : "AVX2",
@@ -75,6 +77,7 @@ record KernelChoice(TileKernel floats, TileKernel bytes, String description) {
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         "matrix kernels: Vector API, %d bits%s"

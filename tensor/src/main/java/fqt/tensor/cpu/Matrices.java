@@ -2,17 +2,20 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Tensor;
-import java.util.function.Supplier;
 
 /** The matrix products of the CPU backend; each picks the kernel that suits its shape. */
 final class Matrices {
   private final Threads threads;
   private final Gemm gemm;
+  private final Streaming streaming;
+  private final Nibbles nibbles;
 
-  /** Products with the kernel that {@code panels} brings. */
-  Matrices(Threads threads, Supplier<Panels> panels) {
+  /** Products with the kernels of a choice. */
+  Matrices(Threads threads, KernelChoice kernels) {
     this.threads = threads;
-    this.gemm = new Gemm(threads, panels);
+    this.gemm = new Gemm(threads, kernels.panels());
+    this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
+    this.nibbles = kernels.dots() == null ? null : new Nibbles(threads, kernels.dots(), streaming);
   }
 
   /** {@code out = alpha * a b + beta * out}. */
@@ -27,11 +30,18 @@ final class Matrices {
 
   /** {@code out = x wᵀ + bias}, w unpacked on its way into the packed block. */
   void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
-    multiply(Operand.left(x), new PackedRows(w), Result.of(out, 1, 0, floats(bias), false));
+    Operand left = Operand.left(x);
+    Result result = Result.of(out, 1, 0, floats(bias), false);
+    boolean done = nibbles != null && Nibbles.serves(left, w) && nibbles.multiply(left, w, result);
+    if (!done) {
+      multiply(left, new PackedRows(w), result);
+    }
   }
 
   private void multiply(Operand a, Operand b, Result out) {
-    if (a.outer() <= Skinny.MOST_ROWS && !b.outerIsDense()) {
+    if (streaming != null && Streaming.serves(a, b)) {
+      streaming.multiply(a, (Operand.Strided) b, out);
+    } else if (a.outer() <= Skinny.MOST_ROWS && !b.outerIsDense()) {
       Skinny.multiply(threads, a, b, out);
     } else {
       gemm.multiply(a, b, out);

@@ -109,6 +109,16 @@ record Result(
     }
   }
 
+  /** Adds finished sums of one row. */
+  void addRow(float[] sums, long row, int column, int count) {
+    long at = (offset + row * stride + column) * Float.BYTES;
+    int done = 0;
+    for (; done + LANES <= count; done += LANES) {
+      addVector(sums, done, at + (long) done * Float.BYTES, beta, bias, column + done);
+    }
+    addPart(sums, done, at + (long) done * Float.BYTES, count - done, beta, bias, column + done);
+  }
+
   /** Adds one finished column of sums. */
   void addColumn(float[] sums, long column) {
     for (int m = 0; m < sums.length; m++) {

@@ -28,7 +28,7 @@ class MatricesTest {
   }
 
   private Matrices matrices(int threads) {
-    return new Matrices(new Threads(threads), kernels().panels());
+    return new Matrices(new Threads(threads), kernels());
   }
 
   /** A sum of K products, each rounded, against one in F64. */

@@ -16,7 +16,7 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class TriangularTest {
-  private final Matrices matrices = new Matrices(new Threads(2), KernelChoice.best().panels());
+  private final Matrices matrices = new Matrices(new Threads(2), KernelChoice.best());
   private final Triangular triangular = new Triangular(matrices);
 
   /** {@code x xᵀ + size · I} for random x: well conditioned. */
@@ -88,9 +88,9 @@ class TriangularTest {
   void theNumberOfThreadsChangesNoBit() {
     Tensor a = positive(new Random(5), 400);
     Tensor alone = copy(a);
-    new Triangular(new Matrices(new Threads(1), KernelChoice.best().panels())).cholesky(alone);
+    new Triangular(new Matrices(new Threads(1), KernelChoice.best())).cholesky(alone);
     Tensor shared = copy(a);
-    new Triangular(new Matrices(new Threads(3), KernelChoice.best().panels())).cholesky(shared);
+    new Triangular(new Matrices(new Threads(3), KernelChoice.best())).cholesky(shared);
     assertSameBits(alone, shared, "factor");
   }
 }

@@ -173,6 +173,15 @@ public final class Assembler {
     registers(from, to);
   }
 
+  /** {@code mov eax, value} and its like: the lower 32 bits; the upper ones become 0. */
+  public void move(Reg to, int value) {
+    if (to.number() > 7) {
+      put(0x41);
+    }
+    put(0xb8 | to.number() & 7);
+    put32(value);
+  }
+
   /** {@code mov to, [base + displacement]}. */
   public void load(Reg to, Reg base, int displacement) {
     wide(to.number(), base.number());
@@ -195,6 +204,13 @@ public final class Assembler {
     wide(from.number(), to.number());
     put(0x01);
     registers(from, to);
+  }
+
+  /** Three times one register in another. */
+  void triple(Reg to, Reg from) {
+    move(to, from);
+    add(to, from);
+    add(to, from);
   }
 
   /** {@code add to, value}. */

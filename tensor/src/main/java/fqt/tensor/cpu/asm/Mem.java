@@ -30,6 +30,15 @@ public record Mem(Reg base, Reg index, int scale, int displacement) {
     return new Mem(base, index, scale, displacement);
   }
 
+  /** A place in one of four rows that are a stride apart; registers hold it and its threefold. */
+  static Mem inRow(Reg base, Reg stride, Reg threefold, int row, int displacement) {
+    return switch (row) {
+      case 0 -> at(base, displacement);
+      case 1, 2 -> at(base, stride, row, displacement);
+      default -> at(base, threefold, 1, displacement);
+    };
+  }
+
   int extendBase() {
     return base.number() >> 3;
   }

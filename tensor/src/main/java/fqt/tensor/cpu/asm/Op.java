@@ -34,8 +34,8 @@ public enum Op {
   VPMADDWD(1, 1, 0xf5, 0),
   /** Four bytes from memory to all i32 lanes. */
   VPBROADCASTD(1, 2, 0x58, 4),
-  /** Sums of four u8 (vvvv) by s8 (rm) products added to i32 (AVX512-VNNI, AVX-VNNI). */
-  VPDPBUSD(1, 2, 0x50, 0),
+  /** Sums of four u8 (vvvv) by s8 (rm) products added to i32: AVX512-VNNI, else vexDotBytes. */
+  VPDPBUSD(1, 2, 0x50, 0, -1, true),
   /** Two bf16 products added to each f32, subnormals taken as zero (AVX512-BF16). */
   VDPBF16PS(2, 2, 0x52, 0, -1, true),
   /** {@code reg = rm - reg * vvvv}: {@code reg -= vvvv * rm}, f32. */

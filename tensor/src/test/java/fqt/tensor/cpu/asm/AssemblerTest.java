@@ -126,7 +126,10 @@ class AssemblerTest {
 
   /** GNU as calls the bitwise operations on 512 bits by the width of their elements. */
   private static Op op(String[] words) {
-    String name = words[0].equals("vpandd") || words[0].equals("vpxord") ? words[0].substring(0, 5) : words[0];
+    String name =
+        words[0].equals("vpandd") || words[0].equals("vpxord")
+            ? words[0].substring(0, 5)
+            : words[0];
     return Op.valueOf(name.toUpperCase(Locale.ROOT));
   }
 

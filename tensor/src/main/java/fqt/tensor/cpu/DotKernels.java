@@ -1,0 +1,79 @@
+package fqt.tensor.cpu;
+
+import fqt.tensor.cpu.asm.CpuFeatures;
+import fqt.tensor.cpu.asm.DotKernel;
+import fqt.tensor.cpu.asm.DotKernel.Kind;
+import fqt.tensor.cpu.asm.ExecutableMemory;
+import fqt.tensor.cpu.asm.NibbleKernel;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.ConcurrentMap;
+
+/** The machine code for products of a few rows, each kernel assembled when it is first wanted. */
+final class DotKernels {
+  /** Groups of 4-bit codes that kernels exist for, the largest first. */
+  private static final int[] NIBBLE_GROUPS = {128, 64, 32};
+
+  private final CpuFeatures features;
+  private final int bits;
+  private final ConcurrentMap<String, DotKernel> dots = new ConcurrentHashMap<>();
+  private final ConcurrentMap<Integer, NibbleKernel> nibbles = new ConcurrentHashMap<>();
+
+  /** Kernels for vectors of that many bits. */
+  DotKernels(CpuFeatures features, int bits) {
+    this.features = features;
+    this.bits = bits;
+  }
+
+  /** Width of the vectors. */
+  int bits() {
+    return bits;
+  }
+
+  /** How bytes are multiplied. */
+  Kind bytes() {
+    if (bits == 512) {
+      return features.avx512Vnni() ? Kind.QUADS : Kind.PAIRS;
+    }
+    return features.avxVnni() ? Kind.VEX_QUADS : Kind.PAIRS;
+  }
+
+  /** The kernel for so many rows of x. */
+  DotKernel dots(Kind kind, int rows) {
+    return dots.computeIfAbsent(
+        kind.name() + rows,
+        _ -> {
+          try {
+            return new DotKernel(kind, bits, rows);
+          } catch (ExecutableMemory.Refused refused) {
+            throw new IllegalStateException(refused.getMessage(), refused);
+          }
+        });
+  }
+
+  /**
+   * The group that a kernel of 4-bit codes takes at a time, or 0 if none suits: parts of a group
+   * share its scale.
+   */
+  static int nibbleGroup(long groupSize, long columns) {
+    for (int group : NIBBLE_GROUPS) {
+      if (groupSize % group == 0 && columns % groupSize == 0) {
+        return group;
+      }
+    }
+    return 0;
+  }
+
+  /** The kernel for 4-bit codes. */
+  NibbleKernel nibbles(int group) {
+    return nibbles.computeIfAbsent(
+        group,
+        _ -> {
+          try {
+            boolean dot = bits == 512 && features.avx512Vnni();
+            return new NibbleKernel(Math.min(bits, 4 * group), group, dot);
+          } catch (ExecutableMemory.Refused refused) {
+            throw new IllegalStateException(refused.getMessage(), refused);
+          }
+        });
+  }
+}

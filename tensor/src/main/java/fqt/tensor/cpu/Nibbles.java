@@ -1,0 +1,255 @@
+package fqt.tensor.cpu;
+
+import fqt.tensor.PackedWeight;
+import fqt.tensor.cpu.asm.DotKernel;
+import fqt.tensor.cpu.asm.NibbleKernel;
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.util.Arrays;
+
+/**
+ * Products of a few rows with a weight of 4-bit codes, by {@link NibbleKernel}, which multiplies
+ * codes as integers. Each group of x becomes whole numbers of at most 22 bits and a sign, times a
+ * power of two: rounding it costs at most 2⁻²³ of the largest number of the group, no more than
+ * adding the group up in F32 does.
+ */
+final class Nibbles {
+  /** Bits of a whole number without its sign. */
+  private static final int PRECISION = 22;
+
+  /** Groups whose largest number is below 2^{@value} count as that large: scales stay normal. */
+  private static final int LEAST_EXPONENT = -100;
+
+  /** Added to a number below 2^22, this leaves its nearest integer in the lowest bits. */
+  private static final float WHOLE = 0x1.8p23f;
+
+  /** Bytes of the weight that stay in the cache while all rows of x pass. */
+  private static final long BLOCK = 1 << 15;
+
+  private final Threads threads;
+  private final DotKernels kernels;
+  private final Streaming memory;
+
+  Nibbles(Threads threads, DotKernels kernels, Streaming memory) {
+    this.threads = threads;
+    this.kernels = kernels;
+    this.memory = memory;
+  }
+
+  /** Whether {@link #multiply} can multiply these. */
+  static boolean serves(Operand x, PackedWeight w) {
+    return x.outer() <= Streaming.MOST_ROWS
+        && w.bits() == 4
+        && w.groupIndex() == null
+        && DotKernels.nibbleGroup(w.groupSize(), w.columns()) > 0;
+  }
+
+  /**
+   * {@code out = x wᵀ + bias}.
+   *
+   * @return whether x is finite everywhere; if not, nothing was done
+   */
+  boolean multiply(Operand x, PackedWeight w, Result out) {
+    int rows = (int) x.outer();
+    int depth = Math.toIntExact(x.inner());
+    NibbleKernel kernel = kernels.nibbles(DotKernels.nibbleGroup(w.groupSize(), depth));
+    int group = kernel.vectors() * kernel.vectorBytes() * 2;
+    int groups = depth / group;
+    long stride = (long) groups * kernel.tableBytes();
+    MemorySegment tables = memory.take(rows * stride);
+    float[] line = new float[depth];
+    boolean finite = true;
+    for (int m = 0; m < rows && finite; m++) {
+      x.readInner(m, 0, depth, line, 0);
+      finite = tabulate(kernel, group, line, tables.asSlice(m * stride, stride));
+    }
+    if (finite) {
+      Scales scales = new Scales(w, groups);
+      Call call = new Call(kernel, groups, tables, stride, rows, w.codes().segment(), depth / 2);
+      threads.forEach(
+          w.rows(),
+          Streaming.grain(depth / 2),
+          (from, to) -> {
+            Streaming.Sums sums = new Streaming.Sums(rows, (int) (to - from));
+            call.range(scales, from, sums);
+            float[] values = new float[sums.count];
+            for (int m = 0; m < rows; m++) {
+              MemorySegment.copy(
+                  sums.memory, Element.FLOAT, m * sums.stride, values, 0, sums.count);
+              out.addRow(values, m, (int) from, sums.count);
+            }
+          });
+    }
+    memory.give(tables);
+    return finite;
+  }
+
+  /** What all ranges of one product share; {@code rowBytes} are those of a row of codes. */
+  private record Call(
+      NibbleKernel kernel,
+      int groups,
+      MemorySegment tables,
+      long tableStride,
+      int rows,
+      MemorySegment codes,
+      long rowBytes) {
+    /** The sums of the rows of the weight from one on. */
+    void range(Scales scales, long from, Streaming.Sums sums) {
+      int block = (int) Math.max(1, BLOCK / rowBytes / DotKernel.GROUP) * DotKernel.GROUP;
+      float[] values = new float[2 * groups * Math.min(block, sums.count)];
+      MemorySegment scratch = scratch(2L * groups * (block + DotKernel.GROUP) * Float.BYTES);
+      for (int n = 0; n < sums.count; n += block) {
+        int count = Math.min(block, sums.count - n);
+        scales.read(from + n, count, values);
+        MemorySegment.copy(values, 0, scratch, Element.FLOAT, 0, 2 * groups * count);
+        for (int m = 0; m < rows; m++) {
+          block(m, from, n, count, scratch, sums);
+        }
+      }
+    }
+
+    private void block(
+        int m, long from, int first, int count, MemorySegment scales, Streaming.Sums sums) {
+      MemorySegment table = tables.asSlice(m * tableStride);
+      MemorySegment w = codes.asSlice((from + first) * rowBytes);
+      int whole = count / DotKernel.GROUP;
+      if (whole > 0) {
+        kernel.multiply(groups, whole, table, w, rowBytes, sums.at(m, first), scales);
+      }
+      for (int n = whole * DotKernel.GROUP; n < count; n++) {
+        // The same row four times: of the weight nothing is read that is not there.
+        MemorySegment row = scales.asSlice(2L * groups * n * Float.BYTES);
+        MemorySegment to = sums.at(m, first + n);
+        kernel.multiply(groups, 1, table, w.asSlice(n * rowBytes), 0, to, row);
+      }
+    }
+  }
+
+  // Reused, because new ones are never in the cache.
+  private static final ThreadLocal<MemorySegment> SCRATCH =
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(1 << 14, 64));
+
+  private static MemorySegment scratch(long size) {
+    MemorySegment scratch = SCRATCH.get();
+    if (scratch.byteSize() < size) {
+      scratch = Arena.ofAuto().allocate(size, 64);
+      SCRATCH.set(scratch);
+    }
+    return scratch;
+  }
+
+  /** The scales and zero points of a weight, spread over the groups of the kernel. */
+  private record Scales(PackedWeight w, int groups) {
+    /** Reads those of some rows: for each row the scales, then the zero points. */
+    void read(long row, int count, float[] to) {
+      int own = (int) w.groups();
+      int parts = groups / own;
+      float[] scales = new float[count * own];
+      FloatRuns.read(
+          w.scales().dtype(),
+          w.scales().storage().segment(),
+          w.scales().offset() + row * own,
+          scales.length,
+          scales,
+          0);
+      for (int r = 0; r < count; r++) {
+        int at = 2 * r * groups;
+        if (parts == 1) {
+          System.arraycopy(scales, r * own, to, at, own);
+        } else {
+          for (int g = 0; g < groups; g++) {
+            to[at + g] = scales[r * own + g / parts];
+          }
+        }
+        zeros((row + r) * own, parts, to, at + groups);
+      }
+    }
+
+    private void zeros(long first, int parts, float[] to, int at) {
+      if (w.zeros() == null) {
+        Arrays.fill(to, at, at + groups, 8);
+        return;
+      }
+      MemorySegment zeros = w.zeros().segment();
+      for (int g = 0; g < groups; g++) {
+        to[at + g] = Byte.toUnsignedInt(zeros.get(Element.BYTE, first + g / parts));
+      }
+    }
+  }
+
+  /**
+   * Fills in the table of one row of x.
+   *
+   * @return whether all numbers are finite
+   */
+  private static boolean tabulate(NibbleKernel kernel, int group, float[] x, MemorySegment table) {
+    int[] whole = new int[group];
+    byte[] digits = new byte[2 * NibbleKernel.DIGITS * kernel.vectors() * kernel.vectorBytes()];
+    float[] ends = new float[3 * kernel.vectorBytes() / Float.BYTES];
+    for (int g = 0; g < x.length / group; g++) {
+      float largest = largest(x, g * group, group);
+      if (!(largest < Float.POSITIVE_INFINITY)) {
+        return false;
+      }
+      int exponent = Math.max(LEAST_EXPONENT, Math.getExponent(largest) + 1);
+      float up = scalb(PRECISION - exponent);
+      for (int i = 0; i < group; i++) {
+        float sum = x[g * group + i] * up + WHOLE;
+        whole[i] = Float.floatToRawIntBits(sum) - Float.floatToRawIntBits(WHOLE);
+      }
+      digits(whole, kernel.vectorBytes(), digits);
+      float unit = scalb(exponent - PRECISION);
+      ends(whole, kernel.vectorBytes(), unit, ends);
+      long at = (long) g * kernel.tableBytes();
+      MemorySegment.copy(digits, 0, table, ValueLayout.JAVA_BYTE, at, digits.length);
+      MemorySegment.copy(ends, 0, table, Element.FLOAT, at + digits.length, ends.length);
+    }
+    return true;
+  }
+
+  /** The largest magnitude; NaN if there is one. */
+  private static float largest(float[] x, int from, int count) {
+    float largest = 0;
+    for (int i = from; i < from + count; i++) {
+      largest = Math.max(largest, Math.abs(x[i]));
+    }
+    return largest;
+  }
+
+  /** A power of two from 2^-126 to 2^127. */
+  private static float scalb(int exponent) {
+    return Float.intBitsToFloat(exponent + 127 << 23);
+  }
+
+  /** The signed bytes of whole numbers, where the kernel wants them. */
+  private static void digits(int[] whole, int vectorBytes, byte[] to) {
+    for (int i = 0; i < whole.length; i++) {
+      int vector = i / (2 * vectorBytes);
+      int lane = i % (2 * vectorBytes) >> 1;
+      int at = (2 * NibbleKernel.DIGITS * vector + (i & 1)) * vectorBytes + lane;
+      int low = (byte) whole[i];
+      int rest = whole[i] - low >> 8;
+      int middle = (byte) rest;
+      to[at] = (byte) (rest - middle >> 8);
+      to[at + 2 * vectorBytes] = (byte) middle;
+      to[at + 4 * vectorBytes] = (byte) low;
+    }
+  }
+
+  /** The sums of the numbers whose codes share an i32 lane, and the unit and 256 times the unit. */
+  private static void ends(int[] whole, int vectorBytes, float unit, float[] to) {
+    int lanes = vectorBytes / Integer.BYTES;
+    for (int lane = 0; lane < lanes; lane++) {
+      int sum = 0;
+      for (int i = lane * 8; i < whole.length; i += 2 * vectorBytes) {
+        for (int j = 0; j < 8; j++) {
+          sum += whole[i + j];
+        }
+      }
+      to[lane] = sum * unit;
+      to[lane + lanes] = unit;
+      to[lane + 2 * lanes] = 256 * unit;
+    }
+  }
+}

@@ -1,0 +1,285 @@
+package fqt.tensor.cpu.asm;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Dot products of a few rows of x with many rows of a weight, which is read once, in the order of
+ * memory, four rows side by side. The sums of {@code rows} x 4 products stay in registers:
+ *
+ * <pre>
+ *           w0     w1     w2     w3        four streams from memory
+ *   x0     sum00  sum01  sum02  sum03      one vector each, added up at the end of the rows
+ *   x1     sum10  sum11  sum12  sum13
+ * </pre>
+ *
+ * x lies in the first- or second-level cache, in the form that {@link Kind} asks for. Lanes are
+ * added up in one fixed order.
+ */
+public final class DotKernel {
+  /** Rows of the weight that are read side by side. */
+  public static final int GROUP = 4;
+
+  private static final int UNROLL = 4;
+
+  /** What the weight holds, and what x has to be for it. */
+  public enum Kind {
+    /** f32, and x as it is. */
+    F32(4, false),
+    /** bf16, and of every two vectors of x first the even terms and then the odd ones, as f32. */
+    BF16(2, false),
+    /** f16, and x as it is, f32. */
+    F16(2, false),
+    /** s8, and x as i16; i32 sums. */
+    PAIRS(1, true),
+    /** s8, and x as it is; i32 sums, to which 128 times the sum of x was added (AVX512-VNNI). */
+    QUADS(1, true),
+    /** The same in the encoding of AVX-VNNI, for 256 bits. */
+    VEX_QUADS(1, true);
+
+    /** Bytes of one number of the weight. */
+    public final int bytes;
+
+    /** Whether the sums are i32. */
+    public final boolean integer;
+
+    Kind(int bytes, boolean integer) {
+      this.bytes = bytes;
+      this.integer = integer;
+    }
+  }
+
+  private static final FunctionDescriptor TYPE =
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG);
+
+  private final Kind kind;
+  private final int bits;
+  private final int rows;
+  private final MethodHandle function;
+
+  /**
+   * Assembles the kernel.
+   *
+   * @param bits width of the vectors, 256 or 512
+   * @param rows rows of x, 1 to {@link #mostRows}
+   * @throws ExecutableMemory.Refused if machine code cannot run here
+   */
+  public DotKernel(Kind kind, int bits, int rows) throws ExecutableMemory.Refused {
+    this.kind = kind;
+    this.bits = bits;
+    this.rows = rows;
+    this.function = ExecutableMemory.function(code(), TYPE);
+  }
+
+  /** Rows of x whose sums fit into the registers. */
+  public static int mostRows(int bits) {
+    return bits == 512 ? 4 : 3;
+  }
+
+  /** Terms of one step: sums run over whole steps. */
+  public static int step(Kind kind, int bits) {
+    return switch (kind) {
+      case F32, F16 -> bits / Float.SIZE;
+      case BF16, PAIRS -> bits / Short.SIZE;
+      case QUADS, VEX_QUADS -> bits / Byte.SIZE;
+    };
+  }
+
+  /**
+   * Computes {@code rows * 4 * groups} sums.
+   *
+   * @param steps whole steps of terms
+   * @param groups groups of four rows of the weight
+   * @param x prepared rows, {@code xStride} bytes apart
+   * @param w the first row of the weight, {@code wStride} bytes from the next
+   * @param sums one row of sums a row of x, {@code sumStride} bytes apart
+   */
+  public void multiply(
+      long steps,
+      long groups,
+      MemorySegment x,
+      long xStride,
+      MemorySegment w,
+      long wStride,
+      MemorySegment sums,
+      long sumStride) {
+    try {
+      function.invokeExact(steps, groups, x, w, wStride, sums, xStride, sumStride);
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the " + kind + " kernel failed", thrown);
+    }
+  }
+
+  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
+
+  /** rdi steps, rsi groups, rdx x, rcx w, r8 stride of w, r9 sums; strides on the stack. */
+  private byte[] code() {
+    Assembler code = new Assembler();
+    for (Reg saved : SAVED) {
+      code.push(saved);
+    }
+    int arguments = 8 + 8 * SAVED.length;
+    code.load(Reg.RBX, Reg.RSP, arguments);
+    code.load(Reg.R11, Reg.RSP, arguments + 8);
+    code.triple(Reg.R10, Reg.R8);
+    code.triple(Reg.RBP, Reg.RBX);
+    constant(code);
+    int group = code.here();
+    for (int sum = 0; sum < GROUP * rows; sum++) {
+      code.vector(Op.VXORPS, 256, sum, sum, sum);
+    }
+    code.move(Reg.R12, Reg.RDX);
+    code.move(Reg.R13, Reg.RCX);
+    code.add(Reg.RCX, Reg.R10);
+    code.add(Reg.RCX, Reg.R8);
+    code.move(Reg.R15, Reg.RCX);
+    terms(code);
+    code.move(Reg.RAX, Reg.R9);
+    for (int row = 0; row < rows; row++) {
+      LaneSums.addUp(code, bits, kind.integer, GROUP * row);
+      code.vector(Op.VMOVUPS_STORE, 128, GROUP * row, Reg.RAX, 0);
+      code.add(Reg.RAX, Reg.R11);
+    }
+    code.add(Reg.R9, GROUP * Float.BYTES);
+    code.decrement(Reg.RSI);
+    code.jumpNotZero(group);
+    code.vzeroupper();
+    for (int i = SAVED.length - 1; i >= 0; i--) {
+      code.pop(SAVED[i]);
+    }
+    code.ret();
+    return code.bytes();
+  }
+
+  /** Registers behind the sums. */
+  private int free(int index) {
+    return GROUP * rows + index;
+  }
+
+  /** What splits bf16 pairs, or turns s8 into u8. */
+  private void constant(Assembler code) {
+    switch (kind) {
+      case BF16 -> code.move(Reg.RAX, 0xffff0000);
+      case QUADS, VEX_QUADS -> code.move(Reg.RAX, 0x80808080);
+      default -> {
+        return;
+      }
+    }
+    code.storeInt(Reg.RAX, Reg.RSP, -8);
+    code.vector(Op.VBROADCASTSS, bits, free(2), Reg.RSP, -8);
+  }
+
+  private void terms(Assembler code) {
+    code.move(Reg.RAX, Reg.RDI);
+    code.move(Reg.R14, Reg.RDI);
+    code.and(Reg.R14, UNROLL - 1);
+    code.shiftRight(Reg.RAX, 2);
+    int noneWhole = code.jumpZero();
+    int whole = code.here();
+    steps(code, UNROLL);
+    code.decrement(Reg.RAX);
+    code.jumpNotZero(whole);
+    code.land(noneWhole);
+    code.test(Reg.R14);
+    int noneLeft = code.jumpZero();
+    int left = code.here();
+    steps(code, 1);
+    code.decrement(Reg.R14);
+    code.jumpNotZero(left);
+    code.land(noneLeft);
+  }
+
+  private void steps(Assembler code, int count) {
+    int vector = bits / Byte.SIZE;
+    int ofW = step(kind, bits) * kind.bytes;
+    int ofX = kind == Kind.BF16 ? 2 * vector : vector;
+    for (int k = 0; k < count; k++) {
+      boolean line = k * ofW % 64 == 0;
+      for (int n = 0; line && n < GROUP; n++) {
+        code.prefetch(Mem.inRow(Reg.R15, Reg.R8, Reg.R10, n, k * ofW));
+      }
+      step(code, k * ofX, k * ofW);
+    }
+    code.add(Reg.R12, count * ofX);
+    code.add(Reg.R13, count * ofW);
+    code.add(Reg.R15, count * ofW);
+  }
+
+  private void step(Assembler code, int xAt, int wAt) {
+    boolean held = kind == Kind.F32;
+    for (int row = 0; held && row < rows; row++) {
+      code.vector(Op.VMOVUPS, bits, free(row), 0, x(row, xAt));
+    }
+    for (int n = 0; n < GROUP; n++) {
+      Mem w = w(n, wAt);
+      int value = held ? free(rows) : free(0);
+      switch (kind) {
+        case F32 -> {
+          if (rows > 1) {
+            code.vector(Op.VMOVUPS, bits, value, 0, w);
+          }
+        }
+        case BF16 -> code.vector(Op.VMOVUPS, bits, value, 0, w);
+        case F16 -> code.vector(Op.VCVTPH2PS, bits, value, 0, w);
+        case PAIRS -> code.vector(Op.VPMOVSXBW, bits, value, 0, w);
+        case QUADS, VEX_QUADS -> code.vector(Op.VPXOR, bits, value, free(2), w);
+      }
+      for (int half = 0; half < (kind == Kind.BF16 ? 2 : 1); half++) {
+        if (kind == Kind.BF16) {
+          split(code, value, half);
+        }
+        for (int row = 0; row < rows; row++) {
+          accumulate(code, row, n, value, xAt + half * bits / Byte.SIZE, w);
+        }
+      }
+    }
+  }
+
+  /** The even or the odd ones of pairs of bf16 as f32. */
+  private void split(Assembler code, int pairs, int half) {
+    if (half == 0) {
+      code.shift(Op.VPSLLD, bits, free(1), pairs, 16);
+    } else {
+      code.vector(Op.VPAND, bits, free(1), pairs, free(2));
+    }
+  }
+
+  private void accumulate(Assembler code, int row, int n, int value, int xAt, Mem w) {
+    int sum = GROUP * row + n;
+    switch (kind) {
+      case F32 -> {
+        if (rows == 1) {
+          code.vector(Op.VFMADD231PS, bits, sum, free(0), w);
+        } else {
+          code.vector(Op.VFMADD231PS, bits, sum, free(row), value);
+        }
+      }
+      case BF16 -> code.vector(Op.VFMADD231PS, bits, sum, free(1), x(row, xAt));
+      case F16 -> code.vector(Op.VFMADD231PS, bits, sum, value, x(row, xAt));
+      case PAIRS -> {
+        code.vector(Op.VPMADDWD, bits, free(1), value, x(row, xAt));
+        code.vector(Op.VPADDD, bits, sum, sum, free(1));
+      }
+      case QUADS -> code.vector(Op.VPDPBUSD, bits, sum, value, x(row, xAt));
+      case VEX_QUADS -> code.vexDotBytes(bits, sum, value, x(row, xAt));
+    }
+  }
+
+  private static Mem x(int row, int at) {
+    return Mem.inRow(Reg.R12, Reg.RBX, Reg.RBP, row, at);
+  }
+
+  private static Mem w(int row, int at) {
+    return Mem.inRow(Reg.R13, Reg.R8, Reg.R10, row, at);
+  }
+}

@@ -1,0 +1,238 @@
+package fqt.tensor.cpu.asm;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * Dot products of one row of x with many rows of 4-bit codes, {@code Σ scale * (code - zero) * x}
+ * with a scale and a zero point for each group of a row. Codes stay integers until the end of their
+ * group: x is given as whole numbers of three signed bytes, {@code 2^16 high + 2^8 middle + low},
+ * and each byte is multiplied by the codes in the processor's byte products, exactly.
+ *
+ * <pre>
+ *   codes of 8 terms   k7 k6 | k5 k4 | k3 k2 | k1 k0      one i32 lane of a vector of the weight
+ *   and 0x0f              k6 |    k4 |    k2 |    k0      times the bytes of x of even terms
+ *   shift right 4, and    k7 |    k5 |    k3 |    k1      times those of odd terms
+ * </pre>
+ *
+ * For every group the table of x holds, vector by vector of codes: high, middle and low bytes, each
+ * for the even and then the odd terms; after these the sum of the numbers that meet in each lane as
+ * f32, and in every lane the unit of the whole numbers and 256 times the unit.
+ */
+public final class NibbleKernel {
+  /** Bytes that a whole number of x is made of. */
+  public static final int DIGITS = 3;
+
+  private static final FunctionDescriptor TYPE =
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS);
+
+  // The first four registers are sums of four rows.
+  private static final int DIGIT = 4;
+  private static final int CODES = 7;
+  private static final int EVEN = 8;
+  private static final int ODD = 9;
+  private static final int PRODUCT = 10;
+  private static final int MASK = 11;
+  private static final int ONES = 12;
+  private static final int RADIX = 13;
+  private static final int ZERO = 14;
+  private static final int SCALE = 15;
+
+  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
+
+  private final int bits;
+  private final int vectors;
+  private final boolean dots;
+  private final MethodHandle function;
+
+  /**
+   * Assembles the kernel.
+   *
+   * @param bits width of the vectors: 128, 256 or 512
+   * @param group terms that share a scale: 32, 64 or 128, a multiple of {@code bits / 4}
+   * @param dots whether the processor has vpdpbusd (AVX512-VNNI)
+   * @throws ExecutableMemory.Refused if machine code cannot run here
+   */
+  public NibbleKernel(int bits, int group, boolean dots) throws ExecutableMemory.Refused {
+    this.bits = bits;
+    this.vectors = group * 4 / bits;
+    this.dots = dots;
+    this.function = ExecutableMemory.function(code(), TYPE);
+  }
+
+  /** Bytes of a vector of codes. */
+  public int vectorBytes() {
+    return bits / Byte.SIZE;
+  }
+
+  /** Vectors of codes in a group. */
+  public int vectors() {
+    return vectors;
+  }
+
+  /** Bytes of the table of x for one group. */
+  public int tableBytes() {
+    return (2 * DIGITS * vectors + 3) * vectorBytes();
+  }
+
+  /**
+   * Computes {@code 4 * rowGroups} sums.
+   *
+   * @param groups groups of a row
+   * @param x the table of x
+   * @param w the first row of codes, {@code wStride} bytes from the next
+   * @param sums F32
+   * @param scales for each row: a scale for each group, then a zero point for each group, F32
+   */
+  public void multiply(
+      long groups,
+      long rowGroups,
+      MemorySegment x,
+      MemorySegment w,
+      long wStride,
+      MemorySegment sums,
+      MemorySegment scales) {
+    try {
+      function.invokeExact(groups, rowGroups, x, w, wStride, sums, scales);
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the kernel of 4-bit codes failed", thrown);
+    }
+  }
+
+  /**
+   * While four rows are read, the next four are fetched into the cache.
+   *
+   * <p>rdi groups, rsi groups of rows, rdx x, rcx w, r8 stride of w, r9 sums, on the stack scales.
+   */
+  private byte[] code() {
+    Assembler code = new Assembler();
+    for (Reg saved : SAVED) {
+      code.push(saved);
+    }
+    code.load(Reg.R11, Reg.RSP, 8 + 8 * SAVED.length);
+    code.push(Reg.RDI);
+    code.move(Reg.RBX, Reg.RDI);
+    code.shiftLeft(Reg.RBX, 3);
+    code.triple(Reg.R10, Reg.R8);
+    code.triple(Reg.RBP, Reg.RBX);
+    constant(code, MASK, 0x0f0f0f0f);
+    constant(code, ONES, 0x00010001);
+    constant(code, RADIX, 0x01000100);
+    int rows = code.here();
+    for (int sum = 0; sum < 4; sum++) {
+      code.vector(Op.VXORPS, 256, sum, sum, sum);
+    }
+    code.move(Reg.R12, Reg.RDX);
+    code.move(Reg.R13, Reg.RCX);
+    code.add(Reg.RCX, Reg.R10);
+    code.add(Reg.RCX, Reg.R8);
+    code.move(Reg.RDI, Reg.RCX);
+    code.load(Reg.RAX, Reg.RSP, 0);
+    code.move(Reg.R14, Reg.R11);
+    code.move(Reg.R15, Reg.RAX);
+    code.shiftLeft(Reg.R15, 2);
+    code.add(Reg.R15, Reg.R11);
+    int group = code.here();
+    for (int row = 0; row < 4; row++) {
+      code.prefetch(Mem.inRow(Reg.RDI, Reg.R8, Reg.R10, row, 0));
+      digits(code, row);
+      scale(code, row);
+    }
+    code.add(Reg.R12, tableBytes());
+    code.add(Reg.R13, vectors * vectorBytes());
+    code.add(Reg.RDI, vectors * vectorBytes());
+    code.add(Reg.R14, Float.BYTES);
+    code.add(Reg.R15, Float.BYTES);
+    code.decrement(Reg.RAX);
+    code.jumpNotZero(group);
+    finish(code, rows);
+    return code.bytes();
+  }
+
+  private void finish(Assembler code, int rows) {
+    LaneSums.addUp(code, bits, false, 0);
+    code.vector(Op.VMOVUPS_STORE, 128, 0, Reg.R9, 0);
+    code.add(Reg.R9, 4 * Float.BYTES);
+    code.add(Reg.R11, Reg.RBP);
+    code.add(Reg.R11, Reg.RBX);
+    code.decrement(Reg.RSI);
+    code.jumpNotZero(rows);
+    code.vzeroupper();
+    code.pop(Reg.RDI);
+    for (int i = SAVED.length - 1; i >= 0; i--) {
+      code.pop(SAVED[i]);
+    }
+    code.ret();
+  }
+
+  private void constant(Assembler code, int register, int value) {
+    code.move(Reg.RAX, value);
+    code.storeInt(Reg.RAX, Reg.RSP, -8);
+    code.vector(Op.VBROADCASTSS, bits, register, Reg.RSP, -8);
+  }
+
+  /** The sums of one group with each of the three bytes of x. */
+  private void digits(Assembler code, int row) {
+    for (int digit = 0; dots && digit < DIGITS; digit++) {
+      int sum = DIGIT + digit;
+      code.vector(Op.VXORPS, 256, sum, sum, sum);
+    }
+    for (int vector = 0; vector < vectors; vector++) {
+      code.vector(Op.VMOVUPS, bits, CODES, 0, Mem.inRow(Reg.R13, Reg.R8, Reg.R10, row, at(vector)));
+      code.vector(Op.VPAND, bits, EVEN, CODES, MASK);
+      code.shift(Op.VPSRLW, bits, ODD, CODES, 4);
+      code.vector(Op.VPAND, bits, ODD, ODD, MASK);
+      for (int digit = 0; digit < DIGITS; digit++) {
+        int x = at(2 * (DIGITS * vector + digit));
+        add(code, DIGIT + digit, EVEN, x, vector == 0);
+        add(code, DIGIT + digit, ODD, x + vectorBytes(), false);
+      }
+    }
+  }
+
+  private void add(Assembler code, int sum, int codes, int x, boolean first) {
+    if (dots) {
+      code.vector(Op.VPDPBUSD, bits, sum, codes, Reg.R12, x);
+    } else if (first) {
+      code.vector(Op.VPMADDUBSW, bits, sum, codes, Reg.R12, x);
+    } else {
+      // Eight of these at most meet in a lane: 8 * 2 * 15 * 128 fits into i16.
+      code.vector(Op.VPMADDUBSW, bits, PRODUCT, codes, Reg.R12, x);
+      code.vector(Op.VPADDW, bits, sum, sum, PRODUCT);
+    }
+  }
+
+  /** {@code sum += scale * unit * (2^16 high + 2^8 middle + low - zero * sum of x)}. */
+  private void scale(Assembler code, int row) {
+    if (dots) {
+      code.shift(Op.VPSLLD, bits, DIGIT, DIGIT, 8);
+    } else {
+      code.vector(Op.VPMADDWD, bits, DIGIT, DIGIT, RADIX);
+      code.vector(Op.VPMADDWD, bits, DIGIT + 1, DIGIT + 1, ONES);
+      code.vector(Op.VPMADDWD, bits, DIGIT + 2, DIGIT + 2, ONES);
+    }
+    code.vector(Op.VPADDD, bits, DIGIT, DIGIT, DIGIT + 1);
+    code.vector(Op.VCVTDQ2PS, bits, DIGIT, 0, DIGIT);
+    code.vector(Op.VCVTDQ2PS, bits, DIGIT + 2, 0, DIGIT + 2);
+    int ends = at(2 * DIGITS * vectors);
+    code.vector(Op.VMULPS, bits, DIGIT + 2, DIGIT + 2, Reg.R12, ends + at(1));
+    code.vector(Op.VFMADD231PS, bits, DIGIT + 2, DIGIT, Reg.R12, ends + at(2));
+    code.vector(Op.VBROADCASTSS, bits, ZERO, 0, Mem.inRow(Reg.R15, Reg.RBX, Reg.RBP, row, 0));
+    code.vector(Op.VFNMADD231PS, bits, DIGIT + 2, ZERO, Reg.R12, ends);
+    code.vector(Op.VBROADCASTSS, bits, SCALE, 0, Mem.inRow(Reg.R14, Reg.RBX, Reg.RBP, row, 0));
+    code.vector(Op.VFMADD231PS, bits, row, DIGIT + 2, SCALE);
+  }
+
+  private int at(int vector) {
+    return vector * vectorBytes();
+  }
+}

@@ -1,0 +1,200 @@
+package fqt.tensor.cpu;
+
+import static fqt.tensor.cpu.TestMatrices.assertClose;
+import static fqt.tensor.cpu.TestMatrices.assertSameBits;
+import static fqt.tensor.cpu.TestMatrices.assertSurroundingsIntact;
+import static fqt.tensor.cpu.TestMatrices.empty;
+import static fqt.tensor.cpu.TestMatrices.random;
+import static fqt.tensor.cpu.TestMatrices.size;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import fqt.tensor.DType;
+import fqt.tensor.PackedWeight;
+import fqt.tensor.Tensor;
+import java.util.Random;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Products of a few rows, their operands at the end of memory that may be read. */
+class StreamingTest {
+  private static final KernelChoice KERNELS = KernelChoice.best();
+
+  @BeforeEach
+  void machineCode() {
+    assumeTrue(KERNELS.dots() != null, KERNELS.description());
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "BF16", "F16"})
+  void equalsItsTwin(DType type) {
+    Matrices matrices = new Matrices(new Threads(2), KERNELS);
+    Random random = new Random(1);
+    for (int i = 0; i < 48; i++) {
+      int m = 1 + i % 16;
+      int n = size(random);
+      int k = i % 5 == 0 ? 1000 + size(random) : size(random);
+      Tensor x = random(random, i % 3 == 0 ? DType.BF16 : DType.F32, m, k);
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor w = pages.copy(random(random, type, n, k));
+        Tensor bias = i % 2 == 0 ? null : random(random, DType.F32, 1, n).reshape(n);
+        Tensor out = pages.copy(random(random, DType.F32, m, n));
+        matrices.linear(x, w, bias, out);
+        Tensor twin = empty(DType.F32, m, n);
+        ScalarMatrix.linear(x, w, bias, twin);
+        assertTrue(Streaming.serves(Operand.left(x), Operand.left(w)));
+        assertClose(twin, out, 1e-6 * Math.max(4, Math.sqrt(k)), x + " " + w);
+      }
+    }
+  }
+
+  @Test
+  void alphaAndBetaAreApplied() {
+    Matrices matrices = new Matrices(new Threads(2), KERNELS);
+    Random random = new Random(2);
+    for (float beta : new float[] {0, 1, -0.5f}) {
+      Tensor x = random(random, DType.F32, 3, 129);
+      Tensor w = random(random, DType.F32, 77, 129);
+      Tensor out = random(random, DType.F32, 3, 77);
+      Tensor twin = TestMatrices.copy(out);
+      matrices.gemm(2.5f, x, w.transpose(0, 1), beta, out);
+      ScalarMatrix.gemm(2.5f, x, w.transpose(0, 1), beta, twin);
+      assertClose(twin, out, 2e-5, "beta " + beta);
+      assertSurroundingsIntact(out);
+    }
+  }
+
+  @Test
+  void bytesAreExact() {
+    ByteProducts products = new ByteProducts(new Threads(2), KERNELS);
+    Random random = new Random(3);
+    for (int i = 0; i < 48; i++) {
+      int m = 1 + i % 16;
+      int n = size(random);
+      int k = i % 5 == 0 ? 1000 + size(random) : size(random);
+      Tensor xScale = random(random, DType.F32, 1, m).reshape(m);
+      Tensor wScale = random(random, DType.F32, 1, n).reshape(n);
+      Tensor bias = i % 2 == 0 ? null : random(random, DType.F32, 1, n).reshape(n);
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor x = pages.copy(bytes(random, m, k));
+        Tensor w = pages.copy(bytes(random, n, k));
+        Tensor out = pages.copy(empty(DType.F32, m, n));
+        products.linear(x, xScale, w, wScale, Matrices.floats(bias), out);
+        Tensor twin = empty(DType.F32, m, n);
+        ScalarMatrix.int8Linear(x, xScale, w, wScale, bias, twin);
+        assertSameBits(twin, out, x + " " + w);
+      }
+    }
+  }
+
+  private static Tensor bytes(Random random, long rows, long columns) {
+    Tensor x = empty(DType.I8, rows, columns);
+    for (long i = 0; i < rows * columns; i++) {
+      int value = random.nextInt(8) == 0 ? -128 : random.nextInt(256) - 128;
+      Element.setLong(x.storage().segment(), DType.I8, x.offset() + i, value);
+    }
+    return x;
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {32, 64, 96, 128, 256, 384})
+  void nibblesEqualTheirTwin(int group) {
+    Matrices matrices = new Matrices(new Threads(2), KERNELS);
+    Random random = new Random(group);
+    for (int i = 0; i < 24; i++) {
+      int m = i % 3 == 0 ? 1 : 1 + i % 16;
+      int n = size(random);
+      int groups = 1 + random.nextInt(7);
+      Tensor x = random(random, DType.F32, m, (long) group * groups);
+      // Groups of very different size, as outliers make them.
+      for (int k = 0; k < x.count(); k++) {
+        float outlier = k / group % 2 == 0 ? 1000 : 0x1p-40f;
+        float value = Element.f32(x.storage().segment(), x.offset() + k);
+        Element.f32(x.storage().segment(), x.offset() + k, value * outlier);
+      }
+      try (GuardedPages pages = new GuardedPages()) {
+        PackedWeight w = weight(random, pages, group, n, groups, i);
+        Tensor bias = i % 2 == 0 ? null : random(random, DType.F32, 1, n).reshape(n);
+        Tensor out = pages.copy(empty(DType.F32, m, n));
+        assertTrue(Nibbles.serves(Operand.left(x), w));
+        matrices.packedLinear(x, w, bias, out);
+        Tensor twin = empty(DType.F32, m, n);
+        ScalarMatrix.packedLinear(x, w, bias, twin);
+        assertRounded(x, w, twin, out);
+      }
+    }
+  }
+
+  /** Differences are at most a few roundings of the terms, whatever of them cancels. */
+  private static void assertRounded(Tensor x, PackedWeight w, Tensor twin, Tensor out) {
+    for (int m = 0; m < out.dim(0); m++) {
+      for (int n = 0; n < out.dim(1); n++) {
+        double terms = 1;
+        for (int k = 0; k < x.dim(1); k++) {
+          terms += Math.abs(16 * x.get(m, k) * w.scales().get(n, k / w.groupSize()));
+        }
+        assertEquals(twin.get(m, n), out.get(m, n), 0x1p-23 * terms, x + " " + w);
+      }
+    }
+  }
+
+  private static PackedWeight weight(
+      Random random, GuardedPages pages, int group, int n, int groups, int variant) {
+    long k = (long) group * groups;
+    Tensor codes = pages.copy(bytes(random, n, k / 2));
+    Tensor words = Tensor.of(codes.segment(), DType.I32, fqt.tensor.Shape.of(n, k / 8));
+    Tensor zeros = null;
+    if (variant % 2 == 0) {
+      zeros = empty(DType.U8, n, groups);
+      for (long i = 0; i < zeros.count(); i++) {
+        Element.setLong(
+            zeros.storage().segment(), DType.U8, zeros.offset() + i, random.nextInt(16));
+      }
+      zeros = pages.copy(zeros);
+    }
+    DType type = variant % 3 == 0 ? DType.F32 : variant % 3 == 1 ? DType.F16 : DType.BF16;
+    Tensor scales = pages.copy(random(random, type, n, groups));
+    return new PackedWeight(4, k, group, words, scales, zeros, null);
+  }
+
+  /** A number that is not finite takes another way, and shows in the result. */
+  @Test
+  void nanInXIsNotLost() {
+    Matrices matrices = new Matrices(new Threads(1), KERNELS);
+    try (GuardedPages pages = new GuardedPages()) {
+      PackedWeight w = weight(new Random(5), pages, 32, 7, 4, 1);
+      Tensor x = random(new Random(6), DType.F32, 1, 128);
+      Element.f32(x.storage().segment(), x.offset() + 9, Float.NaN);
+      Tensor out = empty(DType.F32, 1, 7);
+      matrices.packedLinear(x, w, null, out);
+      for (int n = 0; n < 7; n++) {
+        assertEquals(Double.NaN, out.get(0, n));
+      }
+    }
+  }
+
+  @Test
+  void theNumberOfThreadsChangesNoBit() {
+    Random random = new Random(4);
+    Tensor x = random(random, DType.F32, 5, 896);
+    Tensor w = random(random, DType.BF16, 999, 896);
+    try (GuardedPages pages = new GuardedPages()) {
+      PackedWeight packed = weight(random, pages, 128, 999, 7, 1);
+      Tensor[][] results = new Tensor[2][];
+      for (int i = 0; i < 2; i++) {
+        Matrices matrices = new Matrices(new Threads(1 + 2 * i), KERNELS);
+        results[i] = new Tensor[] {empty(DType.F32, 5, 999), empty(DType.F32, 5, 999)};
+        matrices.linear(x, w, null, results[i][0]);
+        matrices.packedLinear(x, packed, null, results[i][1]);
+      }
+      assertSameBits(results[0][0], results[1][0], "bf16");
+      assertSameBits(results[0][1], results[1][1], "int4");
+    }
+  }
+}
