@@ -7,12 +7,12 @@ import fqt.quant.CalibrationInputs;
 import fqt.quant.Gptq;
 import fqt.quant.GptqConfig;
 import fqt.quant.LayerForwardManager;
-import fqt.quant.QuantListener;
 import fqt.quant.Rtn;
 import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
 import fqt.quant.SmoothQuant;
 import fqt.quant.SmoothQuantConfig;
+import fqt.quant.report.QuantListener;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
@@ -124,7 +124,7 @@ final class ResultsTable {
         case RTN -> Rtn.quantize(model.layers(), rules);
         case GPTQ -> Gptq.quantize(model.layers(), inputs, gptq);
         case AWQ -> SmoothQuant.quantize(model.layers(), inputs, awq);
-        case AWQ_GPTQ -> both(model, inputs, awq.withClip(false), gptq);
+        case AWQ_GPTQ -> both(model, inputs, awq, gptq);
         case SMOOTHQUANT ->
             SmoothQuant.quantize(
                 model.layers(), inputs, SmoothQuantConfig.smoothQuant().withRules(rules));
@@ -138,7 +138,7 @@ final class ResultsTable {
     for (int i = 0; i < model.layers().size(); i++) {
       Module layer = model.layers().get(i);
       SmoothQuant.smoothLayer(model.layerPrefix(i), layer, inputs, awq, QuantListener.NONE);
-      Gptq.quantizeLayer(model.layerPrefix(i), layer, inputs, gptq, QuantListener.NONE);
+      Gptq.quantizeLayer(model.layerPrefix(i), layer, forward, gptq, QuantListener.NONE);
       forward.advance(layer);
     }
   }

@@ -4,6 +4,7 @@ module fqt.quant {
 
   exports fqt.quant;
   exports fqt.quant.format;
+  exports fqt.quant.report;
 
   provides fqt.nn.LinearReader with
       fqt.quant.format.AwqReader,

@@ -3,7 +3,7 @@ package fqt.quant;
 import fqt.nn.LayerArgs;
 import fqt.nn.Linear;
 import fqt.nn.Module;
-import fqt.tensor.DType;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
@@ -24,18 +24,20 @@ public final class FakeQuantLinear extends Module {
    * @param scheme what the weight went through, and what inputs will
    */
   public FakeQuantLinear(Tensor weight, Tensor bias, Scheme scheme) {
+    this(weight, bias, scheme, null);
+  }
+
+  /** The same with inputs whose columns are first divided by factors, F32 [inputs], or null. */
+  FakeQuantLinear(Tensor weight, Tensor bias, Scheme scheme, Tensor factors) {
     this.scheme = scheme;
     parameter("weight", weight);
     parameter("bias", bias);
+    parameter("factors", factors);
   }
 
   /** Rounds a linear's weight to nearest; in the current scope. */
   public static FakeQuantLinear fromModule(Linear linear, Scheme scheme) {
-    try (Scope scope = Scope.open()) {
-      Tensor weight = Ops.to(Ops.contiguous(linear.weight()), DType.F32);
-      Tensor rounded = scope.keep(scheme.weights().fake(weight));
-      return new FakeQuantLinear(rounded, linear.bias(), scheme);
-    }
+    return (FakeQuantLinear) scheme.withLinearType(LinearType.FAKE).quantize(linear);
   }
 
   /** The rounded weight, F32 [outputs, inputs]. */
@@ -55,23 +57,13 @@ public final class FakeQuantLinear extends Module {
 
   @Override
   protected Tensor forward(Tensor input, LayerArgs args) {
-    if (scheme.activations() == null) {
-      return Ops.linear(input, weight(), bias());
-    }
     try (Scope scope = Scope.open()) {
-      Tensor rounded = scheme.activations().fake(rows(input));
-      return scope.keep(restore(Ops.linear(rounded, weight(), bias()), input));
+      Tensor factors = parameters().get("factors");
+      Tensor x = factors == null ? input : Ops.divide(input, factors);
+      if (scheme.activations() != null) {
+        x = scheme.activations().fake(Host.rows(x)).reshape(x.shape().toArray());
+      }
+      return scope.keep(Ops.linear(x, weight(), bias()));
     }
-  }
-
-  /** A tensor [..., features] as a matrix. */
-  static Tensor rows(Tensor x) {
-    Tensor dense = Ops.contiguous(x);
-    return x.rank() == 2 ? dense : dense.reshape(-1, x.dim(-1));
-  }
-
-  /** Rows of an output in the shape of the input they come from. */
-  static Tensor restore(Tensor rows, Tensor input) {
-    return input.rank() == 2 ? rows : rows.reshape(input.shape().with(-1, rows.dim(1)).toArray());
   }
 }

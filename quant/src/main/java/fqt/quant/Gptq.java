@@ -2,14 +2,17 @@ package fqt.quant;
 
 import fqt.nn.Module;
 import fqt.nn.SparseMoe;
+import fqt.quant.flow.SharedInputs;
+import fqt.quant.flow.Stages;
+import fqt.quant.flow.Target;
+import fqt.quant.report.LinearReport;
+import fqt.quant.report.QuantListener;
+import fqt.quant.report.Reports;
+import fqt.tensor.Host;
+import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
-import java.util.ArrayList;
-import java.util.IdentityHashMap;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.Map;
-import java.util.SequencedMap;
 
 /**
  * GPTQ (Frantar et al. 2022): quantizes the linears of a network layer by layer, each so that the
@@ -46,31 +49,10 @@ public final class Gptq {
       GptqConfig config,
       QuantListener listener) {
     LayerForwardManager forward = new LayerForwardManager(inputs);
-    for (int i = 0; i < layers.size(); i++) {
-      quantizeLayer("layers." + i, layers.get(i), forward, config, listener);
-      forward.advance(layers.get(i));
-      listener.layerFinished(i, layers.get(i));
-    }
-  }
-
-  /**
-   * Quantizes one layer and leaves the inputs before it.
-   *
-   * @param prefix path of the layer, for names in reports and rules
-   * @param inputs calibration inputs of this layer
-   */
-  public static void quantizeLayer(
-      String prefix,
-      Module layer,
-      CalibrationInputs inputs,
-      GptqConfig config,
-      QuantListener listener) {
-    LayerForwardManager forward = new LayerForwardManager(inputs);
-    try {
-      quantizeLayer(prefix, layer, forward, config, listener);
-    } finally {
-      forward.replay().clear();
-    }
+    forward.walk(
+        layers,
+        listener,
+        (prefix, layer) -> quantizeLayer(prefix, layer, forward, config, listener));
   }
 
   /**
@@ -86,120 +68,85 @@ public final class Gptq {
       LayerForwardManager forward,
       GptqConfig config,
       QuantListener listener) {
+    List<Target> targets = config.rules().targets(prefix, layer);
     try (Module.Registration shown =
         config.allExperts() ? SparseMoe.showAllTokens(layer) : () -> {}) {
-      quantizeStages(config.rules().targets(prefix, layer), layer, forward, config, listener);
+      List<Stages.Stage> stages =
+          config.trueSequential()
+              ? Stages.of(layer, targets, () -> forward.observe(layer, 0))
+              : List.of(Stages.Stage.of(targets));
+      for (Stages.Stage stage : stages) {
+        quantizeStage(layer, stage, forward, config, listener);
+      }
     }
   }
 
-  private static void quantizeStages(
-      SequencedMap<String, SchemeRules.Target> targets,
+  private static void quantizeStage(
       Module layer,
+      Stages.Stage stage,
       LayerForwardManager forward,
       GptqConfig config,
       QuantListener listener) {
-    double least = config.leastShare() * forward.inputs().tokens();
-    List<InputWatch.Stage> stages =
-        config.trueSequential()
-            ? InputWatch.stages(layer, targets.sequencedValues(), forward)
-            : List.of(InputWatch.Stage.of(targets.sequencedValues()));
-    for (InputWatch.Stage stage : stages) {
-      try (Scope scope = Scope.open();
-          Hessians hessians = Hessians.collect(layer, stage, forward)) {
-        for (List<SchemeRules.Target> sharing : sharing(stage.targets(), hessians)) {
-          quantizeSharing(sharing, hessians.of(sharing.getFirst()), least, config, listener);
-        }
-        for (SchemeRules.Target target : stage.targets()) {
-          Scheme.keep(scope, target.place().get());
-        }
-        if (stage.part() != null) {
-          forward.replay().finish(stage.part());
+    try (SharedInputs<Hessian> hessians = hessians(layer, stage, forward)) {
+      for (List<Target> sharing : hessians.sharing(stage.targets())) {
+        long start = System.nanoTime();
+        Hessian hessian = hessians.of(sharing.getFirst());
+        double least = config.leastShare() * forward.inputs().tokens();
+        try (Scope scope = Scope.open()) {
+          Factor factor = Factor.of(hessian, least, config, sharing.getFirst().name());
+          for (Target target : sharing) {
+            quantizeOne(target, config.rules().schemeOf(target), factor, start, listener);
+            Scheme.keep(scope, target.place().get());
+            start = System.nanoTime();
+          }
         }
       }
     }
-  }
-
-  /** Targets with the same Hessian together, in the order of their first. */
-  private static Iterable<List<SchemeRules.Target>> sharing(
-      List<SchemeRules.Target> stage, Hessians hessians) {
-    Map<Object, List<SchemeRules.Target>> byHessian = new IdentityHashMap<>();
-    Map<Object, List<SchemeRules.Target>> ordered = new LinkedHashMap<>();
-    for (SchemeRules.Target target : stage) {
-      Hessian hessian = hessians.of(target);
-      Object key = hessian == null ? target : hessian;
-      List<SchemeRules.Target> together = byHessian.get(key);
-      if (together == null) {
-        together = new ArrayList<>();
-        byHessian.put(key, together);
-        ordered.put(key, together);
-      }
-      together.add(target);
+    if (stage.part() != null) {
+      forward.replay().finish(stage.part());
     }
-    return ordered.values();
   }
 
-  private static void quantizeSharing(
-      List<SchemeRules.Target> targets,
-      Hessian hessian,
-      double leastTokens,
-      GptqConfig config,
-      QuantListener listener) {
+  /** One for each distinct input of a stage's linears. */
+  static SharedInputs<Hessian> hessians(
+      Module layer, Stages.Stage stage, LayerForwardManager forward) {
+    return SharedInputs.collect(
+        stage,
+        forward.replay(),
+        starting -> forward.observe(layer, starting),
+        input -> new Hessian(input.device(), input.dim(-1)),
+        Hessian::add);
+  }
+
+  /** Chooses a linear's codes, by GPTQ if there is a factor, and puts its successor in place. */
+  static void quantizeOne(
+      Target target, Scheme scheme, Factor factor, long start, QuantListener listener) {
     try (Scope scope = Scope.open()) {
-      long start = System.nanoTime();
-      Factor factor = factor(hessian, leastTokens, config, targets.getFirst().name());
-      for (SchemeRules.Target target : targets) {
-        quantizeOne(scope, target, factor, config, start, listener);
-        start = System.nanoTime();
-      }
-    }
-  }
-
-  private static Factor factor(
-      Hessian hessian, double leastTokens, GptqConfig config, String name) {
-    if (hessian == null || hessian.tokens() == 0) {
-      return Factor.missing("no token reached it: rounded to nearest", 0);
-    }
-    if (hessian.tokens() < leastTokens) {
-      return Factor.missing(
-          "only %d tokens reached it: rounded to nearest".formatted(hessian.tokens()),
-          hessian.tokens());
-    }
-    return Factor.of(hessian, config, name);
-  }
-
-  private static void quantizeOne(
-      Scope outer,
-      SchemeRules.Target target,
-      Factor factor,
-      GptqConfig config,
-      long start,
-      QuantListener listener) {
-    try (Scope scope = Scope.open()) {
-      Tensor weight = Rtn.weightOf(target);
-      Quantizer quantizer = target.scheme().weights();
-      QuantizedWeight quantized;
-      double loss;
-      if (factor.exists()) {
-        GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor, config.order());
-        quantized = solution.weight();
-        loss = solution.loss();
-      } else {
-        quantized = quantizer.quantize(weight);
-        loss = Rtn.squaredError(weight, quantized);
-      }
-      quantizer.requireFinite(quantized.scale());
-      Module successor = target.scheme().linear(quantized, target.linear());
-      target.place().set(Scheme.keep(outer, Scheme.keep(scope, successor)));
+      Tensor weight = target.weight();
+      Quantizer quantizer = scheme.weights();
+      GptqSolver.Solution solution =
+          factor.exists()
+              ? GptqSolver.solve(weight, quantizer, factor)
+              : nearest(weight, quantizer);
+      quantizer.requireFinite(solution.weight().scale());
+      target.place().set(Scheme.keep(scope, scheme.linear(solution.weight(), target.linear())));
       Reports.linear(
           new LinearReport(
               target.name(),
               factor.exists() ? "gptq" : "rtn",
-              loss,
+              solution.loss(),
               factor.tokens(),
               factor.damping(),
               (System.nanoTime() - start) / 1e9,
               factor.notes()),
           listener);
     }
+  }
+
+  /** Round to nearest; the loss is Σ (w − ŵ)². */
+  private static GptqSolver.Solution nearest(Tensor weight, Quantizer quantizer) {
+    QuantizedWeight quantized = quantizer.quantize(weight);
+    double loss = Host.sumOfSquares(Ops.subtract(weight, quantized.dequantize()));
+    return new GptqSolver.Solution(quantized, loss);
   }
 }

@@ -1,7 +1,5 @@
 package fqt.quant;
 
-import fqt.tensor.Blocks;
-
 /**
  * Choices of GPTQ.
  *
@@ -38,12 +36,10 @@ public record GptqConfig(
 
   /** Checks the numbers. */
   public GptqConfig {
-    if (!(damping >= 0 && damping <= 1)) {
-      throw new IllegalArgumentException("damping " + damping + "; expected 0 to 1");
-    }
-    if (!(leastShare >= 0 && leastShare <= 1)) {
+    if (!(damping >= 0 && damping <= 1 && leastShare >= 0 && leastShare <= 1)) {
       throw new IllegalArgumentException(
-          "least share of the tokens " + leastShare + "; expected 0 to 1");
+          "damping %s and least share of the tokens %s; expected 0 to 1"
+              .formatted(damping, leastShare));
     }
   }
 
@@ -63,28 +59,14 @@ public record GptqConfig(
     return withRules(rules.withBase(scheme));
   }
 
-  private GptqConfig withWeights(Quantizer weights) {
-    return withScheme(rules.base().withWeights(weights));
-  }
-
   /** The same with codes of another width. */
   public GptqConfig withBits(int bits) {
-    return withWeights(rules.base().weights().withBits(bits));
+    return withScheme(rules.base().withWeights(rules.base().weights().withBits(bits)));
   }
 
   /** The same with groups of another size; −1 is one scale a row. */
   public GptqConfig withGroupSize(long groupSize) {
-    return withWeights(rules.base().weights().withBlocks(Blocks.perGroup(groupSize)));
-  }
-
-  /** The same with symmetric codes or with zero points. */
-  public GptqConfig withSymmetric(boolean symmetric) {
-    return withWeights(rules.base().weights().withSymmetric(symmetric));
-  }
-
-  /** The same with scales searched for the least squared error, or not. */
-  public GptqConfig withMseSearch(boolean search) {
-    return withWeights(rules.base().weights().withSearch(search));
+    return withScheme(rules.base().withGroupSize(groupSize));
   }
 
   /** The same with another damping. */

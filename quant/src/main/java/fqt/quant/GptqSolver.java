@@ -1,9 +1,9 @@
 package fqt.quant;
 
-import fqt.tensor.Axis;
+import fqt.quant.GptqConfig.ActOrder;
 import fqt.tensor.DType;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
-import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.Arrays;
@@ -33,14 +33,13 @@ final class GptqSolver {
   private final boolean fixedScales;
   private final int inputs;
   private final int groupSize;
-  private final int[] groupOf;
   private final Tensor work;
   private final Tensor codes;
   private final Tensor scales;
   private final Tensor zeros;
   private double loss;
 
-  private GptqSolver(Tensor weight, Quantizer quantizer, Factor factor, GptqConfig.ActOrder order) {
+  private GptqSolver(Tensor weight, Quantizer quantizer, Factor factor) {
     if (quantizer.codes() != CodeType.INTEGER || quantizer.blocks().rows() != 1) {
       throw new IllegalArgumentException(
           "GPTQ chooses integers with scales by row or group, not " + quantizer);
@@ -49,12 +48,10 @@ final class GptqSolver {
     this.factor = factor;
     inputs = Math.toIntExact(weight.dim(1));
     groupSize = Math.toIntExact(quantizer.blocks().columnsOf(inputs));
-    fixedScales = order == GptqConfig.ActOrder.STATIC;
-    groupOf = new int[inputs];
-    Arrays.setAll(groupOf, i -> (fixedScales ? factor.order()[i] : i) / groupSize);
+    fixedScales = factor.order() == ActOrder.STATIC;
     long groups = Math.ceilDiv(inputs, groupSize);
     Tensor alive = withoutDead(weight);
-    work = QuantizedWeight.columns(alive, Host.index(weight.device(), factor.order()));
+    work = Host.columns(alive, Host.index(weight.device(), factor.places()));
     codes = Ops.empty(weight.device(), DType.U8, weight.shape());
     scales = Ops.empty(weight.device(), DType.F32, groups, weight.dim(0));
     zeros = Ops.empty(weight.device(), DType.F32, groups, weight.dim(0));
@@ -69,34 +66,30 @@ final class GptqSolver {
    * @param weight F32 [outputs, inputs]
    * @return in the current scope
    */
-  static Solution solve(
-      Tensor weight, Quantizer quantizer, Factor factor, GptqConfig.ActOrder order) {
+  static Solution solve(Tensor weight, Quantizer quantizer, Factor factor) {
     try (Scope scope = Scope.open()) {
-      GptqSolver solver = new GptqSolver(weight, quantizer, factor, order);
+      GptqSolver solver = new GptqSolver(weight, quantizer, factor);
       for (int start = 0; start < solver.inputs; ) {
         start = solver.block(start);
       }
-      return new Solution(solver.result(order).keep(scope), solver.loss);
+      return new Solution(solver.result().keep(scope), solver.loss);
     }
   }
 
   /** Columns that never carried anything count for nothing: their weights become zero. */
   private Tensor withoutDead(Tensor weight) {
-    if (factor.dead().length == 0) {
-      return weight;
-    }
     float[] mask = new float[inputs];
     Arrays.fill(mask, 1);
-    for (int column : factor.dead()) {
-      mask[column] = 0;
-    }
+    Arrays.stream(factor.dead()).forEach(column -> mask[column] = 0);
     return Ops.multiply(weight, Host.tensor(weight.device(), mask, inputs));
   }
 
   /** Quantizes the block that begins at a column; returns where it ends. */
   private int block(int start) {
-    int end = Math.min(inputs, blockEnd(start));
-    int step = fixedScales || groupSize >= BLOCK ? BLOCK : groupSize;
+    int step = fixedScales ? BLOCK : Math.min(BLOCK, groupSize);
+    int whole = start + BLOCK / step * step;
+    int groupEnd = (start / groupSize + 1) * groupSize;
+    int end = Math.min(inputs, fixedScales || step < BLOCK ? whole : Math.min(whole, groupEnd));
     try (Scope scope = Scope.open()) {
       Tensor errors = Ops.empty(work.device(), DType.F32, work.dim(0), end - start);
       for (int from = start; from < end; from += step) {
@@ -105,38 +98,30 @@ final class GptqSolver {
         Ops.copyInto(error, errors.slice(1, from - start, to - start));
         spread(error, from, to, to, end);
       }
-      loss += Host.sum(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, errors)) / 2;
+      loss += Host.sumOfSquares(errors) / 2;
       spread(errors, start, end, end, inputs);
     }
     return end;
   }
 
-  private int blockEnd(int start) {
-    if (fixedScales) {
-      return start + BLOCK;
-    }
-    if (groupSize >= BLOCK) {
-      return Math.min(start + BLOCK, (start / groupSize + 1) * groupSize);
-    }
-    return start + BLOCK / groupSize * groupSize;
-  }
-
   /** Quantizes columns of one piece of a block; returns their errors. */
   private Tensor piece(int from, int to) {
     if (!fixedScales && from % groupSize == 0) {
-      int group = from / groupSize;
       try (Scope scope = Scope.open()) {
         Tensor columns = work.slice(1, from, Math.min(inputs, from + groupSize));
+        int group = from / groupSize;
         store(quantizer.fit(Ops.contiguous(columns)), group, group + 1);
       }
     }
-    Tensor index = Host.index(work.device(), Arrays.copyOfRange(groupOf, from, to));
+    int[] groups = new int[to - from];
+    Arrays.setAll(groups, i -> (fixedScales ? factor.places()[from + i] : from + i) / groupSize);
+    Tensor index = Host.index(work.device(), groups);
     Tensor error = Ops.empty(work.device(), DType.F32, work.dim(0), to - from);
     Ops.gptqBlock(
         work.slice(1, from, to),
         factor.upper().slice(0, from, to).slice(1, from, to),
-        spreadScales(scales, index),
-        spreadScales(zeros, index),
+        Ops.copy(Ops.gatherRows(scales, index).transpose(0, 1)),
+        Ops.copy(Ops.gatherRows(zeros, index).transpose(0, 1)),
         quantizer.high(),
         codes.slice(1, from, to),
         error);
@@ -156,32 +141,22 @@ final class GptqSolver {
     Ops.copyInto(params.zero().transpose(0, 1), zeros.slice(0, firstGroup, endGroup));
   }
 
-  /** The scale of each element of some columns. */
-  private static Tensor spreadScales(Tensor byGroup, Tensor index) {
-    return Ops.copy(Ops.gatherRows(byGroup, index).transpose(0, 1));
-  }
-
   /** The codes in the order of the inputs. */
-  private QuantizedWeight result(GptqConfig.ActOrder order) {
-    Tensor scale = Ops.copy(scales.transpose(0, 1));
-    Tensor zero = Ops.copy(zeros.transpose(0, 1));
-    if (order == GptqConfig.ActOrder.NONE) {
-      return new QuantizedWeight(quantizer, codes, scale, zero, null);
-    }
-    int[] place = new int[inputs];
+  private QuantizedWeight result() {
+    int[] position = new int[inputs];
     int[] groupIndex = new int[inputs];
     for (int i = 0; i < inputs; i++) {
-      place[factor.order()[i]] = i;
-      groupIndex[factor.order()[i]] = i / groupSize;
+      position[factor.places()[i]] = i;
+      groupIndex[factor.places()[i]] = i / groupSize;
     }
-    Tensor index = Host.index(codes.device(), place);
-    Tensor ordered = QuantizedWeight.columns(Ops.to(codes, DType.F32), index);
-    boolean scattered = !fixedScales && groupSize < inputs;
+    Tensor index = Host.index(codes.device(), position);
+    Tensor ordered = Host.columns(Ops.to(codes, DType.F32), index);
+    boolean scattered = factor.order() == ActOrder.DYNAMIC && groupSize < inputs;
     return new QuantizedWeight(
         quantizer,
         Ops.to(ordered, DType.U8),
-        scale,
-        zero,
+        Ops.copy(scales.transpose(0, 1)),
+        Ops.copy(zeros.transpose(0, 1)),
         scattered ? Host.index(codes.device(), groupIndex) : null);
   }
 }

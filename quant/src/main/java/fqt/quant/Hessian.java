@@ -2,10 +2,10 @@ package fqt.quant;
 
 import fqt.tensor.DType;
 import fqt.tensor.Device;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
-import java.util.Comparator;
 import java.util.stream.IntStream;
 
 /**
@@ -31,7 +31,7 @@ final class Hessian {
 
   /** Adds the tokens x [..., inputs]. */
   void add(Tensor x) {
-    Tensor rows = x.rank() == 2 ? x : Ops.contiguous(x).reshape(-1, x.dim(-1));
+    Tensor rows = Host.rows(x);
     if (rows.dim(0) > 0) {
       Ops.lowerSyrkInto(1, rows, 1, sum);
       tokens += rows.dim(0);
@@ -55,25 +55,6 @@ final class Hessian {
     return sum;
   }
 
-  /** Inputs. */
-  int size() {
-    return Math.toIntExact(sum.dim(0));
-  }
-
-  /** The diagonal. */
-  float[] diagonal() {
-    return Host.floats(matrix().diagonal());
-  }
-
-  /** The places of the diagonal from its largest element to its smallest, ties by place. */
-  static int[] descending(float[] diagonal) {
-    return IntStream.range(0, diagonal.length)
-        .boxed()
-        .sorted(Comparator.comparingDouble(i -> -diagonal[i]))
-        .mapToInt(Integer::intValue)
-        .toArray();
-  }
-
   /**
    * The upper triangular U with {@code UᵀU = H⁻¹} that GPTQ's column loop needs, for H with rows
    * and columns in a given order and something added to its diagonal.
@@ -91,33 +72,24 @@ final class Hessian {
   Tensor inverseFactor(int[] order, float[] diagonal, double damping) {
     int n = order.length;
     try (Scope scope = Scope.open()) {
-      int[] reversed = new int[n];
+      int[] reversed = IntStream.range(0, n).map(i -> order[n - 1 - i]).toArray();
+      float[] damped = new float[n];
       for (int i = 0; i < n; i++) {
-        reversed[i] = order[n - 1 - i];
+        damped[i] = (float) (diagonal[reversed[i]] + damping);
       }
       Tensor factor = permuted(matrix(), reversed);
-      setDiagonal(factor, reversed, diagonal, damping);
+      Ops.copyInto(Host.tensor(factor.device(), damped, n), factor.diagonal());
       if (Ops.choleskyInPlace(factor) >= 0) {
         return null;
       }
-      Tensor inverse = Ops.invertLower(factor);
       int[] back = IntStream.range(0, n).map(i -> n - 1 - i).toArray();
-      return scope.keep(permuted(inverse, back));
+      return scope.keep(permuted(Ops.invertLower(factor), back));
     }
   }
 
   /** Rows and columns of a square matrix in another order. */
   private static Tensor permuted(Tensor x, int[] order) {
     Tensor index = Host.index(x.device(), order);
-    return QuantizedWeight.columns(Ops.gatherRows(x, index), index);
-  }
-
-  /** Replaces the diagonal by what is given, damped. */
-  private static void setDiagonal(Tensor x, int[] order, float[] diagonal, double damping) {
-    float[] values = new float[order.length];
-    for (int i = 0; i < order.length; i++) {
-      values[i] = (float) (diagonal[order[i]] + damping);
-    }
-    Ops.copyInto(Host.tensor(x.device(), values, values.length), x.diagonal());
+    return Host.columns(Ops.gatherRows(x, index), index);
   }
 }

@@ -1,6 +1,7 @@
 package fqt.quant;
 
 import fqt.nn.Linear;
+import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 
 /** A linear that computes on 8-bit integers of both sides, added up exactly. */
@@ -15,7 +16,7 @@ public final class Int8Linear extends ScaledLinear {
    * @throws IllegalArgumentException if types or shapes do not fit
    */
   public Int8Linear(Tensor weight, Tensor scales, Tensor bias, Quantizer activations) {
-    super(CodeType.INTEGER, weight, scales, bias, activations);
+    super(DType.I8, weight, scales, bias, activations);
   }
 
   /** Rounds a linear's weight to nearest, one scale an output; inputs get one scale a token. */

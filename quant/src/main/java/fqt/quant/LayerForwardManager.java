@@ -1,8 +1,13 @@
 package fqt.quant;
 
 import fqt.nn.Module;
+import fqt.quant.flow.Enough;
+import fqt.quant.flow.Replay;
+import fqt.quant.report.QuantListener;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
+import java.util.List;
+import java.util.function.IntConsumer;
 
 /**
  * Runs layers over all calibration samples, one sample at a time, in their order. Each run frees
@@ -13,11 +18,11 @@ import fqt.tensor.Tensor;
  * be changed in between. What they gave is kept in {@link #replayBytes} of memory at most.
  */
 public final class LayerForwardManager {
-  /** Sees each sample before it runs. */
+  /** What is done to a layer before the samples move through it. */
   @FunctionalInterface
-  public interface Watcher {
-    /** A sample is about to run through the layer. */
-    void starting(int sample);
+  public interface LayerStep {
+    /** Does it; the prefix is the layer's path, {@code layers.N}. */
+    void accept(String prefix, Module layer);
   }
 
   private static final long LEAST_REPLAY = 1L << 30;
@@ -37,8 +42,9 @@ public final class LayerForwardManager {
    * @param replayLimit bytes of results to keep at most; 0 runs everything each time
    */
   public LayerForwardManager(CalibrationInputs inputs, long replayLimit) {
+    long limit = Math.min(replayLimit, replayBytes(inputs.store().byteSize()));
     this.inputs = inputs;
-    this.replay = new Replay(inputs, Math.min(replayLimit, replayBytes(inputs.byteSize())));
+    this.replay = new Replay(inputs.store(), limit);
   }
 
   /**
@@ -57,6 +63,15 @@ public final class LayerForwardManager {
   /** What need not run again of the layer that ran last. */
   Replay replay() {
     return replay;
+  }
+
+  /** Takes a step at each layer and moves the samples through what it became. */
+  void walk(List<? extends Module> layers, QuantListener listener, LayerStep step) {
+    for (int i = 0; i < layers.size(); i++) {
+      step.accept("layers." + i, layers.get(i));
+      advance(layers.get(i));
+      listener.layerFinished(i, layers.get(i));
+    }
   }
 
   /** Moves every sample from before the layer to after it. */
@@ -83,13 +98,15 @@ public final class LayerForwardManager {
 
   /**
    * Runs every sample through the layer for what hooks see; the samples stay where they are. A hook
-   * that has seen enough of a sample throws {@link #enough()}.
+   * that has seen enough of a sample throws {@link Enough}.
+   *
+   * @param starting is told the number of each sample before it runs
    */
-  public void observe(Module layer, Watcher watcher) {
+  public void observe(Module layer, IntConsumer starting) {
     try (Module.Registration known = replay(layer)) {
       for (int i = 0; i < inputs.size(); i++) {
         replay.at(i);
-        watcher.starting(i);
+        starting.accept(i);
         observe(layer, i);
       }
     }
@@ -101,23 +118,6 @@ public final class LayerForwardManager {
       Tensor unused = layer.apply(inputs.hidden(sample), inputs.args(sample));
     } catch (Enough seen) {
       // The hook asked to skip the rest of the layer.
-    }
-  }
-
-  /** What a hook throws to skip the rest of a layer that is only observed. */
-  static RuntimeException enough() {
-    return Enough.INSTANCE;
-  }
-
-  /** Unwinds a run; the scopes that the layer opened close on the way. */
-  private static final class Enough extends RuntimeException {
-    private static final long serialVersionUID = 1;
-
-    @SuppressWarnings("StaticAssignmentOfThrowable") // holds no stack trace, suppresses nothing
-    private static final Enough INSTANCE = new Enough();
-
-    private Enough() {
-      super("seen enough", null, false, false);
     }
   }
 }

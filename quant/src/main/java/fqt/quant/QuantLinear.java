@@ -2,8 +2,6 @@ package fqt.quant;
 
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
-import fqt.tensor.Blocks;
-import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Scope;
@@ -44,19 +42,7 @@ public final class QuantLinear extends Module {
   /** The weight that the codes stand for, F32 [outputs, inputs]. */
   public Tensor dequantize() {
     try (Scope scope = Scope.open()) {
-      Tensor codes = Ops.unpack(weight.codes(), weight.bits(), weight.columns());
-      Tensor scale = Ops.to(weight.scales(), DType.F32);
-      Tensor zero =
-          weight.zeros() == null
-              ? Ops.full(
-                  scale.device(), DType.F32, 1 << (weight.bits() - 1), scale.shape().toArray())
-              : Ops.to(weight.zeros(), DType.F32);
-      Quantizer quantizer =
-          Quantizer.integer(weight.bits(), new Blocks(1, weight.groupSize()))
-              .withSymmetric(weight.zeros() == null)
-              .withScaleType(weight.scales().dtype());
-      return scope.keep(
-          new QuantizedWeight(quantizer, codes, scale, zero, weight.groupIndex()).dequantize());
+      return scope.keep(QuantizedWeight.of(weight).dequantize());
     }
   }
 

@@ -2,6 +2,7 @@ package fqt.quant;
 
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Scope;
@@ -40,17 +41,9 @@ public record QuantizedWeight(
       return Ops.dequantize(codes, quantizer.blocks(), scale, zero, DType.F32);
     }
     try (Scope scope = Scope.open()) {
-      Tensor scales = columns(scale, groupIndex);
-      Tensor zeros = columns(zero, groupIndex);
+      Tensor scales = Host.columns(scale, groupIndex);
+      Tensor zeros = Host.columns(zero, groupIndex);
       return scope.keep(Ops.dequantize(codes, new Blocks(1, 1), scales, zeros, DType.F32));
-    }
-  }
-
-  /** The chosen columns of an F32 matrix, contiguous. */
-  static Tensor columns(Tensor x, Tensor index) {
-    try (Scope scope = Scope.open()) {
-      Tensor rows = Ops.gatherRows(x.transpose(0, 1), index);
-      return scope.keep(Ops.copy(rows.transpose(0, 1)));
     }
   }
 
@@ -73,16 +66,28 @@ public record QuantizedWeight(
     }
   }
 
+  /** What a packed weight holds, in the current scope. */
+  static QuantizedWeight of(PackedWeight packed) {
+    Tensor scale = Ops.to(packed.scales(), DType.F32);
+    boolean symmetric = packed.zeros() == null;
+    Quantizer quantizer =
+        Quantizer.integer(packed.bits(), new Blocks(1, packed.groupSize()))
+            .withSymmetric(symmetric)
+            .withScaleType(packed.scales().dtype());
+    long[] shape = scale.shape().toArray();
+    return new QuantizedWeight(
+        quantizer,
+        Ops.unpack(packed.codes(), packed.bits(), packed.columns()),
+        scale,
+        symmetric
+            ? Ops.full(scale.device(), DType.F32, quantizer.middle(), shape)
+            : Ops.to(packed.zeros(), DType.F32),
+        packed.groupIndex());
+  }
+
   /** Lets the tensors outlive a scope. */
   QuantizedWeight keep(Scope scope) {
-    scope.keep(codes);
-    scope.keep(scale);
-    if (zero != null) {
-      scope.keep(zero);
-    }
-    if (groupIndex != null) {
-      scope.keep(groupIndex);
-    }
+    scope.keepAll(codes, scale, zero, groupIndex);
     return this;
   }
 }

@@ -4,6 +4,7 @@ import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Shape;
@@ -15,21 +16,14 @@ import fqt.tensor.Tensor;
  * exact.
  */
 public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8Linear {
-  private final CodeType codes;
   private final Quantizer activations;
 
-  ScaledLinear(CodeType codes, Tensor weight, Tensor scales, Tensor bias, Quantizer activations) {
-    this.codes = codes;
-    DType type = codes == CodeType.INTEGER ? DType.I8 : DType.F8_E4M3;
-    Blocks blocks = activations.blocks();
-    boolean whole = blocks.equals(Blocks.PER_TENSOR) || blocks.equals(Blocks.PER_ROW);
-    if (activations.codes() != codes
-        || activations.bits() != 8
-        || !activations.symmetric()
-        || !whole) {
+  ScaledLinear(DType type, Tensor weight, Tensor scales, Tensor bias, Quantizer activations) {
+    boolean integer = activations.codes() == CodeType.INTEGER;
+    if (!isCodeOfWholeRows(activations) || integer != (type == DType.I8)) {
       throw new IllegalArgumentException(
           "inputs quantized to %s; expected symmetric %s of 8 bits by row or by tensor"
-              .formatted(activations, codes));
+              .formatted(activations, type));
     }
     if (weight.rank() != 2
         || weight.dtype() != type
@@ -44,6 +38,14 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
     parameter("bias", bias);
   }
 
+  /** Whether a quantizer makes what such a linear computes on. */
+  static boolean isCodeOfWholeRows(Quantizer quantizer) {
+    return quantizer.bits() == 8
+        && quantizer.symmetric()
+        && (quantizer.blocks().equals(Blocks.PER_ROW)
+            || quantizer.blocks().equals(Blocks.PER_TENSOR));
+  }
+
   /**
    * The linear of a quantized weight.
    *
@@ -52,21 +54,22 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
    */
   static ScaledLinear of(QuantizedWeight weight, Tensor bias, Quantizer activations) {
     try (Scope scope = Scope.open()) {
-      Tensor stored = weight.codes();
-      if (stored.dtype() == DType.U8) {
-        stored = Ops.to(Ops.affine(Ops.to(stored, DType.F32), 1, -128), DType.I8);
+      Tensor scale = forRows(weight.scale(), weight.outputs());
+      Tensor scales = Ops.copy(Ops.to(scale, weight.quantizer().scaleType()));
+      if (activations.codes() == CodeType.F8_E4M3) {
+        return Scheme.keep(scope, new Fp8Linear(weight.codes(), scales, bias, activations));
       }
-      Tensor scale = weight.scale();
-      if (scale.dim(0) != weight.outputs()) {
-        scale = Ops.full(scale.device(), DType.F32, Host.floats(scale)[0], weight.outputs(), 1);
-      }
-      Tensor kept = Ops.copy(Ops.to(scale, weight.quantizer().scaleType()));
-      return Scheme.keep(
-          scope,
-          activations.codes() == CodeType.INTEGER
-              ? new Int8Linear(stored, kept, bias, activations)
-              : new Fp8Linear(stored, kept, bias, activations));
+      Tensor centred = Ops.affine(Ops.to(weight.codes(), DType.F32), 1, -128);
+      Tensor codes = Ops.to(centred, DType.I8);
+      return Scheme.keep(scope, new Int8Linear(codes, scales, bias, activations));
     }
+  }
+
+  /** One scale a row [rows, 1], from that or from one in all. */
+  private static Tensor forRows(Tensor scale, long rows) {
+    return scale.dim(0) == rows
+        ? scale
+        : Ops.gatherRows(scale, Ops.full(scale.device(), DType.I32, 0, rows));
   }
 
   /** The codes of the weight, I8 or F8_E4M3 [outputs, inputs]. */
@@ -100,24 +103,16 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
   @Override
   protected final Tensor forward(Tensor input, LayerArgs args) {
     try (Scope scope = Scope.open()) {
-      Tensor rows = FakeQuantLinear.rows(input);
+      Tensor rows = Host.rows(input);
       Tensor scale = activations.fit(rows).scale();
-      boolean integer = codes == CodeType.INTEGER;
-      Tensor x =
-          integer
-              ? Ops.quantize(rows, activations.blocks(), scale, null, -128, 127, DType.I8)
-              : activations.encode(rows, new Quantizer.Params(scale, null));
-      Tensor perRow =
-          scale.count() == rows.dim(0)
-              ? scale.reshape(-1)
-              : Ops.gatherRows(scale, everyRow(rows)).reshape(-1);
+      boolean integer = activations.codes() == CodeType.INTEGER;
+      float low = integer ? -128 : activations.low();
+      float high = integer ? 127 : activations.high();
+      Tensor x = Ops.quantize(rows, activations.blocks(), scale, null, low, high, weight().dtype());
+      Tensor perRow = forRows(scale, rows.dim(0)).reshape(-1);
       Tensor perOutput = Ops.to(scales(), DType.F32).reshape(-1);
       Tensor out = Ops.scaledLinear(x, perRow, weight(), perOutput, bias());
-      return scope.keep(FakeQuantLinear.restore(out, input));
+      return scope.keep(out.reshape(input.shape().with(-1, out.dim(1)).toArray()));
     }
-  }
-
-  private static Tensor everyRow(Tensor rows) {
-    return Ops.full(rows.device(), DType.I32, 0, rows.dim(0));
   }
 }

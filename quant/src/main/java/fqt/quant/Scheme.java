@@ -17,9 +17,15 @@ import java.util.regex.Pattern;
  * @param weights quantizer of the weight
  * @param activations quantizer of the input, fitted anew to every input; null leaves it in floating
  *     point
+ * @param linearType which kind of linear is put in
  */
-public record Scheme(Quantizer weights, Quantizer activations) {
-  private static final Pattern NAME = Pattern.compile("w([2-8])a([2-8]|16)(-int8|-fp8)?");
+public record Scheme(Quantizer weights, Quantizer activations, LinearType linearType) {
+  private static final Pattern NAME = Pattern.compile("w([2-8])a([2-8]|16)");
+
+  /** A scheme whose linears compute on codes where they can. */
+  public Scheme(Quantizer weights, Quantizer activations) {
+    this(weights, activations, LinearType.COMPUTING);
+  }
 
   /**
    * A scheme by its name.
@@ -32,24 +38,21 @@ public record Scheme(Quantizer weights, Quantizer activations) {
    */
   public static Scheme parse(String name, long groupSize) {
     Matcher matcher = NAME.matcher(name);
-    boolean known = matcher.matches();
-    if (known && name.equals("w8a8-fp8")) {
+    if (name.equals("w8a8-fp8")) {
       return w8a8Fp8();
     }
-    if (known && (name.equals("w8a8-int8") || name.equals("w8a8"))) {
+    if (name.equals("w8a8-int8") || name.equals("w8a8")) {
       return w8a8Int8();
     }
-    if (!known || matcher.group(3) != null || groupSize == 0 || groupSize < -1) {
+    if (!matcher.matches() || groupSize == 0 || groupSize < -1) {
       throw new IllegalArgumentException(
           "there is no scheme '%s' with groups of %d; expected w4a16, w8a16, w3a16, w2a16,"
                   .formatted(name, groupSize)
               + " w8a8-int8, w8a8-fp8, or wBaC with bits B from 2 to 8 and C from 2 to 8 or 16");
     }
-    Scheme weightOnly = weightOnly(Integer.parseInt(matcher.group(1)), groupSize);
-    int activationBits = Integer.parseInt(matcher.group(2));
-    return activationBits == 16
-        ? weightOnly
-        : new Scheme(weightOnly.weights(), perToken(activationBits));
+    Scheme scheme = weightOnly(Integer.parseInt(matcher.group(1)), groupSize);
+    int bits = Integer.parseInt(matcher.group(2));
+    return bits == 16 ? scheme : scheme.withActivations(perToken(bits));
   }
 
   /** Weights of some bits in groups; group size −1 is one scale a row. */
@@ -74,29 +77,30 @@ public record Scheme(Quantizer weights, Quantizer activations) {
 
   /** The same with another quantizer of the weight. */
   public Scheme withWeights(Quantizer quantizer) {
-    return new Scheme(quantizer, activations);
+    return new Scheme(quantizer, activations, linearType);
   }
 
   /** The same with another quantizer of the input, or none. */
   public Scheme withActivations(Quantizer quantizer) {
-    return new Scheme(weights, quantizer);
+    return new Scheme(weights, quantizer, linearType);
+  }
+
+  /** The same with another kind of linear. */
+  public Scheme withLinearType(LinearType type) {
+    return new Scheme(weights, activations, type);
+  }
+
+  /** The same with weights in groups of another size; −1 is one scale a row. */
+  public Scheme withGroupSize(long groupSize) {
+    return withWeights(weights.withBlocks(Blocks.perGroup(groupSize)));
   }
 
   /** Whether a linear of this scheme computes on 8-bit codes of both sides. */
   public boolean isScaled() {
     return activations != null
         && activations.codes() == weights.codes()
-        && activations.bits() == 8
-        && weights.bits() == 8
-        && activations.symmetric()
-        && weights.symmetric()
-        && wholeRows(weights)
-        && wholeRows(activations);
-  }
-
-  private static boolean wholeRows(Quantizer quantizer) {
-    return quantizer.blocks().equals(Blocks.PER_ROW)
-        || quantizer.blocks().equals(Blocks.PER_TENSOR);
+        && ScaledLinear.isCodeOfWholeRows(activations)
+        && ScaledLinear.isCodeOfWholeRows(weights);
   }
 
   /** Whether a linear of this scheme keeps its weight packed and its input in floating point. */
@@ -106,22 +110,15 @@ public record Scheme(Quantizer weights, Quantizer activations) {
         && weights.blocks().rows() == 1;
   }
 
-  /** The linear that computes with a quantized weight, in place of the original. */
+  /** The linear with a quantized weight, in place of the original. */
   Module linear(QuantizedWeight weight, Linear original) {
-    if (isPacked()) {
-      return new QuantLinear(weight.pack(), original.bias());
-    }
-    if (isScaled()) {
-      return ScaledLinear.of(weight, original.bias(), activations);
-    }
-    return new FakeQuantLinear(weight.dequantize(), original.bias(), this);
+    return linearType.of(weight, original.bias(), this);
   }
 
   /**
    * Rounds a linear to nearest.
    *
-   * @return the linear of this scheme that computes on codes, or in floating point where there is
-   *     none; in the current scope
+   * @return the linear of this scheme, in the current scope
    */
   public Module quantize(Linear linear) {
     try (Scope scope = Scope.open()) {

@@ -2,11 +2,11 @@ package fqt.quant;
 
 import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.quant.flow.Target;
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
-import java.util.SequencedMap;
 import java.util.regex.Pattern;
+import java.util.stream.Stream;
 
 /**
  * Which scheme each linear gets. The first pattern of {@code ignore} that a full path contains
@@ -19,10 +19,9 @@ import java.util.regex.Pattern;
 public record SchemeRules(Scheme base, List<Pattern> ignore, List<Rule> rules) {
   /** Routers of mixtures of experts, the gate of a shared expert, and the head: 16 bits always. */
   public static final List<Pattern> ALWAYS_IGNORED =
-      List.of(
-          Pattern.compile("(^|\\.)gate$"),
-          Pattern.compile("(^|\\.)shared_expert_gate$"),
-          Pattern.compile("(^|\\.)lm_head$"));
+      Stream.of("gate", "shared_expert_gate", "lm_head")
+          .map(name -> Pattern.compile("(^|\\.)" + name + "$"))
+          .toList();
 
   /**
    * An exception.
@@ -50,67 +49,46 @@ public record SchemeRules(Scheme base, List<Pattern> ignore, List<Rule> rules) {
 
   /** The same with one more pattern of linears to leave alone. */
   public SchemeRules ignoring(String regex) {
-    List<Pattern> more = new ArrayList<>(ignore);
-    more.add(Pattern.compile(regex));
-    return new SchemeRules(base, more, rules);
+    return new SchemeRules(base, and(ignore, Pattern.compile(regex)), rules);
   }
 
   /** The same with one more exception. */
   public SchemeRules with(String regex, Scheme scheme) {
-    List<Rule> more = new ArrayList<>(rules);
-    more.add(new Rule(Pattern.compile(regex), scheme));
-    return new SchemeRules(base, ignore, more);
+    return new SchemeRules(base, ignore, and(rules, new Rule(Pattern.compile(regex), scheme)));
+  }
+
+  private static <T> List<T> and(List<T> some, T more) {
+    return Stream.concat(some.stream(), Stream.of(more)).toList();
   }
 
   /** The scheme of a linear, or null if it stays in floating point. */
   public Scheme schemeOf(String name) {
-    for (Pattern pattern : ignore) {
-      if (pattern.matcher(name).find()) {
-        return null;
-      }
+    if (ignore.stream().anyMatch(pattern -> pattern.matcher(name).find())) {
+      return null;
     }
-    for (Rule rule : rules) {
-      if (rule.pattern().matcher(name).find()) {
-        return rule.scheme();
-      }
-    }
-    return base;
+    Stream<Rule> found = rules.stream().filter(rule -> rule.pattern().matcher(name).find());
+    return found.map(Rule::scheme).findFirst().orElse(base);
   }
 
-  /**
-   * The linears of a layer that have a scheme, by their path within the layer, in the order of the
-   * tree.
-   */
-  SequencedMap<String, Target> targets(String prefix, Module layer) {
-    SequencedMap<String, Target> found = new LinkedHashMap<>();
+  /** The scheme of a linear that will be quantized. */
+  Scheme schemeOf(Target target) {
+    return schemeOf(target.name());
+  }
+
+  /** The linears of a layer that have a scheme, in the order of the tree. */
+  List<Target> targets(String prefix, Module layer) {
+    List<Target> found = new ArrayList<>();
     layer.visit(
         (path, module) -> {
-          if (module instanceof Linear linear) {
-            String name = join(prefix, path);
-            Scheme scheme = schemeOf(name);
-            if (scheme != null && path.isEmpty()) {
+          String name = prefix.isEmpty() || path.isEmpty() ? prefix + path : prefix + "." + path;
+          if (module instanceof Linear linear && schemeOf(name) != null) {
+            if (path.isEmpty()) {
               throw new IllegalArgumentException(
                   name + " is itself a linear; put it into a block, where it has a place");
             }
-            if (scheme != null) {
-              found.put(path, new Target(name, layer.place(path), linear, scheme));
-            }
+            found.add(new Target(name, layer.place(path), linear));
           }
         });
     return found;
   }
-
-  private static String join(String prefix, String path) {
-    return prefix.isEmpty() ? path : prefix + "." + path;
-  }
-
-  /**
-   * A linear that will be quantized.
-   *
-   * @param name full path
-   * @param place where its successor goes
-   * @param linear what stands there
-   * @param scheme what it gets
-   */
-  record Target(String name, Module.Child place, Linear linear, Scheme scheme) {}
 }

@@ -1,7 +1,15 @@
 package fqt.quant;
 
 import fqt.nn.Module;
+import fqt.nn.ScaleFold;
+import fqt.quant.flow.BlockRuns;
+import fqt.quant.flow.Target;
+import fqt.quant.report.FoldReport;
+import fqt.quant.report.QuantListener;
+import fqt.quant.report.Reports;
 import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
 
@@ -13,9 +21,10 @@ import java.util.Map;
  *
  * <p>Each fold is judged by the part of the block that holds all its quantized consumers: the whole
  * attention for the norm before it, a linear itself where it is the only consumer. Leaving things
- * as they are is always a candidate. In the end the layer as a whole is judged by the error of its
- * output with all linears rounded: as it was, smoothed, and clipped; it goes back to the best, so
- * that on the tokens that it is judged on the loss never gets worse.
+ * as they are is always a candidate. Folds are searched one by one, each as if nothing else were
+ * quantized; so in the end the layer as a whole is judged by the error of its output with all
+ * linears rounded: as it was, smoothed, and clipped. It goes back to the best, so that on the
+ * tokens that it is judged on the loss never gets worse.
  */
 public final class SmoothQuant {
   private SmoothQuant() {}
@@ -38,12 +47,11 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    LayerForwardManager forward = new LayerForwardManager(inputs);
-    for (int i = 0; i < layers.size(); i++) {
-      quantizeLayer("layers." + i, layers.get(i), inputs, config, listener);
-      forward.advance(layers.get(i));
-      listener.layerFinished(i, layers.get(i));
-    }
+    new LayerForwardManager(inputs)
+        .walk(
+            layers,
+            listener,
+            (prefix, layer) -> quantizeLayer(prefix, layer, inputs, config, listener));
   }
 
   /** Smooths one layer, clips if wanted, and rounds; leaves the inputs before it. */
@@ -53,12 +61,13 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    smooth(prefix, layer, inputs, config, config.clip(), listener);
+    smooth(prefix, layer, inputs, config, listener);
     Rtn.quantizeLayer(prefix, layer, config.rules(), listener);
   }
 
   /**
-   * Smooths one layer and leaves its linears in floating point, for another algorithm to quantize.
+   * Smooths one layer and leaves its linears in floating point, without clipping, for another
+   * algorithm to quantize.
    *
    * @param prefix path of the layer, for names in reports and rules
    * @param inputs calibration inputs of this layer
@@ -69,7 +78,7 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    smooth(prefix, layer, inputs, config, false, listener);
+    smooth(prefix, layer, inputs, config.withClip(false), listener);
   }
 
   private static void smooth(
@@ -77,69 +86,72 @@ public final class SmoothQuant {
       Module layer,
       CalibrationInputs inputs,
       SmoothQuantConfig config,
-      boolean clip,
       QuantListener listener) {
     try (Scope scope = Scope.open();
-        LayerJudge judge = new LayerJudge(prefix, layer, inputs, config)) {
-      judge.consider();
-      Found found = search(prefix, layer, inputs, config);
-      judge.consider();
-      if (clip) {
+        BlockRuns runs = new BlockRuns(layer, "", inputs.device())) {
+      record(layer, runs, inputs, config);
+      State first = State.of(prefix, layer, runs, config);
+      State best = first;
+      List<FoldReport> reports;
+      Map<String, float[]> factors;
+      try (FoldSearch search = new FoldSearch(prefix, layer, inputs, config, listener)) {
+        reports = search.run();
+        factors = search.factors();
+      }
+      best = best.orBetter(State.of(prefix, layer, runs, config));
+      if (config.clip()) {
         ClipSearch.run(prefix, layer, inputs, config);
-        judge.consider();
+        best = best.orBetter(State.of(prefix, layer, runs, config));
       }
-      boolean undone = config.searches() && judge.restoreBest() == 0;
+      boolean undone = config.searches() && best == first;
+      if (config.searches()) {
+        best.restore();
+      }
       if (!undone) {
-        found.factors().forEach(listener::factorsChosen);
+        factors.forEach(listener::factorsChosen);
       }
-      found.reports().forEach(report -> Reports.fold(undone ? report.undone() : report, listener));
+      reports.forEach(report -> Reports.fold(undone ? report.undone() : report, listener));
       layer.visit((path, module) -> Scheme.keep(scope, module));
     }
   }
 
-  /**
-   * What the search found.
-   *
-   * @param factors what the channels of a producer were divided by, by its full path
-   */
-  private record Found(List<FoldReport> reports, Map<String, float[]> factors) {}
-
-  private static Found search(
-      String prefix, Module layer, CalibrationInputs inputs, SmoothQuantConfig config) {
-    List<Fold> folds = Fold.of(prefix, layer, config.rules());
-    try (FoldSamples samples = FoldSamples.collect(layer, folds, inputs, config)) {
-      FoldSearch search = new FoldSearch(config, samples);
-      return new Found(folds.stream().map(search::smooth).toList(), search.factors());
+  /** Adds what the layer as it is now gives for some samples. */
+  private static void record(
+      Module layer, BlockRuns runs, CalibrationInputs inputs, SmoothQuantConfig config) {
+    try (Module.Registration hook =
+        layer.after((module, input, args, output) -> runs.add(input, args, output, 1))) {
+      LayerForwardManager forward = new LayerForwardManager(inputs);
+      inputs.spread(config.searchTokens()).stream().forEach(i -> forward.observe(layer, i));
     }
   }
 
   /**
-   * Memory that smoothing a layer takes besides its weights and what one sample needs on its way
-   * through it, at most.
+   * What the norms and linears of a layer are made of at some time.
    *
-   * @param tokens of all calibration samples together
-   * @param length tokens of the longest sample
-   * @return bytes of what candidates are judged on, of consumers rounded for a try, of the layer in
-   *     F32 before and after clipping, and of the clip search's second moments
+   * @param error of the layer's output when all its linears are rounded to nearest
    */
-  public static long byteSize(
-      String prefix, Module layer, SmoothQuantConfig config, long tokens, long length) {
-    long judged = Math.min(tokens, config.searchTokens() + length);
-    List<Fold> folds = Fold.of(prefix, layer, config.rules());
-    long wide = 0;
-    long features = 0;
-    for (SchemeRules.Target target : config.rules().targets(prefix, layer).sequencedValues()) {
-      wide += target.linear().weight().count() * Float.BYTES;
-      features = Math.max(features, target.linear().inputs());
+  private record State(double error, Map<Module, Tensor> weights, Map<Module, Tensor> biases) {
+    static State of(String prefix, Module layer, BlockRuns runs, SmoothQuantConfig config) {
+      List<Target> targets = config.rules().targets(prefix, layer);
+      double error = runs.error(targets, t -> config.rules().schemeOf(t).quantize(t.linear()));
+      State state = new State(error, new IdentityHashMap<>(), new IdentityHashMap<>());
+      layer.visit(
+          (path, module) -> {
+            if (ScaleFold.canSet(module)) {
+              state.weights.put(module, module.parameters().get("weight"));
+              state.biases.put(module, module.parameters().get("bias"));
+            }
+          });
+      return state;
     }
-    long tried = 0;
-    for (Fold fold : folds) {
-      long weights = fold.targets().stream().mapToLong(t -> t.linear().weight().count()).sum();
-      tried = Math.max(tried, weights * Float.BYTES);
+
+    State orBetter(State other) {
+      return other.error < error ? other : this;
     }
-    long clip = config.clip() ? ClipSearch.byteSize(prefix, layer, config) : 0;
-    long outputs = judged * features * Float.BYTES;
-    long states = config.clip() ? 2 * wide : wide;
-    return FoldSamples.byteSize(folds, judged) + outputs + states + tried + clip;
+
+    void restore() {
+      weights.forEach(
+          (module, weight) -> ScaleFold.setParameters(module, weight, biases.get(module)));
+    }
   }
 }

@@ -1,12 +1,11 @@
 package fqt.quant;
 
-import fqt.tensor.Blocks;
-
 /**
- * Choices of the smoothing search.
+ * Choices of the smoothing search. What becomes of the linears, {@link #wMethod}, {@link #aMethod},
+ * {@link #groupSize} and {@link #linearType}, stands in the base scheme of the rules; whether there
+ * is an {@code aMethod} decides whether the search is AWQ (weights only) or SmoothQuant (both).
  *
- * @param rules scheme of each linear; whether its activations are quantized decides whether the
- *     search is AWQ (weights only) or SmoothQuant (both)
+ * @param rules scheme of each linear
  * @param statistic what the candidates are made of
  * @param duoScale AWQ: whether the weights' size takes part besides the activations'
  * @param grid how many ratios from 0 to 1, without the latter, are tried besides the identity
@@ -48,20 +47,34 @@ public record SmoothQuantConfig(
 
   /** AWQ: 4-bit weights in groups of 128, 20 ratios of both scales, clip search. */
   public static SmoothQuantConfig awq() {
-    return new SmoothQuantConfig(
-        SchemeRules.all(Scheme.weightOnly(4, 128)),
-        Statistic.MEAN,
-        true,
-        20,
-        Double.NaN,
-        true,
-        4096);
+    SchemeRules rules = SchemeRules.all(Scheme.weightOnly(4, 128));
+    return new SmoothQuantConfig(rules, Statistic.MEAN, true, 20, Double.NaN, true, 4096);
   }
 
   /** SmoothQuant: 8-bit integers on both sides, 20 ratios. */
   public static SmoothQuantConfig smoothQuant() {
-    return new SmoothQuantConfig(
-        SchemeRules.all(Scheme.w8a8Int8()), Statistic.MAX, false, 20, Double.NaN, false, 4096);
+    SchemeRules rules = SchemeRules.all(Scheme.w8a8Int8());
+    return new SmoothQuantConfig(rules, Statistic.MAX, false, 20, Double.NaN, false, 4096);
+  }
+
+  /** How weights are quantized, unless a rule says otherwise. */
+  public Quantizer wMethod() {
+    return rules.base().weights();
+  }
+
+  /** How activations are quantized, unless a rule says otherwise; null for not at all. */
+  public Quantizer aMethod() {
+    return rules.base().activations();
+  }
+
+  /** Which quantized linear is put in, unless a rule says otherwise. */
+  public LinearType linearType() {
+    return rules.base().linearType();
+  }
+
+  /** Inputs that share a scale of the weight, unless a rule says otherwise; −1 for a whole row. */
+  public long groupSize() {
+    return wMethod().blocks().columns() == 0 ? -1 : wMethod().blocks().columns();
   }
 
   /** Whether a ratio is searched, rather than given. */
@@ -74,19 +87,28 @@ public record SmoothQuantConfig(
     return new SmoothQuantConfig(newRules, statistic, duoScale, grid, alpha, clip, searchTokens);
   }
 
+  private SmoothQuantConfig withScheme(Scheme scheme) {
+    return withRules(rules.withBase(scheme));
+  }
+
   /** The same with another quantizer of the weights. */
-  public SmoothQuantConfig withWeights(Quantizer weights) {
-    return withRules(rules.withBase(rules.base().withWeights(weights)));
+  public SmoothQuantConfig withWMethod(Quantizer weights) {
+    return withScheme(rules.base().withWeights(weights));
   }
 
   /** The same with another quantizer of the activations, or none. */
-  public SmoothQuantConfig withActivations(Quantizer activations) {
-    return withRules(rules.withBase(rules.base().withActivations(activations)));
+  public SmoothQuantConfig withAMethod(Quantizer activations) {
+    return withScheme(rules.base().withActivations(activations));
+  }
+
+  /** The same with another kind of quantized linear. */
+  public SmoothQuantConfig withLinearType(LinearType type) {
+    return withScheme(rules.base().withLinearType(type));
   }
 
   /** The same with groups of another size; −1 is one scale a row. */
   public SmoothQuantConfig withGroupSize(long groupSize) {
-    return withWeights(rules.base().weights().withBlocks(Blocks.perGroup(groupSize)));
+    return withScheme(rules.base().withGroupSize(groupSize));
   }
 
   /** The same with candidates made of another statistic. */

@@ -15,6 +15,8 @@
  *
  * <p>What becomes of each linear is a {@link fqt.quant.Scheme}, chosen by {@link
  * fqt.quant.SchemeRules}. Checkpoint formats are in {@code fqt.quant.format}: they know no
- * algorithm, and nothing here knows a format.
+ * algorithm, and nothing here knows a format. What a job reports is in {@code fqt.quant.report};
+ * what is known of the flow through a layer, so that calibration takes little memory and time, in
+ * {@code fqt.quant.flow}.
  */
 package fqt.quant;

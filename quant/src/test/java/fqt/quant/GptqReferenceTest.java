@@ -37,8 +37,8 @@ class GptqReferenceTest {
       Quantizer quantizer = Quantizer.integer(4, Blocks.perGroup(128));
       GptqConfig config = GptqConfig.defaults().withOrder(order);
       Tensor hessian = Ops.copy(Ops.to(file.get(name + ".hessian"), DEVICE));
-      Factor factor = Factor.of(new Hessian(hessian, 1), config, name);
-      GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor, order);
+      Factor factor = Factor.of(new Hessian(hessian, 1), 0, config, name);
+      GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor);
 
       Quantizer.Params params =
           new Quantizer.Params(solution.weight().scale(), solution.weight().zero());

@@ -10,6 +10,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import fqt.quant.GptqConfig.ActOrder;
 import fqt.tensor.Blocks;
 import fqt.tensor.Device;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
@@ -40,7 +41,7 @@ class GptqSolverTest {
   private static int[][] naive(
       Tensor weight, Hessian hessian, Factor factor, int bits, int group, boolean fixed) {
     int k = (int) weight.dim(1);
-    int[] order = factor.order();
+    int[] order = factor.places();
     double mean = 0;
     for (int i = 0; i < k; i++) {
       mean += hessian.matrix().get(i, i) / k;
@@ -91,8 +92,8 @@ class GptqSolverTest {
       Tensor weight = nets.gaussian(0.05, 17, inputs);
       Hessian hessian = hessian(nets.activations(2L * inputs, inputs));
       Quantizer quantizer = Quantizer.integer(bits, Blocks.perGroup(groupSize));
-      Factor factor = Factor.of(hessian, GptqConfig.defaults().withOrder(order), "test");
-      QuantizedWeight ours = GptqSolver.solve(weight, quantizer, factor, order).weight();
+      Factor factor = Factor.of(hessian, 0, GptqConfig.defaults().withOrder(order), "test");
+      QuantizedWeight ours = GptqSolver.solve(weight, quantizer, factor).weight();
       int group = groupSize == -1 ? inputs : groupSize;
       int[][] expected = naive(weight, hessian, factor, bits, group, order == ActOrder.STATIC);
       int same = 0;
@@ -115,8 +116,9 @@ class GptqSolverTest {
     try (Scope scope = Scope.open()) {
       Nets nets = new Nets(3);
       Hessian hessian = hessian(nets.activations(300, 65));
-      int[] order = Hessian.descending(hessian.diagonal());
-      Tensor u = hessian.inverseFactor(order, hessian.diagonal(), 0.1);
+      float[] diagonal = Host.floats(hessian.matrix().diagonal());
+      int[] order = Factor.descending(diagonal);
+      Tensor u = hessian.inverseFactor(order, diagonal, 0.1);
       double[][] h = new double[65][65];
       for (int i = 0; i < 65; i++) {
         for (int j = 0; j < 65; j++) {
@@ -146,11 +148,12 @@ class GptqSolverTest {
       mask[7] = 0;
       mask[33] = 0;
       Tensor x = Ops.multiply(nets.activations(100, 40), Ops.of(mask, 40));
-      Factor factor = Factor.of(hessian(x), GptqConfig.defaults().withOrder(ActOrder.NONE), "test");
+      Factor factor =
+          Factor.of(hessian(x), 0, GptqConfig.defaults().withOrder(ActOrder.NONE), "test");
       assertArrayEquals(new int[] {7, 33}, factor.dead());
       assertEquals("2 of 40 inputs were always zero", factor.notes().getFirst());
       Quantizer quantizer = Quantizer.integer(4, Blocks.PER_ROW);
-      GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor, ActOrder.NONE);
+      GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor);
       Tensor result = solution.weight().dequantize();
       for (int n = 0; n < 9; n++) {
         assertEquals(0, result.get(n, 7));
@@ -165,7 +168,7 @@ class GptqSolverTest {
     try (Scope scope = Scope.open()) {
       Nets nets = new Nets(6);
       Hessian hessian = hessian(nets.activations(20, 64));
-      Factor factor = Factor.of(hessian, GptqConfig.defaults().withDamping(0), "test");
+      Factor factor = Factor.of(hessian, 0, GptqConfig.defaults().withDamping(0), "test");
       assertNotNull(factor.upper());
       assertTrue(factor.damping() > 0);
       assertTrue(factor.notes().getFirst().contains("damping raised from 0.0 to"));
@@ -176,7 +179,7 @@ class GptqSolverTest {
   void givesUpOnWhatIsNoHessian() {
     try (Scope scope = Scope.open()) {
       Tensor matrix = Ops.of(new float[] {1, 5, 5, 1}, 2, 2);
-      Factor factor = Factor.of(new Hessian(matrix, 10), GptqConfig.defaults(), "test");
+      Factor factor = Factor.of(new Hessian(matrix, 10), 0, GptqConfig.defaults(), "test");
       assertNull(factor.upper());
       assertTrue(factor.notes().getLast().contains("rounded to nearest"));
     }
@@ -189,7 +192,7 @@ class GptqSolverTest {
       IllegalArgumentException error =
           assertThrows(
               IllegalArgumentException.class,
-              () -> Factor.of(hessian(x), GptqConfig.defaults(), "layers.0.q_proj"));
+              () -> Factor.of(hessian(x), 0, GptqConfig.defaults(), "layers.0.q_proj"));
       assertEquals(
           "the calibration inputs of layers.0.q_proj have values that are not finite",
           error.getMessage());

@@ -9,9 +9,15 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.quant.flow.SharedInputs;
+import fqt.quant.flow.Stages;
+import fqt.quant.flow.Target;
+import fqt.quant.report.LinearReport;
+import fqt.quant.report.QuantListener;
 import fqt.tensor.Axis;
 import fqt.tensor.Backends;
 import fqt.tensor.Device;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
@@ -19,6 +25,8 @@ import fqt.tensor.Tensor;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Function;
+import java.util.stream.Collectors;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -102,7 +110,7 @@ class GptqTest {
       recorder.remove();
       Reports reports = new Reports();
       GptqConfig config = GptqConfig.defaults().withGroupSize(-1).withDamping(1e-5);
-      Gptq.quantizeLayer("l", layer, inputs, config, reports);
+      Gptq.quantizeLayer("l", layer, new LayerForwardManager(inputs), config, reports);
       QuantLinear quantized = (QuantLinear) layer.find("self_attn.q_proj");
       double error = 0;
       for (Tensor x : recorder.recordings().get("query")) {
@@ -121,12 +129,12 @@ class GptqTest {
         CalibrationInputs inputs = new Nets(1).inputs(2, 30)) {
       Module layer = new Nets(4).sparseLayer(5);
       SchemeRules rules = GptqConfig.defaults().rules();
-      List<InputWatch.Stage> stages =
-          InputWatch.stages(
-              layer, rules.targets("m", layer).sequencedValues(), new LayerForwardManager(inputs));
+      LayerForwardManager forward = new LayerForwardManager(inputs);
+      List<Stages.Stage> stages =
+          Stages.of(layer, rules.targets("m", layer), () -> forward.observe(layer, 0));
       List<List<String>> names =
           stages.stream()
-              .map(stage -> stage.targets().stream().map(SchemeRules.Target::name).toList())
+              .map(stage -> stage.targets().stream().map(Target::name).toList())
               .toList();
       assertEquals(6, names.size());
       assertEquals(
@@ -144,10 +152,11 @@ class GptqTest {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(4, 30)) {
       Module layer = new Nets(4).sparseLayer(5);
-      Map<String, SchemeRules.Target> targets = GptqConfig.defaults().rules().targets("", layer);
-      List<SchemeRules.Target> all = List.copyOf(targets.values());
-      Hessians hessians =
-          Hessians.collect(layer, InputWatch.Stage.of(all), new LayerForwardManager(inputs));
+      List<Target> all = GptqConfig.defaults().rules().targets("", layer);
+      Map<String, Target> targets =
+          all.stream().collect(Collectors.toMap(Target::name, Function.identity()));
+      SharedInputs<Hessian> hessians =
+          Gptq.hessians(layer, Stages.Stage.of(all), new LayerForwardManager(inputs));
       Hessian query = hessians.of(targets.get("self_attn.q_proj"));
       assertSame(query, hessians.of(targets.get("self_attn.v_proj")));
       assertEquals(120, query.tokens());
@@ -171,7 +180,7 @@ class GptqTest {
       Module twin = new Nets(4).sparseLayer(8);
       Reports reports = new Reports();
       GptqConfig config = GptqConfig.defaults().withGroupSize(32).withAllExperts(false);
-      Gptq.quantizeLayer("m", layer, inputs, config, reports);
+      Gptq.quantizeLayer("m", layer, new LayerForwardManager(inputs), config, reports);
       Rtn.quantizeLayer("m", twin, config.rules(), QuantListener.NONE);
       assertEquals(4 + 3 * 9, reports.reports.size());
       List<LinearReport> missed =
@@ -198,7 +207,12 @@ class GptqTest {
         CalibrationInputs inputs = new Nets(1).inputs(2, 40)) {
       Module layer = new Nets(4).sparseLayer(8);
       Reports reports = new Reports();
-      Gptq.quantizeLayer("m", layer, inputs, GptqConfig.defaults().withGroupSize(32), reports);
+      Gptq.quantizeLayer(
+          "m",
+          layer,
+          new LayerForwardManager(inputs),
+          GptqConfig.defaults().withGroupSize(32),
+          reports);
       assertEquals(4 + 3 * 9, reports.reports.size());
       for (LinearReport report : reports.reports.values()) {
         assertEquals("gptq", report.method());
@@ -221,7 +235,7 @@ class GptqTest {
       Reports reports = new Reports();
       GptqConfig config =
           GptqConfig.defaults().withGroupSize(32).withAllExperts(false).withLeastShare(0.25);
-      Gptq.quantizeLayer("m", layer, inputs, config, reports);
+      Gptq.quantizeLayer("m", layer, new LayerForwardManager(inputs), config, reports);
       for (LinearReport report : reports.reports.values()) {
         assertEquals(report.tokens() < 20 ? "rtn" : "gptq", report.method(), report.name());
         if (report.method().equals("rtn")) {

@@ -12,6 +12,7 @@ import fqt.nn.Module;
 import fqt.tensor.Axis;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;

@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import fqt.tensor.Axis;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;

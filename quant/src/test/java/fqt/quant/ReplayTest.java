@@ -9,6 +9,8 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import fqt.nn.DecoderLayer;
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
+import fqt.quant.flow.Stages;
+import fqt.quant.report.QuantListener;
 import fqt.tensor.Backends;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.Device;
@@ -148,7 +150,7 @@ class ReplayTest {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(1, TOKENS)) {
       Module dense = layer("dense");
-      List<InputWatch.Stage> stages = stages(dense, inputs);
+      List<Stages.Stage> stages = stages(dense, inputs);
       assertEquals(4, stages.size());
       assertNull(stages.get(0).part());
       assertSame(dense.place("self_attn"), stages.get(1).part().place());
@@ -156,7 +158,7 @@ class ReplayTest {
       assertNull(stages.get(2).part());
       assertSame(dense.place("mlp"), stages.get(3).part().place());
 
-      List<InputWatch.Stage> adding = stages(layer("in place"), inputs);
+      List<Stages.Stage> adding = stages(layer("in place"), inputs);
       assertNotNull(adding.get(1).part());
       assertEquals("m.mlp.second", adding.get(3).targets().getFirst().name());
       assertNull(adding.get(3).part(), "what is added in place would be lost");
@@ -180,23 +182,20 @@ class ReplayTest {
               return second.apply(first.apply(input, args), args);
             }
           };
-      for (InputWatch.Stage stage : stages(both, inputs)) {
+      for (Stages.Stage stage : stages(both, inputs)) {
         assertNull(stage.part());
       }
       SchemeRules firstOnly = GptqConfig.defaults().rules().ignoring("m\\.0");
-      List<InputWatch.Stage> second =
-          InputWatch.stages(
-              both,
-              firstOnly.targets("m", both).sequencedValues(),
-              new LayerForwardManager(inputs));
+      List<Stages.Stage> second = Stages.of(both, firstOnly.targets("m", both), once(both, inputs));
       assertSame(both.place("1.self_attn"), second.get(1).part().place());
     }
   }
 
-  private static List<InputWatch.Stage> stages(Module layer, CalibrationInputs inputs) {
-    return InputWatch.stages(
-        layer,
-        GptqConfig.defaults().rules().targets("m", layer).sequencedValues(),
-        new LayerForwardManager(inputs));
+  private static List<Stages.Stage> stages(Module layer, CalibrationInputs inputs) {
+    return Stages.of(layer, GptqConfig.defaults().rules().targets("m", layer), once(layer, inputs));
+  }
+
+  private static Runnable once(Module layer, CalibrationInputs inputs) {
+    return () -> new LayerForwardManager(inputs).observe(layer, 0);
   }
 }

@@ -7,11 +7,14 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.nn.RmsNorm;
+import fqt.quant.report.FoldReport;
+import fqt.quant.report.QuantListener;
 import fqt.tensor.Axis;
 import fqt.tensor.Backends;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
@@ -117,8 +120,7 @@ class SmoothQuantTest {
   void awqBeatsRoundingWhereChannelsDiffer() {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(6, 50)) {
-      SmoothQuantConfig config =
-          AWQ.withWeights(AWQ.rules().base().weights().withBits(3)).withSearchTokens(300);
+      SmoothQuantConfig config = AWQ.withWMethod(AWQ.wMethod().withBits(3)).withSearchTokens(300);
       double rounded = error(() -> withOutliers(3), inputs, config.withGrid(1));
       double plain = error(() -> withOutliers(3), inputs, config.withClip(false));
       double clipped = error(() -> withOutliers(3), inputs, config);
@@ -180,8 +182,7 @@ class SmoothQuantTest {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(6, 50)) {
       SmoothQuantConfig config = SmoothQuantConfig.smoothQuant().withSearchTokens(300);
-      config =
-          config.withActivations(config.rules().base().activations().withBlocks(Blocks.PER_TENSOR));
+      config = config.withAMethod(config.aMethod().withBlocks(Blocks.PER_TENSOR));
       double plain = error(() -> withOutliers(3), inputs, config.withGrid(1));
       double without = error(() -> new Nets(3).denseLayer(), inputs, config.withGrid(1));
       double searched = error(() -> withOutliers(3), inputs, config);
@@ -254,13 +255,13 @@ class SmoothQuantTest {
   void composesWithGptq() {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(6, 50)) {
-      SmoothQuantConfig config = AWQ.withWeights(AWQ.rules().base().weights().withBits(3));
+      SmoothQuantConfig config = AWQ.withWMethod(AWQ.wMethod().withBits(3));
       double awq = error(() -> withOutliers(5), inputs, config);
       Module layer = withOutliers(5);
       Tensor exact = run(layer, inputs);
       SmoothQuant.smoothLayer("l", layer, inputs, config, QuantListener.NONE);
       GptqConfig gptq = GptqConfig.defaults().withRules(config.rules());
-      Gptq.quantizeLayer("l", layer, inputs, gptq, QuantListener.NONE);
+      Gptq.quantizeLayer("l", layer, new LayerForwardManager(inputs), gptq, QuantListener.NONE);
       double both = distance(exact, run(layer, inputs));
       assertTrue(both < 0.9 * awq, both + " against " + awq);
     }

@@ -1,6 +1,13 @@
 package fqt.nn;
 
+import fqt.tensor.DType;
+import fqt.tensor.Host;
+import fqt.tensor.Ops;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import java.util.Arrays;
 import java.util.List;
+import java.util.function.Predicate;
 
 /**
  * A freedom of a block: the producer's output channels may be divided by any positive factors and
@@ -38,5 +45,107 @@ public record ScaleFold(
   /** The plain case: each of the producer's channels feeds one column of each consumer. */
   public static ScaleFold of(Module producer, long channels, List<Module> consumers) {
     return new ScaleFold(producer, 0, channels, 1, channels, consumers);
+  }
+
+  /** For each input column of a consumer, the channel that feeds it. */
+  public int[] channelOfColumn() {
+    int head = Math.toIntExact(headDim);
+    int times = Math.toIntExact(repeat);
+    int[] channel = new int[Math.toIntExact(channels) * times];
+    Arrays.setAll(channel, i -> i / head / times * head + i % head);
+    return channel;
+  }
+
+  /** For each input column of a consumer, the factor of the channel that feeds it. */
+  public float[] columns(float[] factors) {
+    int[] channel = channelOfColumn();
+    float[] columns = new float[channel.length];
+    for (int i = 0; i < columns.length; i++) {
+      columns[i] = factors[channel[i]];
+    }
+    return columns;
+  }
+
+  /** Whether {@link #apply} can: the producer is a norm or linear, the consumers are linears. */
+  public boolean isApplicable() {
+    return canSet(producer) && consumers.stream().allMatch(Linear.class::isInstance);
+  }
+
+  /** Whether {@link #setParameters} can. */
+  public static boolean canSet(Module module) {
+    return module instanceof RmsNorm || module instanceof LayerNorm || module instanceof Linear;
+  }
+
+  /**
+   * Divides the producer's channels by factors and multiplies the consumers' columns by them. A
+   * producer that keeps its type is rounded to it; the consumers of a norm are multiplied by what
+   * it was really divided by. New tensors belong to the current scope.
+   *
+   * @param factors one for each channel, positive
+   * @param widened which linears get their new weight in F32 instead of their own type
+   * @throws IllegalStateException if the producer is no norm or linear, or a consumer no linear
+   */
+  public void apply(float[] factors, Predicate<Module> widened) {
+    Tensor weight = producer.parameters().get("weight");
+    Tensor bias = producer.parameters().get("bias");
+    float[] all = new float[Math.toIntExact(weight.dim(0))];
+    Arrays.fill(all, 1);
+    System.arraycopy(factors, 0, all, Math.toIntExact(producerOffset), factors.length);
+    DType type = widened.test(producer) ? DType.F32 : weight.dtype();
+    Tensor divided = divided(weight, all, type);
+    float[] real = weight.rank() == 1 ? quotients(weight, divided, all) : all;
+    setParameters(producer, divided, bias == null ? null : divided(bias, real, bias.dtype()));
+    int offset = Math.toIntExact(producerOffset);
+    float[] columns = columns(Arrays.copyOfRange(real, offset, offset + factors.length));
+    for (Module consumer : consumers) {
+      Tensor old = consumer.parameters().get("weight");
+      DType kept = widened.test(consumer) ? DType.F32 : old.dtype();
+      try (Scope scope = Scope.open()) {
+        Tensor factor = Host.tensor(old.device(), columns, columns.length);
+        Tensor scaled = Ops.to(Ops.multiply(wide(old), factor), kept);
+        setParameters(consumer, scope.keep(scaled), null);
+      }
+    }
+  }
+
+  /** Replaces weight and bias of a norm or linear; a null bias leaves that of a linear. */
+  public static void setParameters(Module module, Tensor weight, Tensor bias) {
+    switch (module) {
+      case RmsNorm norm -> norm.setWeight(weight);
+      case LayerNorm norm -> norm.set(weight, bias);
+      case Linear linear -> {
+        linear.setWeight(weight);
+        if (bias != null) {
+          linear.setBias(bias);
+        }
+      }
+      default -> throw new IllegalStateException("cannot rescale " + module);
+    }
+  }
+
+  /** A vector, or the rows of a matrix, divided by something each. */
+  private static Tensor divided(Tensor x, float[] divisors, DType type) {
+    try (Scope scope = Scope.open()) {
+      Tensor divisor = Host.tensor(x.device(), divisors, divisors.length);
+      Tensor turned = Ops.copy(wide(x).reshape(divisors.length, -1).transpose(0, 1));
+      Tensor quotient = Ops.copy(Ops.divide(turned, divisor).transpose(0, 1));
+      return scope.keep(Ops.to(quotient.reshape(x.shape().toArray()), type));
+    }
+  }
+
+  /** What each channel was divided by, rounding included. */
+  private static float[] quotients(Tensor before, Tensor after, float[] factors) {
+    float[] old = Host.floats(before);
+    float[] rounded = Host.floats(after);
+    float[] real = new float[old.length];
+    for (int i = 0; i < real.length; i++) {
+      float quotient = old[i] / rounded[i];
+      real[i] = Float.isFinite(quotient) && quotient > 0 ? quotient : factors[i];
+    }
+    return real;
+  }
+
+  private static Tensor wide(Tensor x) {
+    return Ops.to(Ops.contiguous(x), DType.F32);
   }
 }

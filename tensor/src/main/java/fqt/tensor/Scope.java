@@ -68,6 +68,15 @@ public final class Scope implements AutoCloseable {
     return tensor;
   }
 
+  /** Lets several tensors outlive this scope; those that are null are left out. */
+  public void keepAll(Tensor... tensors) {
+    for (Tensor tensor : tensors) {
+      if (tensor != null) {
+        keep(tensor);
+      }
+    }
+  }
+
   /** Tensors that live until this is closed; closing twice does nothing. */
   @FunctionalInterface
   public interface Holding extends AutoCloseable {

@@ -6,7 +6,6 @@ import fqt.nn.Module;
 import fqt.nn.ScaleFold;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.LayerForwardManager;
-import fqt.quant.SmoothQuant;
 import fqt.quant.SmoothQuantConfig;
 import java.util.Collections;
 import java.util.HashMap;
@@ -47,7 +46,8 @@ record MemoryBound(long process, long activations, long replay, long smoothing, 
       SmoothQuantConfig search = plan.method().search(plan.rules());
       if (search != null) {
         String prefix = model.layerPrefix(i);
-        long bytes = SmoothQuant.byteSize(prefix, layer, search, tokens, length);
+        long features = model.config().text().hidden();
+        long bytes = SmoothingBytes.of(prefix, layer, search, features, tokens, length);
         smoothing = Math.max(smoothing, bytes);
       }
       model.release(i);

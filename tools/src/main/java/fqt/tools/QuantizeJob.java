@@ -12,18 +12,18 @@ import fqt.models.Pictures;
 import fqt.models.VisionTower;
 import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
-import fqt.quant.FoldReport;
 import fqt.quant.Gptq;
 import fqt.quant.GptqConfig;
 import fqt.quant.LayerForwardManager;
-import fqt.quant.LinearReport;
-import fqt.quant.QuantListener;
 import fqt.quant.Rtn;
 import fqt.quant.SchemeRules;
 import fqt.quant.SmoothQuant;
 import fqt.quant.SmoothQuantConfig;
 import fqt.quant.format.CheckpointContents;
 import fqt.quant.format.CheckpointFormat;
+import fqt.quant.report.FoldReport;
+import fqt.quant.report.LinearReport;
+import fqt.quant.report.QuantListener;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
@@ -329,10 +329,17 @@ final class QuantizeJob {
     private final int block;
     private final List<LinearReport> linears = new ArrayList<>();
     private final List<FoldReport> folds = new ArrayList<>();
+    private double searched;
 
     BlockListener(Progress progress, int block) {
       this.progress = progress;
       this.block = block;
+    }
+
+    @Override
+    public void searching(String producer, double share) {
+      searched = 0.6 * share;
+      at(searched, "smoothing " + producer);
     }
 
     @Override
@@ -343,14 +350,13 @@ final class QuantizeJob {
     @Override
     public void foldFinished(FoldReport report) {
       folds.add(report);
-      progress.at(block + 0.01, "smoothing " + report.producer());
     }
 
     @Override
     public void linearFinished(LinearReport report) {
       linears.add(report);
       double share = (double) linears.size() * blocks / contents.quantized().size();
-      progress.at(block + 0.8 * Math.min(1, share), report.name());
+      at(searched + (0.8 - searched) * Math.min(1, share), report.name());
     }
 
     void at(double share, String note) {

@@ -2,8 +2,8 @@ package fqt.tools;
 
 import fqt.io.Json;
 import fqt.io.JsonObject;
-import fqt.quant.FoldReport;
-import fqt.quant.LinearReport;
+import fqt.quant.report.FoldReport;
+import fqt.quant.report.LinearReport;
 import java.io.IOException;
 import java.io.UncheckedIOException;
 import java.nio.file.Files;

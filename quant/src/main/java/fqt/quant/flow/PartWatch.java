@@ -1,13 +1,14 @@
-package fqt.quant;
+package fqt.quant.flow;
 
+import fqt.nn.Hooks;
 import fqt.nn.Module;
 import fqt.tensor.Axis;
+import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Arrays;
-import java.util.Collection;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
@@ -17,16 +18,16 @@ import java.util.function.Predicate;
 final class PartWatch {
   private final Map<Module, Module.Child> places = new IdentityHashMap<>();
   private final Map<Module, Integer> runs = new IdentityHashMap<>();
-  private final Map<SchemeRules.Target, Module> endsIn = new IdentityHashMap<>();
-  private final List<SchemeRules.Target> order = new ArrayList<>();
+  private final Map<Target, Module> endsIn = new IdentityHashMap<>();
+  private final List<Target> order = new ArrayList<>();
   // The linear that ran last.
-  private SchemeRules.Target last;
+  private Target last;
   private Tensor lastOutput;
   private float[] lastSizes;
 
   /** Watches a layer until the hooks are closed. */
-  PartWatch(Module layer, Collection<SchemeRules.Target> targets, InputWatch.Hooks hooks) {
-    for (SchemeRules.Target target : targets) {
+  PartWatch(Module layer, List<Target> targets, Hooks hooks) {
+    for (Target target : targets) {
       hooks.add(target.linear().before((module, input, args) -> order.add(target)));
       hooks.add(
           target
@@ -63,7 +64,7 @@ final class PartWatch {
   private static float[] sizes(Tensor output) {
     return output.count() == 0
         ? new float[0]
-        : Host.floats(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, FakeQuantLinear.rows(output)));
+        : Host.floats(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, Host.rows(output)));
   }
 
   private static boolean contains(Module module, Module wanted) {
@@ -79,12 +80,12 @@ final class PartWatch {
    * @param earlier whether a linear is quantized before this one
    * @return null if there is none
    */
-  Replay.Part part(SchemeRules.Target target, Predicate<SchemeRules.Target> earlier) {
+  Replay.Part part(Target target, Predicate<Target> earlier) {
     Module module = endsIn.get(target);
     if (module == null || runs.get(module) != 1 || runs.get(target.linear()) != 1) {
       return null;
     }
-    for (SchemeRules.Target before : order.subList(0, order.indexOf(target))) {
+    for (Target before : order.subList(0, order.indexOf(target))) {
       if (!earlier.test(before)) {
         return null;
       }

@@ -1,4 +1,4 @@
-package fqt.quant;
+package fqt.quant.report;
 
 import fqt.nn.Module;
 
@@ -9,6 +9,14 @@ public interface QuantListener {
 
   /** A linear was quantized and stands in its place. */
   default void linearFinished(LinearReport report) {}
+
+  /**
+   * The smoothing search of a layer goes on.
+   *
+   * @param producer full path of the norm or linear whose factors are being tried
+   * @param share how much of the layer's search is done, 0 to 1
+   */
+  default void searching(String producer, double share) {}
 
   /**
    * Factors were chosen for a fold, before it is finished.

@@ -1,4 +1,4 @@
-package fqt.quant;
+package fqt.quant.report;
 
 import java.util.List;
 

@@ -1,4 +1,4 @@
-package fqt.quant;
+package fqt.quant.flow;
 
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
@@ -22,16 +22,16 @@ import java.util.List;
  * <p>Whatever is kept rests where the hidden states do, but always in F32, and is freed with them
  * at the latest. The passes give the same bits as without.
  */
-final class Replay {
+public final class Replay {
   /**
    * A part of a layer.
    *
    * @param place where the part stands
    * @param linear where the linear stands whose output is the part's
    */
-  record Part(Module.Child place, Module.Child linear) {}
+  public record Part(Module.Child place, Module.Child linear) {}
 
-  private final CalibrationInputs inputs;
+  private final ActivationStore hidden;
   private final long limit;
   private final List<Kept> finished = new ArrayList<>();
   private Kept growing;
@@ -41,20 +41,21 @@ final class Replay {
   /**
    * Nothing yet.
    *
+   * @param hidden the hidden states of the samples
    * @param limit bytes to keep at most, counted as F32
    */
-  Replay(CalibrationInputs inputs, long limit) {
-    this.inputs = inputs;
+  public Replay(ActivationStore hidden, long limit) {
+    this.hidden = hidden;
     this.limit = limit;
   }
 
   /** The sample that runs from now on. */
-  void at(int number) {
+  public void at(int number) {
     sample = number;
   }
 
   /** Keeps what the linear of a part is fed in this sample, if there is room. */
-  void keep(Part part, Tensor input) {
+  public void keep(Part part, Tensor input) {
     if (sample == 0) {
       drop(growing);
       growing = new Kept(part);
@@ -69,15 +70,15 @@ final class Replay {
       growing = null;
       return;
     }
-    growing.values.add(input, LayerArgs.NONE);
+    growing.values.add(input);
   }
 
   /** Tells that the linear of a part is final: the part need not run again. */
-  void finish(Part part) {
+  public void finish(Part part) {
     if (growing == null || growing.part != part) {
       return;
     }
-    if (growing.values.size() == inputs.size()) {
+    if (growing.values.size() == hidden.size()) {
       finished.add(growing);
     } else {
       drop(growing);
@@ -86,7 +87,7 @@ final class Replay {
   }
 
   /** Puts stand-ins that know the outputs into the places of the finished parts. */
-  Module.Registration install() {
+  public Module.Registration install() {
     List<Module.Child> places = new ArrayList<>();
     List<Module> parts = new ArrayList<>();
     for (Kept kept : finished) {
@@ -102,7 +103,7 @@ final class Replay {
   }
 
   /** Frees everything: the layer runs as it stands again. */
-  void clear() {
+  public void clear() {
     finished.forEach(this::drop);
     finished.clear();
     drop(growing);
@@ -119,7 +120,7 @@ final class Replay {
   /** Stands in for a part, of which it keeps the output of each sample or what leads to it. */
   private final class Kept extends Module {
     private final Part part;
-    private final CalibrationInputs values = inputs.another();
+    private final ActivationStore values = hidden.another();
     private final BitSet outputs = new BitSet();
     private long bytes;
 
@@ -131,14 +132,14 @@ final class Replay {
     protected Tensor forward(Tensor input, LayerArgs args) {
       try (Scope scope = Scope.open()) {
         if (!outputs.get(sample)) {
-          Tensor output = part.linear().apply(values.hidden(sample), args);
-          if (!output.shape().equals(values.hidden(sample).shape())) {
+          Tensor output = part.linear().apply(values.get(sample), args);
+          if (!output.shape().equals(values.get(sample).shape())) {
             return scope.keep(output);
           }
           values.replace(sample, output);
           outputs.set(sample);
         }
-        return scope.keep(Ops.copy(values.hidden(sample)));
+        return scope.keep(Ops.copy(values.get(sample)));
       }
     }
   }

@@ -1,4 +1,4 @@
-package fqt.quant;
+package fqt.quant.report;
 
 import java.util.List;
 
@@ -25,7 +25,7 @@ public record FoldReport(
   }
 
   /** The report of the same search if the layer as a whole was better off without its result. */
-  FoldReport undone() {
+  public FoldReport undone() {
     return new FoldReport(producer, consumers, Double.NaN, lossBefore, lossBefore, seconds);
   }
 }

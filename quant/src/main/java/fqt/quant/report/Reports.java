@@ -1,14 +1,15 @@
-package fqt.quant;
+package fqt.quant.report;
 
 import java.util.Locale;
 
 /** Tells listener and log what became of linears and folds. */
-final class Reports {
+public final class Reports {
   private static final System.Logger LOG = System.getLogger("fqt.quant");
 
   private Reports() {}
 
-  static void linear(LinearReport report, QuantListener listener) {
+  /** What became of a linear. */
+  public static void linear(LinearReport report, QuantListener listener) {
     LOG.log(
         System.Logger.Level.DEBUG,
         () ->
@@ -27,7 +28,8 @@ final class Reports {
     listener.linearFinished(report);
   }
 
-  static void fold(FoldReport report, QuantListener listener) {
+  /** What became of a fold. */
+  public static void fold(FoldReport report, QuantListener listener) {
     LOG.log(
         System.Logger.Level.DEBUG,
         () ->

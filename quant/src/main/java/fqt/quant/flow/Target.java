@@ -1,0 +1,47 @@
+package fqt.quant.flow;
+
+import fqt.nn.Linear;
+import fqt.nn.Module;
+import fqt.tensor.Axis;
+import fqt.tensor.DType;
+import fqt.tensor.Host;
+import fqt.tensor.Ops;
+import fqt.tensor.ReduceOp;
+import fqt.tensor.Tensor;
+
+/**
+ * A linear that will be quantized.
+ *
+ * @param name full path
+ * @param place where its successor goes
+ * @param linear what stands there
+ */
+public record Target(String name, Module.Child place, Linear linear) {
+  /**
+   * The weight in F32.
+   *
+   * @throws IllegalArgumentException if it holds a value that is not finite
+   */
+  public Tensor weight() {
+    Tensor weight = Ops.to(Ops.contiguous(linear.weight()), DType.F32);
+    float[] rows = Host.floats(Ops.reduce(ReduceOp.MEAN_ABS, Axis.ROWS, weight));
+    for (int i = 0; i < rows.length; i++) {
+      if (!Float.isFinite(rows[i])) {
+        throw new IllegalArgumentException(
+            "the weight of %s, %s, has a value in row %d that is not finite"
+                .formatted(name, linear.weight(), i));
+      }
+    }
+    return weight;
+  }
+
+  /** The name without its numbers: the same for all experts of a mixture. */
+  public String kind() {
+    return kind(name);
+  }
+
+  /** A path without its numbers. */
+  public static String kind(String path) {
+    return path.replaceAll("(?<=^|\\.)\\d+(?=\\.|$)", "*");
+  }
+}
