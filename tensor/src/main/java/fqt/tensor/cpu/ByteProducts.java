@@ -31,6 +31,7 @@ final class ByteProducts {
 
   private final Threads threads;
   private final TileKernel kernel;
+  private final Form form;
   private final boolean raised;
   private final Gemm gemm;
   private final Streaming streaming;
@@ -39,7 +40,11 @@ final class ByteProducts {
   ByteProducts(Threads threads, KernelChoice kernels) {
     this.threads = threads;
     this.kernel = kernels.bytes();
-    this.raised = kernel != null && kernel.kind() != TileKernel.Kind.PAIRS;
+    this.form =
+        kernel == null
+            ? Form.FLOATS
+            : kernel.kind() == TileKernel.Kind.PAIRS ? Form.PAIRS : Form.QUADS;
+    this.raised = form == Form.QUADS && !kernel.kind().isTiled();
     this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
     this.gemm =
         new Gemm(threads, kernel == null ? kernels.panels() : () -> new MachinePanels(kernel));
@@ -67,8 +72,8 @@ final class ByteProducts {
       addExactParts(x, w, sums, both.slice(0, rows, 2 * rows));
     } else {
       gemm.multiply(
-          new ByteTerms(raised ? Form.RAISED_QUADS : Form.PAIRS, x, rows),
-          new ByteTerms(raised ? Form.QUADS : Form.PAIRS, w, columns),
+          new ByteTerms(raised ? Form.RAISED_QUADS : form, x, rows, kernel.termsAtOnce()),
+          new ByteTerms(form, w, columns, kernel.termsAtOnce()),
           Result.of(sums, 1, 0, null, false));
     }
     finish(sums.segment(), floats(xScale, m), floats(wScale, columns), bias, out);

@@ -51,9 +51,15 @@ final class ByteTerms implements Operand {
   private final long rows;
   private final long columns;
   private final long paddedRows;
+  private final long inner;
 
   /** Views a matrix of I8 with unit column stride as if it had {@code paddedRows} rows. */
   ByteTerms(Form form, Tensor x, long paddedRows) {
+    this(form, x, paddedRows, 1);
+  }
+
+  /** The same with its terms filled up to a multiple. */
+  ByteTerms(Form form, Tensor x, long paddedRows, int multiple) {
     this.form = form;
     this.bytes = x.storage().segment();
     this.offset = x.offset();
@@ -61,6 +67,7 @@ final class ByteTerms implements Operand {
     this.rows = x.dim(0);
     this.columns = x.dim(1);
     this.paddedRows = paddedRows;
+    this.inner = Math.ceilDiv(Math.ceilDiv(columns, form.numbers), multiple) * multiple;
   }
 
   @Override
@@ -70,7 +77,7 @@ final class ByteTerms implements Operand {
 
   @Override
   public long inner() {
-    return Math.ceilDiv(columns, form.numbers);
+    return inner;
   }
 
   @Override

@@ -2,12 +2,14 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.Backend;
 import fqt.tensor.cpu.asm.ExecutableMemory;
+import java.util.Locale;
 
 /**
  * Offers the CPU backend. By default its kernels use the Vector API, which needs the module {@code
  * jdk.incubator.vector}, and the matrix products machine code where that runs. The system property
- * {@code fqt.cpu} forces a tier: {@code machine} insists on machine code, {@code vector} does
- * without, and {@code scalar}, for tests and for comparison, does without the Vector API too.
+ * {@code fqt.cpu} forces a tier: {@code machine} insists on machine code, {@code amx}, {@code
+ * avx512} and {@code avx2} on one kind of it (the last with {@code -XX:UseAVX=2}), {@code vector}
+ * does without, and {@code scalar}, for tests and for comparison, does without the Vector API too.
  */
 public final class CpuProvider implements Backend.Provider {
   private static final long IDLE_LIMIT = 512L << 20;
@@ -35,17 +37,22 @@ public final class CpuProvider implements Backend.Provider {
     return switch (tier) {
       case "best" -> KernelChoice.best();
       case "vector" -> KernelChoice.vector(", chosen by -Dfqt.cpu=vector");
-      case "machine" -> {
+      case "machine", "avx2", "avx512", "amx" -> {
         try {
-          yield KernelChoice.machine();
+          yield tier.equals("machine")
+              ? KernelChoice.machine()
+              : KernelChoice.machine(KernelChoice.Tier.valueOf(tier.toUpperCase(Locale.ROOT)));
         } catch (ExecutableMemory.Refused refused) {
           throw new IllegalStateException(
-              "fqt.cpu is 'machine', but " + refused.getMessage(), refused);
+              "fqt.cpu is '" + tier + "', but " + refused.getMessage(), refused);
         }
       }
       default ->
           throw new IllegalStateException(
-              "fqt.cpu is '" + tier + "'; expected 'best', 'machine', 'vector' or 'scalar'");
+              "fqt.cpu is '"
+                  + tier
+                  + "'; expected 'best', 'machine', 'amx', 'avx512', 'avx2',"
+                  + " 'vector' or 'scalar'");
     };
   }
 

@@ -14,10 +14,12 @@ import jdk.incubator.vector.FloatVector;
  *
  * @param floats the kernel of F32 products, or null for the Vector API
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
+ * @param pairs the kernel of BF16 products, or null where they become F32 on their way
  * @param dots the kernels of products of a few rows, or null for the Vector API
  * @param description a line for {@code fqt doctor}
  */
-record KernelChoice(TileKernel floats, TileKernel bytes, DotKernels dots, String description) {
+record KernelChoice(
+    TileKernel floats, TileKernel bytes, TileKernel pairs, DotKernels dots, String description) {
   private static final System.Logger LOG = System.getLogger("fqt.tensor");
 
   /** Makes the packed blocks of F32 products. */
@@ -39,44 +41,103 @@ record KernelChoice(TileKernel floats, TileKernel bytes, DotKernels dots, String
     }
   }
 
+  /** The tiers of machine code. */
+  enum Tier {
+    /** 256-bit vectors. */
+    AVX2,
+    /** 512-bit vectors, with byte and bf16 dot products where the processor has them. */
+    AVX512,
+    /** Tiles for int8 and bf16, 512-bit vectors for the rest. */
+    AMX
+  }
+
   /**
-   * Machine code.
+   * The best machine code.
    *
-   * @throws ExecutableMemory.Refused if it does not run here, saying why
+   * @throws ExecutableMemory.Refused if none runs here, saying why
    */
   static KernelChoice machine() throws ExecutableMemory.Refused {
     CpuFeatures features = CpuFeatures.detect();
-    int bits = FloatVector.SPECIES_PREFERRED.vectorBitSize();
-    boolean has = bits == 512 ? features.avx512() : bits == 256 && features.avx2();
-    if (!has) {
-      throw new ExecutableMemory.Refused(
-          "there is no machine code for vectors of " + bits + " bits on this processor", null);
+    if (FloatVector.SPECIES_PREFERRED.vectorBitSize() < 512) {
+      return of(Tier.AVX2, features);
     }
-    TileKernel kernel = new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE);
-    TileKernel bytes = new TileKernel(bytes(features, bits), bits, Gemm.A_STRIDE);
+    return of(features.requestTiles() ? Tier.AMX : Tier.AVX512, features);
+  }
+
+  /**
+   * The machine code of one tier.
+   *
+   * @throws ExecutableMemory.Refused if it does not run here, saying why
+   */
+  static KernelChoice machine(Tier tier) throws ExecutableMemory.Refused {
+    return of(tier, CpuFeatures.detect());
+  }
+
+  private static KernelChoice of(Tier tier, CpuFeatures features) throws ExecutableMemory.Refused {
+    int bits = FloatVector.SPECIES_PREFERRED.vectorBitSize();
+    int wanted = tier == Tier.AVX2 ? 256 : 512;
+    boolean has =
+        switch (tier) {
+          case AVX2 -> features.avx2();
+          case AVX512 -> features.avx512();
+          case AMX -> features.avx512() && features.requestTiles();
+        };
+    if (!has || bits != wanted) {
+      throw new ExecutableMemory.Refused(
+          "there is no machine code for %s with vectors of %d bits on this processor (%s)"
+              .formatted(tier, bits, features.names()),
+          null);
+    }
+    TileKernel floats = new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE);
+    TileKernel bytes = new TileKernel(bytes(tier, features), bits, Gemm.A_STRIDE);
+    TileKernel.Kind pairKind = pairs(tier, features);
+    TileKernel pairs = pairKind == null ? null : new TileKernel(pairKind, bits, Gemm.A_STRIDE);
     return new KernelChoice(
-        kernel,
+        floats,
         bytes,
+        pairs,
         new DotKernels(features, bits),
-        "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s (processor: %s)"
+        "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s, bf16 by %s (processor: %s)"
             .formatted(
-                bits == 512 ? "AVX-512" : "AVX2",
-                kernel.rows(),
-                kernel.columns(),
-                bytes.kind() == TileKernel.Kind.PAIRS ? "vpmaddwd" : "vpdpbusd",
+                tier == Tier.AVX2 ? "AVX2" : tier == Tier.AMX ? "AMX and AVX-512" : "AVX-512",
+                floats.rows(),
+                floats.columns(),
+                instruction(bytes.kind()),
+                instruction(pairKind == null ? TileKernel.Kind.F32 : pairKind),
                 features.names()));
   }
 
-  private static TileKernel.Kind bytes(CpuFeatures features, int bits) {
-    if (bits == 512 && features.avx512Vnni()) {
-      return TileKernel.Kind.QUADS;
-    }
-    return bits == 256 && features.avxVnni() ? TileKernel.Kind.VEX_QUADS : TileKernel.Kind.PAIRS;
+  private static TileKernel.Kind bytes(Tier tier, CpuFeatures features) {
+    return switch (tier) {
+      case AMX -> TileKernel.Kind.AMX_QUADS;
+      case AVX512 -> features.avx512Vnni() ? TileKernel.Kind.QUADS : TileKernel.Kind.PAIRS;
+      case AVX2 -> features.avxVnni() ? TileKernel.Kind.VEX_QUADS : TileKernel.Kind.PAIRS;
+    };
+  }
+
+  private static TileKernel.Kind pairs(Tier tier, CpuFeatures features) {
+    return switch (tier) {
+      case AMX -> TileKernel.Kind.AMX_PAIRS;
+      case AVX512 -> features.avx512Bf16() ? TileKernel.Kind.BF16_PAIRS : null;
+      case AVX2 -> null;
+    };
+  }
+
+  private static String instruction(TileKernel.Kind kind) {
+    return switch (kind) {
+      case F32 -> "vfmadd231ps";
+      case PAIRS -> "vpmaddwd";
+      case QUADS, VEX_QUADS -> "vpdpbusd";
+      case BF16_PAIRS -> "vdpbf16ps";
+      case AMX_QUADS -> "tdpbssd";
+      case AMX_PAIRS -> "tdpbf16ps";
+    };
   }
 
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         null,

@@ -2,11 +2,14 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.TileKernel;
 
 /** The matrix products of the CPU backend; each picks the kernel that suits its shape. */
 final class Matrices {
   private final Threads threads;
   private final Gemm gemm;
+  private final TileKernel pairs;
+  private final Gemm bf16;
   private final Streaming streaming;
   private final Nibbles nibbles;
 
@@ -14,6 +17,8 @@ final class Matrices {
   Matrices(Threads threads, KernelChoice kernels) {
     this.threads = threads;
     this.gemm = new Gemm(threads, kernels.panels());
+    this.pairs = kernels.pairs();
+    this.bf16 = pairs == null ? null : new Gemm(threads, () -> new MachinePanels(pairs));
     this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
     this.nibbles = kernels.dots() == null ? null : new Nibbles(threads, kernels.dots(), streaming);
   }
@@ -43,6 +48,9 @@ final class Matrices {
       streaming.multiply(a, (Operand.Strided) b, out);
     } else if (a.outer() <= Skinny.MOST_ROWS && !b.outerIsDense()) {
       Skinny.multiply(threads, a, b, out);
+    } else if (pairs != null && out.alpha() == 1 && Bf16Terms.fits(a) && Bf16Terms.fits(b)) {
+      int multiple = pairs.termsAtOnce();
+      bf16.multiply(Bf16Terms.of(a, multiple), Bf16Terms.of(b, multiple), out);
     } else {
       gemm.multiply(a, b, out);
     }

@@ -8,7 +8,7 @@ import java.lang.foreign.MemorySegment;
  * One side of a matrix product as the packing code sees it: {@code outer} rows of the result (or
  * columns, for the right-hand side) by {@code inner} terms of each sum.
  */
-sealed interface Operand permits ByteTerms, Operand.Strided, PackedRows {
+sealed interface Operand permits Bf16Terms, ByteTerms, Operand.Strided, PackedRows {
   /** Rows of a, or columns of b. */
   long outer();
 

@@ -133,11 +133,11 @@ public final class Assembler {
 
   // --- tiles (AMX)
 
-  /** {@code ldtilecfg [base]}: the shapes of the tiles. */
-  public void loadTileShapes(Reg base) {
+  /** {@code ldtilecfg [base + displacement]}: the shapes of the tiles. */
+  public void loadTileShapes(Reg base, int displacement) {
     vex(Op.LDTILECFG, 128, 0, 0, 0, base.number() >> 3);
     put(Op.LDTILECFG.opcode);
-    memory(0, Mem.at(base, 0), 1);
+    memory(0, Mem.at(base, displacement), 1);
   }
 
   /** {@code tilerelease}: gives the tiles back, as every function must before it returns. */

@@ -25,6 +25,11 @@ public record CpuFeatures(
     boolean avx512Bf16,
     boolean amx) {
 
+  /** Whether the system lets this process use tiles; false without asking if there are none. */
+  public boolean requestTiles() {
+    return amx && TilePermission.request();
+  }
+
   /**
    * Asks the processor.
    *

@@ -13,6 +13,7 @@ import java.lang.invoke.MethodHandle;
  * <pre>
  *   256 bit   6 x 16: 12 sums, 2 vectors of b, 1 or 2 broadcast values of a: all 16 registers
  *   512 bit  12 x 32: 24 sums, 2 vectors of b, 1 or 2 broadcast values of a: 28 of 32
+ *   AMX      32 x 32: 4 tiles of sums, 2 of a, 2 of b
  * </pre>
  *
  * A term is four bytes of a row of a and of a column of b; {@link Kind} says what they hold.
@@ -30,7 +31,23 @@ public final class TileKernel {
     /** Four u8 of a and four s8 of b, added to i32: AVX512-VNNI. */
     QUADS,
     /** The same in the encoding of AVX-VNNI, for 256 bits. */
-    VEX_QUADS
+    VEX_QUADS,
+    /** Two bf16 each, multiplied and added to f32: AVX512-BF16. */
+    BF16_PAIRS,
+    /** Four s8 each, added to i32 in tiles: AMX. */
+    AMX_QUADS,
+    /** Two bf16 each, added to f32 in tiles: AMX. */
+    AMX_PAIRS;
+
+    /** Whether sums are f32. */
+    boolean isFloat() {
+      return this == F32 || this == BF16_PAIRS || this == AMX_PAIRS;
+    }
+
+    /** Whether the processor's tiles hold the sums; then terms come in multiples of 16. */
+    public boolean isTiled() {
+      return this == AMX_QUADS || this == AMX_PAIRS;
+    }
   }
 
   private static final int UNROLL = 4;
@@ -63,10 +80,10 @@ public final class TileKernel {
   public TileKernel(Kind kind, int bits, int aStride) throws ExecutableMemory.Refused {
     this.kind = kind;
     this.bits = bits;
-    this.rows = bits == 512 ? 12 : 6;
+    this.rows = kind.isTiled() ? AmxCode.ROWS : bits == 512 ? 12 : 6;
     this.columns = 2 * bits / Float.SIZE;
-    this.set = ExecutableMemory.function(code(aStride * Float.BYTES, false), TYPE);
-    this.add = ExecutableMemory.function(code(aStride * Float.BYTES, true), TYPE);
+    this.set = ExecutableMemory.function(code(aStride, false), TYPE);
+    this.add = ExecutableMemory.function(code(aStride, true), TYPE);
   }
 
   /** What is multiplied. */
@@ -84,15 +101,20 @@ public final class TileKernel {
     return columns;
   }
 
+  /** What the number of terms is a multiple of. */
+  public int termsAtOnce() {
+    return kind.isTiled() ? 16 : 1;
+  }
+
   /**
    * Computes {@code tiles} tiles.
    *
-   * @param depth terms of each sum
+   * @param depth terms of each sum; for tiles a multiple of 16
    * @param a the first row of {@code tiles * rows} packed rows
    * @param b a strip [depth, columns]
    * @param c the first element of the result
    * @param cStride distance of two rows of the result, in bytes
-   * @param alpha factor of F32 sums; integers have none
+   * @param alpha factor of F32 sums; integers and tiles have none
    * @param adding whether to add to c or to overwrite it
    */
   public void multiply(
@@ -115,8 +137,15 @@ public final class TileKernel {
     }
   }
 
+  private byte[] code(int aTerms, boolean adding) {
+    int aStride = aTerms * Float.BYTES;
+    return kind.isTiled()
+        ? AmxCode.code(kind == Kind.AMX_QUADS ? Op.TDPBSSD : Op.TDPBF16PS, aStride, adding)
+        : vectorCode(aStride, adding);
+  }
+
   /** rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c, xmm0 alpha. */
-  private byte[] code(int aStride, boolean adding) {
+  private byte[] vectorCode(int aStride, boolean adding) {
     Assembler code = new Assembler();
     code.push(Reg.RBX);
     code.vector(Op.VMOVSS_STORE, 128, 0, Reg.RSP, -8);
@@ -183,26 +212,28 @@ public final class TileKernel {
       case F32 -> code.vector(Op.VFMADD231PS, bits, sum, x, b);
       case QUADS -> code.vector(Op.VPDPBUSD, bits, sum, x, b);
       case VEX_QUADS -> code.vexDotBytes(bits, sum, x, b);
+      case BF16_PAIRS -> code.vector(Op.VDPBF16PS, bits, sum, x, b);
       case PAIRS -> {
         code.vector(Op.VPMADDWD, bits, product, x, b);
         code.vector(Op.VPADDD, bits, sum, sum, product);
       }
+      case AMX_QUADS, AMX_PAIRS -> throw new AssertionError(kind);
     }
   }
 
   private void store(Assembler code, boolean adding) {
     int alpha = 2 * rows;
-    if (kind == Kind.F32) {
+    if (kind.isFloat()) {
       code.vector(Op.VBROADCASTSS, bits, alpha, Reg.RSP, -8);
     }
     for (int row = 0; row < rows; row++) {
       for (int half = 0; half < 2; half++) {
         int sum = 2 * row + half;
-        if (kind == Kind.F32) {
+        if (kind.isFloat()) {
           code.vector(Op.VMULPS, bits, sum, sum, alpha);
         }
         if (adding) {
-          Op add = kind == Kind.F32 ? Op.VADDPS : Op.VPADDD;
+          Op add = kind.isFloat() ? Op.VADDPS : Op.VPADDD;
           code.vector(add, bits, sum, sum, Reg.R8, half * bits / 8);
         }
         code.vector(Op.VMOVUPS_STORE, bits, sum, Reg.R8, half * bits / 8);

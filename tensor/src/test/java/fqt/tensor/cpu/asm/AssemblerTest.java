@@ -82,7 +82,7 @@ class AssemblerTest {
           code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
       case "vextractf128", "vextractf32x8" ->
           code.extract(op(words), bits(words[2]), number(words[1]), number(words[2]), value(words));
-      case "ldtilecfg" -> code.loadTileShapes(base(words[1]));
+      case "ldtilecfg" -> code.loadTileShapes(base(words[1]), displacement(words[1]));
       case "tilerelease" -> code.releaseTiles();
       case "tilezero" -> code.zeroTile(number(words[1]));
       case "tileloadd" -> code.tile(op(words), number(words[1]), memory(words[2]));

@@ -1,0 +1,152 @@
+package fqt.tensor.cpu;
+
+import static fqt.tensor.cpu.TestMatrices.assertClose;
+import static fqt.tensor.cpu.TestMatrices.assertSameBits;
+import static fqt.tensor.cpu.TestMatrices.assertSurroundingsIntact;
+import static fqt.tensor.cpu.TestMatrices.empty;
+import static fqt.tensor.cpu.TestMatrices.random;
+import static fqt.tensor.cpu.TestMatrices.size;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assumptions.abort;
+
+import fqt.tensor.DType;
+import fqt.tensor.Tensor;
+import fqt.tensor.cpu.KernelChoice.Tier;
+import fqt.tensor.cpu.asm.ExecutableMemory;
+import java.util.Random;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** Every tier of machine code that this processor has, not only the one it takes by itself. */
+class MachineTiersTest {
+  private static KernelChoice kernels(Tier tier) {
+    try {
+      return KernelChoice.machine(tier);
+    } catch (ExecutableMemory.Refused refused) {
+      return abort(refused.getMessage());
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Tier.class)
+  void bytesAreExact(Tier tier) {
+    KernelChoice kernels = kernels(tier);
+    Random random = new Random(1);
+    for (int i = 0; i < 24; i++) {
+      int m = Streaming.MOST_ROWS + size(random);
+      int n = size(random);
+      int k = i % 4 == 0 ? 2100 + size(random) : size(random);
+      Tensor x = bytes(random, m, k);
+      Tensor w = bytes(random, n, k);
+      Tensor xScale = random(random, DType.F32, 1, m).reshape(m);
+      Tensor wScale = random(random, DType.F32, 1, n).reshape(n);
+      Tensor out = empty(DType.F32, m, n);
+      new ByteProducts(new Threads(2), kernels).linear(x, xScale, w, wScale, null, out);
+      Tensor twin = empty(DType.F32, m, n);
+      ScalarMatrix.int8Linear(x, xScale, w, wScale, null, twin);
+      assertSameBits(twin, out, x + " " + w);
+      assertSurroundingsIntact(out);
+    }
+  }
+
+  private static Tensor bytes(Random random, long rows, long columns) {
+    Tensor x = empty(DType.I8, rows, columns);
+    for (long i = 0; i < rows * columns; i++) {
+      int value = random.nextInt(8) == 0 ? -128 : random.nextInt(256) - 128;
+      Element.setLong(x.storage().segment(), DType.I8, x.offset() + i, value);
+    }
+    return x;
+  }
+
+  @ParameterizedTest
+  @EnumSource(Tier.class)
+  void bf16ProductsEqualTheirTwin(Tier tier) {
+    Matrices matrices = new Matrices(new Threads(2), kernels(tier));
+    Random random = new Random(2);
+    for (int i = 0; i < 24; i++) {
+      int m = Streaming.MOST_ROWS + size(random);
+      int n = size(random);
+      int k = i % 4 == 0 ? 1100 + size(random) : size(random);
+      Tensor x = random(random, DType.BF16, m, k);
+      Tensor w = random(random, DType.BF16, n, k);
+      Tensor bias = i % 3 == 0 ? null : random(random, DType.F32, 1, n).reshape(n);
+      Tensor out = empty(DType.F32, m, n);
+      matrices.linear(x, w, bias, out);
+      Tensor twin = empty(DType.F32, m, n);
+      ScalarMatrix.linear(x, w, bias, twin);
+      assertClose(twin, out, 1e-6 * Math.max(4, Math.sqrt(k)), x + " " + w);
+      assertSurroundingsIntact(out);
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(Tier.class)
+  void f32ProductsEqualTheirTwin(Tier tier) {
+    Matrices matrices = new Matrices(new Threads(2), kernels(tier));
+    Random random = new Random(3);
+    for (int i = 0; i < 12; i++) {
+      int m = 1 + size(random);
+      Tensor a = random(random, DType.F32, m, 300);
+      Tensor b = random(random, DType.F32, 300, 130);
+      Tensor out = random(random, DType.F32, m, 130);
+      Tensor twin = TestMatrices.copy(out);
+      matrices.gemm(0.5f, a, b, 1, out);
+      ScalarMatrix.gemm(0.5f, a, b, 1, twin);
+      assertClose(twin, out, 2e-5, a + " " + b);
+      assertSurroundingsIntact(out);
+    }
+  }
+
+  /** Two numbers a term; what fills up is zero, also whole terms behind the last. */
+  @Test
+  void bf16TermsHoldTheirNumbers() {
+    Random random = new Random(4);
+    for (int columns : TestMatrices.SIZES) {
+      Tensor x = random(random, DType.BF16, 3, columns + 2).slice(1, 1, columns + 1);
+      Bf16Terms terms = Bf16Terms.of(Operand.left(x), 16);
+      int count = (int) terms.inner();
+      assertEquals(0, count % 16);
+      float[] run = new float[count];
+      float[] one = new float[1];
+      for (int row = 0; row < 3; row++) {
+        terms.readInner(row, 0, count, run, 0);
+        for (int i = 0; i < count; i++) {
+          int low = bits(x, row, 2 * i);
+          int expected = low | bits(x, row, 2 * i + 1) << 16;
+          assertEquals(expected, Float.floatToRawIntBits(run[i]), columns + " columns, term " + i);
+          terms.readOuter(row, i, 1, one, 0);
+          assertEquals(expected, Float.floatToRawIntBits(one[0]), "alone");
+        }
+      }
+    }
+  }
+
+  private static int bits(Tensor x, long row, long column) {
+    return column < x.dim(1) ? Float.floatToRawIntBits((float) x.get(row, column)) >>> 16 : 0;
+  }
+
+  /** Terms that fill up to whole tiles add nothing. */
+  @Test
+  void termsBehindTheLastAreZeros() {
+    Random random = new Random(5);
+    for (int columns : TestMatrices.SIZES) {
+      Tensor x = bytes(random, 2, columns);
+      ByteTerms terms = new ByteTerms(ByteTerms.Form.QUADS, x, 2, 16);
+      ByteTerms plain = new ByteTerms(ByteTerms.Form.QUADS, x, 2);
+      float[] run = new float[(int) terms.inner()];
+      float[] expected = new float[run.length];
+      assertEquals(0, run.length % 16);
+      terms.readInner(1, 0, run.length, run, 0);
+      plain.readInner(1, 0, (int) plain.inner(), expected, 0);
+      for (int i = 0; i < run.length; i++) {
+        assertEquals(Float.floatToRawIntBits(expected[i]), Float.floatToRawIntBits(run[i]));
+      }
+      // A pass that begins behind the last number.
+      float[] behind = {1};
+      terms.readInner(1, run.length - 1, 1, behind, 0);
+      assertEquals(
+          Float.floatToRawIntBits(expected[run.length - 1]), Float.floatToRawIntBits(behind[0]));
+    }
+  }
+}
