@@ -87,7 +87,11 @@ final class CpuBackend implements Backend {
   @Override
   public void scaledLinear(
       Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
-    scaledProduct.linear(x, xScale, w, wScale, bias, out);
+    if (x.dtype() == DType.I8) {
+      int8Linear(x, xScale, w, wScale, bias, out);
+    } else {
+      scaledProduct.linear(x, xScale, w, wScale, bias, out);
+    }
   }
 
   @Override
