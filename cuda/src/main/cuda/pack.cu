@@ -3,45 +3,62 @@
 
 #include "elements.cuh"
 
+/// Four codes, one a byte, close together.
+DEVICE uint32_t together(uint32_t bytes, uint32_t bits) {
+  const uint32_t code = (1u << bits) - 1;
+  return (bytes & code) | (bytes >> 8 & code) << bits | (bytes >> 16 & code) << 2 * bits | (bytes >> 24 & code) << 3 * bits;
+}
+
 /// One word a thread: the codes that begin in it, and the end of one that began in the word before.
-extern "C" __global__ void __launch_bounds__(256) pack_words(
-    const uint8_t* codes, uint32_t* words, uint64_t rows, uint64_t columns, uint64_t wordsPerRow, uint32_t bits) {
-  const uint64_t index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (index >= rows * wordsPerRow) return;
-  const uint64_t row = index / wordsPerRow, begin = (index - row * wordsPerRow) * 32;
-  const uint8_t* line = codes + row * columns;
+DEVICE uint32_t wordOf(const uint8_t* line, uint32_t index, uint32_t columns, uint32_t bits) {
+  const uint32_t codes = 32 / bits, first = index * codes;
   uint32_t word = 0;
+  if (32 % bits == 0 && (reinterpret_cast<uint64_t>(line) & 3) == 0 && first + codes <= columns) {
+    for (uint32_t i = 0; i < codes; i += 4) {
+      word |= together(*reinterpret_cast<const uint32_t*>(line + first + i), bits) << i * bits;
+    }
+    return word;
+  }
+  const uint64_t begin = static_cast<uint64_t>(index) * 32;
   for (uint64_t k = begin / bits; k < columns && k * bits < begin + 32; k++) {
     const uint32_t code = line[k] & ((1u << bits) - 1);
     const int shift = static_cast<int>(k * bits - begin);
     word |= shift >= 0 ? code << shift : code >> -shift;
   }
-  words[index] = word;
+  return word;
+}
+
+extern "C" __global__ void __launch_bounds__(256) pack_words(
+    const uint8_t* codes, uint32_t* words, uint64_t rows, uint32_t columns, uint32_t wordsPerRow, uint32_t bits) {
+  const uint32_t index = blockIdx.x * blockDim.x + threadIdx.x;
+  if (index >= wordsPerRow) return;
+  for (uint64_t row = blockIdx.y; row < rows; row += gridDim.y) {
+    words[row * wordsPerRow + index] = wordOf(codes + row * columns, index, columns, bits);
+  }
 }
 
 /// Eight codes a thread.
 extern "C" __global__ void __launch_bounds__(256) unpack_words(
-    const uint32_t* words, uint8_t* codes, uint64_t rows, uint64_t columns, uint64_t wordsPerRow, uint32_t bits) {
-  const uint64_t runs = (columns + 7) / 8;
-  const uint64_t index = static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
-  if (index >= rows * runs) return;
-  const uint64_t row = index / runs, first = (index - row * runs) * 8, bit = first * bits;
-  const uint32_t* line = words + row * wordsPerRow;
-  const uint64_t at = bit / 32, shift = bit % 32, last = wordsPerRow - 1;
-  // Eight codes take at most 64 bits, which lie in up to three words.
-  uint64_t window = line[at] | static_cast<uint64_t>(line[min(at + 1, last)]) << 32;
-  window >>= shift;
-  if (shift > 0) window |= static_cast<uint64_t>(line[min(at + 2, last)]) << (64 - shift);
-  uint8_t* target = codes + row * columns + first;
-  const uint64_t mask = (1u << bits) - 1;
-  uint64_t bytes = 0;
+    const uint32_t* words, uint8_t* codes, uint64_t rows, uint32_t columns, uint32_t wordsPerRow, uint32_t bits) {
+  const uint32_t first = (blockIdx.x * blockDim.x + threadIdx.x) * 8;
+  if (first >= columns) return;
+  const uint64_t bit = static_cast<uint64_t>(first) * bits, mask = (1u << bits) - 1;
+  const uint32_t at = static_cast<uint32_t>(bit / 32), shift = static_cast<uint32_t>(bit % 32), last = wordsPerRow - 1;
+  for (uint64_t row = blockIdx.y; row < rows; row += gridDim.y) {
+    const uint32_t* line = words + row * wordsPerRow;
+    // Eight codes take at most 64 bits, which lie in up to three words.
+    uint64_t window = (line[at] | static_cast<uint64_t>(line[min(at + 1, last)]) << 32) >> shift;
+    if (shift + 8 * bits > 64) window |= static_cast<uint64_t>(line[min(at + 2, last)]) << (64 - shift);
+    uint64_t bytes = 0;
 #pragma unroll
-  for (int i = 0; i < 8; i++) bytes |= (window >> (i * bits) & mask) << (8 * i);
-  if (first + 8 <= columns && (reinterpret_cast<uint64_t>(target) & 7) == 0) {
-    *reinterpret_cast<uint64_t*>(target) = bytes;
-    return;
+    for (int i = 0; i < 8; i++) bytes |= (window >> (i * bits) & mask) << (8 * i);
+    uint8_t* target = codes + row * columns + first;
+    if (first + 8 <= columns && (reinterpret_cast<uint64_t>(target) & 7) == 0) {
+      *reinterpret_cast<uint64_t*>(target) = bytes;
+    } else {
+      for (uint32_t i = 0; i < 8 && first + i < columns; i++) target[i] = static_cast<uint8_t>(bytes >> (8 * i));
+    }
   }
-  for (uint64_t i = 0; i < 8 && first + i < columns; i++) target[i] = static_cast<uint8_t>(bytes >> (8 * i));
 }
 
 // --- x for products with packed weights (packed.cuh)

@@ -110,16 +110,24 @@ DEVICE uint32_t acrossWarp(uint32_t value) {
   }
 }
 
+/// What the threads of a block found: the sum of squares, where it is needed, and the largest magnitude.
+struct Found {
+  uint32_t squares, largest;  // the bits of floats
+};
+
 /// The same in all threads of the block. `shared` may be used again after the next call with other memory.
-template <bool Max>
-DEVICE uint32_t acrossBlock(uint32_t value, uint32_t* shared) {
-  value = acrossWarp<Max>(value);
-  const uint32_t warps = blockDim.x / 32;
-  if (warps == 1) return value;
-  if (threadIdx.x % 32 == 0) shared[threadIdx.x / 32] = value;
+template <bool Squares>
+DEVICE Found acrossBlock(Found f, Found* shared) {
+  const auto acrossWarpOf = [](Found g) -> Found {
+    return {Squares ? acrossWarp<false>(g.squares) : 0, acrossWarp<true>(g.largest)};
+  };
+  f = acrossWarpOf(f);
+  const uint32_t warps = blockDim.x / 32, lane = threadIdx.x % 32;
+  if (warps == 1) return f;
+  if (lane == 0) shared[threadIdx.x / 32] = f;
   __syncthreads();
   // Zero is neutral for both.
-  return acrossWarp<Max>(threadIdx.x % 32 < warps ? shared[threadIdx.x % 32] : 0);
+  return acrossWarpOf(lane < warps ? shared[lane] : Found{0, 0});
 }
 
 /// What is done to a row: quantized by its own largest magnitude, by a given scale, or by its own after it
@@ -198,7 +206,7 @@ DEVICE float elementAt(const void* x, uint64_t i) {
   return Type == OUT_BF16 ? __uint_as_float(static_cast<uint32_t>(bits) << 16) : __half2float(__ushort_as_half(bits));
 }
 
-DEVICE float normalized(float x, float factor, float weight) { return x * factor * weight; }
+DEVICE float normalized(float x, float weight, float factor) { return x * weight * factor; }
 
 /// This thread's elements of a row that is not ordinary, one by one.
 template <bool Float8, Mode How, uint32_t Type>
@@ -208,22 +216,10 @@ DEVICE void quantizeStrange(const QuantizeArgs& g, uint64_t row, float factor, f
 #pragma unroll 1
     for (uint32_t j = i; j < min(i + 8, g.columns); j++) {
       const float x = elementAt<Type>(g.x, row * g.ldX + j);
-      const float y = How == NORM ? normalized(x, factor, elementAt<Type>(g.weight, j)) : x;
+      const float y = How == NORM ? normalized(x, elementAt<Type>(g.weight, j), factor) : x;
       g.codes[row * g.ldCodes + j] = encodeAny<Float8>(y, scale);
     }
   }
-}
-
-/// y = x * factor * weight of vector k.
-template <uint32_t Type>
-DEVICE void normalize(float (&y)[8], const Eight<Type>& x, const QuantizeArgs& g, float factor, int k) {
-  Eight<Type> weights;
-  float w[8];
-  weights.load(g.weight, 0, (k * blockDim.x + threadIdx.x) * 8, g.columns, (reinterpret_cast<uint64_t>(g.weight) & 15) == 0);
-  weights.unpack(w);
-  x.unpack(y);
-#pragma unroll
-  for (int j = 0; j < 8; j++) y[j] = normalized(y[j], factor, w[j]);
 }
 
 /// The larger of two magnitudes; NaN if one is.
@@ -233,17 +229,28 @@ DEVICE float larger(float a, float b) {
   return c;
 }
 
+/// Multiplies what a thread keeps by the norm's weight, into `y`, and finds the squares of x and the
+/// largest magnitude of y on the way. The factor of the row is not known yet.
 template <uint32_t Type>
-DEVICE float squaresOf(const Eight<Type> (&row)[kVectors]) {
-  float squares[4] = {};
+DEVICE Found weigh(float (&y)[kVectors][8], const Eight<Type> (&row)[kVectors], const QuantizeArgs& g) {
+  const bool aligned = (reinterpret_cast<uint64_t>(g.weight) & 15) == 0;
+  float squares[4] = {}, largest[4] = {};
 #pragma unroll
   for (int k = 0; k < kVectors; k++) {
-    float v[8];
-    row[k].unpack(v);
+    Eight<Type> weights;
+    float w[8];
+    weights.load(g.weight, 0, (k * blockDim.x + threadIdx.x) * 8, g.columns, aligned);
+    weights.unpack(w);
+    row[k].unpack(y[k]);
 #pragma unroll
-    for (int j = 0; j < 8; j++) squares[j % 4] = __fmaf_rn(v[j], v[j], squares[j % 4]);
+    for (int j = 0; j < 8; j++) {
+      squares[j % 4] = __fmaf_rn(y[k][j], y[k][j], squares[j % 4]);
+      y[k][j] *= w[j];
+      largest[j % 4] = larger(largest[j % 4], y[k][j]);
+    }
   }
-  return (squares[0] + squares[1]) + (squares[2] + squares[3]);
+  return {__float_as_uint((squares[0] + squares[1]) + (squares[2] + squares[3])),
+          __float_as_uint(larger(larger(largest[0], largest[1]), larger(largest[2], largest[3])))};
 }
 
 /// The scale of a row whose largest magnitude is known.
@@ -253,35 +260,11 @@ DEVICE float scaleOf(float limit) {
   return scale == 0.0f ? 1.17549435e-38f : scale;  // the row's values are denormal
 }
 
-/// The largest magnitude of what a thread keeps, after the norm whose factor is found on the way. Values
-/// that were normalized are not kept: making them again from the weights in the cache takes no registers.
-template <Mode How, uint32_t Type>
-DEVICE uint32_t largestOf(const Eight<Type> (&row)[kVectors], const QuantizeArgs& g, float& factor, uint32_t* shared) {
-  if constexpr (How == NORM) {
-    const uint32_t squares = acrossBlock<false>(__float_as_uint(squaresOf(row)), shared);
-    factor = __frsqrt_rn(__uint_as_float(squares) / g.columns + g.epsilon);
-    float largest[4] = {};
-#pragma unroll
-    for (int k = 0; k < kVectors; k++) {
-      float y[8];
-      normalize(y, row[k], g, factor, k);
-#pragma unroll
-      for (int j = 0; j < 8; j++) largest[j % 4] = larger(largest[j % 4], y[j]);
-    }
-    return __float_as_uint(larger(larger(largest[0], largest[1]), larger(largest[2], largest[3])));
-  } else {
-    uint32_t largest = 0;
-#pragma unroll
-    for (int k = 0; k < kVectors; k++) largest = row[k].largest(largest);
-    return Eight<Type>::magnitude(largest);
-  }
-}
-
 template <bool Float8, Mode How, uint32_t Type>
 DEVICE void quantizeRows(const QuantizeArgs& g) {
   constexpr int bytes = Type == OUT_F32 ? 4 : 2;
   constexpr bool ahead = bytes == 2;  // where there are registers for a second row
-  __shared__ uint32_t shared[2][2][32];
+  __shared__ Found shared[2][32];
   awaitPrecedingKernels();
   releaseFollowingKernels();
   const bool aligned = ((reinterpret_cast<uint64_t>(g.x) | g.ldX * bytes) & 15) == 0;
@@ -303,16 +286,25 @@ DEVICE void quantizeRows(const QuantizeArgs& g) {
     } else {
       fetch(row, r);
     }
-    float factor = 1.0f, scale;
-    uint32_t largest = largestOf<How>(row, g, factor, shared[turn][0]);
+    float y[kVectors][8], factor = 1.0f, scale;
+    Found found{0, 0};
+    if (How == NORM) {
+      found = acrossBlock<true>(weigh(y, row, g), shared[turn]);
+      factor = __frsqrt_rn(__uint_as_float(found.squares) / g.columns + g.epsilon);
+      found.largest = __float_as_uint(__uint_as_float(found.largest) * factor);
+    } else {
+#pragma unroll
+      for (int k = 0; k < kVectors; k++) found.largest = row[k].largest(found.largest);
+      found.largest = Eight<Type>::magnitude(found.largest);
+      if (How == TOKEN) found = acrossBlock<false>(found, shared[turn]);
+    }
     if (How == TENSOR) {
       scale = *g.scales;
     } else {
-      largest = acrossBlock<true>(largest, shared[turn][1]);
-      scale = scaleOf<Float8>(__uint_as_float(largest));
+      scale = scaleOf<Float8>(__uint_as_float(found.largest));
       if (threadIdx.x == 0) g.scales[r] = scale;
     }
-    if (!Divisor<How>::fits(scale, largest)) {
+    if (!Divisor<How>::fits(scale, found.largest)) {
       quantizeStrange<Float8, How, Type>(g, r, factor, scale);
       continue;
     }
@@ -322,13 +314,13 @@ DEVICE void quantizeRows(const QuantizeArgs& g) {
     for (int k = 0; k < kVectors; k++) {
       const uint32_t i = (k * blockDim.x + threadIdx.x) * 8;
       if (i >= g.columns) continue;
-      float y[8];
       if (How == NORM) {
-        normalize(y, row[k], g, factor, k);
+#pragma unroll
+        for (int j = 0; j < 8; j++) y[k][j] *= factor;
       } else {
-        row[k].unpack(y);
+        row[k].unpack(y[k]);
       }
-      storeCodes(codes, i, g.columns, whole, make_uint2(encode4<Float8>(y, divided), encode4<Float8>(y + 4, divided)));
+      storeCodes(codes, i, g.columns, whole, make_uint2(encode4<Float8>(y[k], divided), encode4<Float8>(y[k] + 4, divided)));
     }
   }
 }

@@ -50,10 +50,21 @@ struct Step {
   double inverse;  // of the next diagonal element; not positive if that is bad
 };
 
+/// 1 / sqrt(x) or 1 / x to the last digits: all threads wait for it, so it begins with the fast
+/// approximation of f32, where that has the range, and doubles its digits twice.
+template <bool Root>
+DEVICE double inverseOf(double x) {
+  if (!(fabs(x) > 1e-30 && fabs(x) < 1e30)) return Root ? rsqrt(x) : 1.0 / x;
+  double y = Root ? rsqrtf(static_cast<float>(x)) : __frcp_rn(static_cast<float>(x));
+#pragma unroll
+  for (int i = 0; i < 2; i++) y = Root ? fma(y, fma(-0.5 * x * y, y, 0.5), y) : fma(y, fma(-x, y, 1.0), y);
+  return y;
+}
+
 /// Publishes the inverse of a diagonal element of the factor; zero if there is none.
 template <bool Factor>
 DEVICE void announce(Step& step, double pivot) {
-  step.inverse = !Factor ? 1.0 / pivot : pivot > 0.0 ? rsqrt(pivot) : 0.0;
+  step.inverse = Factor && !(pivot > 0.0) ? 0.0 : inverseOf<Factor>(pivot);
 }
 
 /// Step k = 16 * X + lane of `sweep`; the caller has synchronized.
@@ -82,15 +93,16 @@ DEVICE void sweepStep(Triangle& t, Step& step, uint32_t kk, Keep keep) {
     }
   }
   __syncthreads();
+  // Rows up to k take nothing: zero times anything that is finite.
+  double c[kTall];
+#pragma unroll
+  for (uint32_t yy = y; yy < kTall; yy++) c[yy] = t.line + yy * kLines > k ? -step.line[t.line + yy * kLines] : 0.0;
 #pragma unroll
   for (uint32_t x = 0; x < (Factor ? kWide : X + 1); x++) {
     const uint32_t j = t.lane + x * kLanes;
-    const double v = step.line[j];
+    const double v = Factor || x + 1 <= X || j <= k ? step.line[j] : 0.0;
 #pragma unroll
-    for (uint32_t yy = y; yy < kTall; yy++) {
-      const uint32_t i = t.line + yy * kLines;
-      if (i > k && (Factor || j <= k)) t.a[yy][x] -= step.line[i] * v;
-    }
+    for (uint32_t yy = y; yy < kTall; yy++) t.a[yy][x] = fma(c[yy], v, t.a[yy][x]);
   }
   constexpr uint32_t next = X + 1 < kWide ? X + 1 : X;
   if (kk + 1 < kLanes) {

@@ -83,8 +83,8 @@ final class CudaPackedLinear {
     Kernel kernel = Kernel.of(w, !wide, tokens);
     long splits = splits(kernel, w.rows(), tokens, chunks);
     CudaContext context = launcher.context();
-    Storage halves = context.allocate(tiles * chunks * TILE_BYTES);
-    Storage parts = context.allocate(splits == 1 ? 0 : splits * out.byteSize());
+    long partsAt = tiles * chunks * TILE_BYTES;
+    Storage scratch = context.allocate(partsAt + (splits == 1 ? 0 : splits * out.byteSize()));
     try {
       launcher.run(
           MODULE,
@@ -92,39 +92,33 @@ final class CudaPackedLinear {
           Launcher.blocks(tiles * TILE * chunks * CHUNK / UNIT),
           Launcher.THREADS,
           Launcher.address(x),
-          halves.address(),
+          scratch.address(),
           tokens,
           w.columns(),
           x.stride(0),
           Launcher.code(x.dtype()),
           wide ? 0 : 1);
-      run(
-          kernel,
-          w,
-          tokens,
-          splits,
-          halves,
-          splits == 1 ? bias : null,
-          splits == 1 ? out : null,
-          parts);
-      if (splits > 1) {
+      long parts = scratch.address() + partsAt;
+      if (splits == 1) {
+        run(kernel, w, tokens, 1, scratch.address(), bias, Launcher.address(out));
+      } else {
+        run(kernel, w, tokens, splits, scratch.address(), null, parts);
         join(parts, bias, out, splits);
       }
     } finally {
-      parts.release();
-      halves.release();
+      scratch.release();
     }
   }
 
+  /** Launches the product of tokens cut into halves, or of each share of the inputs. */
   private void run(
       Kernel kernel,
       PackedWeight w,
       long tokens,
       long splits,
-      Storage halves,
+      long halves,
       Tensor bias,
-      Tensor out,
-      Storage parts) {
+      long target) {
     long wordsPerRow = w.codes().dim(1);
     long words = Launcher.address(w.codes());
     boolean vector = wordsPerRow % 4 == 0 && words % 16 == 0;
@@ -138,9 +132,9 @@ final class CudaPackedLinear {
         words,
         Launcher.address(w.scales()),
         Launcher.address(w.zeros()),
-        halves.address(),
+        halves,
         Launcher.address(bias),
-        out == null ? parts.address() : Launcher.address(out),
+        target,
         tokens,
         w.rows(),
         w.columns(),
@@ -175,13 +169,13 @@ final class CudaPackedLinear {
     return best;
   }
 
-  private void join(Storage parts, Tensor bias, Tensor out, long splits) {
+  private void join(long parts, Tensor bias, Tensor out, long splits) {
     launcher.run(
         MODULE,
         "pack_join",
         Launcher.blocks(out.count()),
         Launcher.THREADS,
-        parts.address(),
+        parts,
         Launcher.address(bias),
         Launcher.address(out),
         out.dim(0),

@@ -8,6 +8,7 @@ import fqt.tensor.Tensor;
 /** Quantization on one GPU: codes, scales, packing and the column loop of GPTQ. */
 final class CudaQuantOps {
   private static final long CODES_OF_THREAD = 8;
+  private static final long MOST_ROWS = 65_535;
 
   private final Launcher launcher;
   private final CudaBlocks blocks;
@@ -59,11 +60,11 @@ final class CudaQuantOps {
   }
 
   void pack(Tensor codes, int bits, Tensor words) {
-    repack("pack_words", words.count(), codes, words, codes, words, bits);
+    repack("pack_words", words.dim(1), codes, words, codes, words, bits);
   }
 
   void unpack(Tensor words, int bits, Tensor codes) {
-    long threads = codes.dim(0) * Math.ceilDiv(codes.dim(1), CODES_OF_THREAD);
+    long threads = Math.ceilDiv(codes.dim(1), CODES_OF_THREAD);
     repack("unpack_words", threads, codes, words, words, codes, bits);
   }
 
@@ -73,7 +74,9 @@ final class CudaQuantOps {
         "pack_sm80",
         kernel,
         Launcher.blocks(threads),
+        Math.min(codes.dim(0), MOST_ROWS),
         Launcher.THREADS,
+        0,
         Launcher.address(from),
         Launcher.address(to),
         codes.dim(0),

@@ -50,7 +50,7 @@ public final class CudaQuantize {
   }
 
   /**
-   * Normalizes each row by its root mean square, {@code y = x / sqrt(mean(x²) + epsilon) * weight},
+   * Normalizes each row by its root mean square, {@code y = x * weight / sqrt(mean(x²) + epsilon)},
    * in float32, and quantizes y with a scale of its own.
    *
    * @param x BF16, F16 or F32 [M, K], K at most {@link #MAX_COLUMNS_NORM}

@@ -119,7 +119,7 @@ final class QuantizeCheck {
       }
       float factor = (float) (1 / Math.sqrt(squares / columns + EPSILON));
       for (int i = 0; i < columns; i++) {
-        row[i] = row[i] * factor * w[i];
+        row[i] = row[i] * w[i] * factor;
       }
     }
     return row;
