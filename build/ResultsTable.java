@@ -137,7 +137,8 @@ final class ResultsTable {
     LayerForwardManager forward = new LayerForwardManager(inputs);
     for (int i = 0; i < model.layers().size(); i++) {
       Module layer = model.layers().get(i);
-      SmoothQuant.smoothLayer(model.layerPrefix(i), layer, inputs, awq, QuantListener.NONE);
+      SmoothQuant.smoothLayer(
+          model.layerPrefix(i), layer, inputs, awq.withClip(false), QuantListener.NONE);
       Gptq.quantizeLayer(model.layerPrefix(i), layer, forward, gptq, QuantListener.NONE);
       forward.advance(layer);
     }

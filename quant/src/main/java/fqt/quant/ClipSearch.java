@@ -48,14 +48,24 @@ final class ClipSearch {
     }
   }
 
-  /** Clips the linears of a layer; new weights belong to the current scope. */
-  static void run(String prefix, Module layer, CalibrationInputs inputs, SmoothQuantConfig config) {
+  /** The columns of a matrix that belong to a group. */
+  private Tensor part(Tensor x, int number) {
+    long from = number * group;
+    return Ops.contiguous(x.slice(1, from, Math.min(x.dim(1), from + group)));
+  }
+
+  /**
+   * Clips linears of a layer; new weights belong to the current scope.
+   *
+   * @param samples runs the samples on which the output is judged
+   */
+  static void run(Module layer, List<Target> targets, SchemeRules rules, Runnable samples) {
     try (Scope scope = Scope.open();
         Hooks hooks = new Hooks()) {
       hooks.add(SparseMoe.showAllTokens(layer));
       List<ClipSearch> searches = new ArrayList<>();
-      for (Target target : config.rules().targets(prefix, layer)) {
-        Quantizer weights = config.rules().schemeOf(target).weights();
+      for (Target target : targets) {
+        Quantizer weights = rules.schemeOf(target).weights();
         boolean byRow = weights.codes() == CodeType.INTEGER && weights.blocks().rows() == 1;
         if (byRow && !LEFT_ALONE.matcher(target.name()).find()) {
           ClipSearch search = new ClipSearch(target, weights);
@@ -63,8 +73,7 @@ final class ClipSearch {
           hooks.add(target.linear().before((module, input, args) -> search.add(input)));
         }
       }
-      LayerForwardManager forward = new LayerForwardManager(inputs);
-      inputs.spread(config.searchTokens()).stream().forEach(i -> forward.observe(layer, i));
+      samples.run();
       searches.forEach(search -> search.target.linear().setWeight(scope.keep(search.clipped())));
     }
   }
@@ -72,13 +81,8 @@ final class ClipSearch {
   private void add(Tensor input) {
     try (Scope scope = Scope.open()) {
       Tensor rows = Host.rows(input);
-      long from = 0;
-      for (Tensor sum : moments) {
-        long end = from + sum.dim(0);
-        if (rows.dim(0) > 0) {
-          Ops.syrkInto(1, Ops.contiguous(rows.slice(1, from, end)), 1, sum);
-        }
-        from = end;
+      for (int g = 0; g < moments.size() && rows.dim(0) > 0; g++) {
+        Ops.syrkInto(1, part(rows, g), 1, moments.get(g));
       }
     }
   }
@@ -120,16 +124,13 @@ final class ClipSearch {
   /** {@code Δ G Δᵀ} of every row and group, row by row. */
   private float[] errors(Tensor change) {
     float[] errors = new float[Math.toIntExact(change.dim(0) * moments.size())];
-    long from = 0;
     for (int g = 0; g < moments.size(); g++) {
-      Tensor moment = moments.get(g);
-      Tensor part = Ops.contiguous(change.slice(1, from, from + moment.dim(0)));
-      Tensor product = Ops.multiply(Ops.matmul(part, moment), part);
+      Tensor part = part(change, g);
+      Tensor product = Ops.multiply(Ops.matmul(part, moments.get(g)), part);
       float[] sums = Host.floats(Ops.reduce(ReduceOp.SUM, Axis.ROWS, product));
       for (int n = 0; n < sums.length; n++) {
         errors[n * moments.size() + g] = sums[n];
       }
-      from += moment.dim(0);
     }
     return errors;
   }

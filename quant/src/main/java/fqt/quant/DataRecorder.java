@@ -1,13 +1,14 @@
 package fqt.quant;
 
 import fqt.io.Io;
+import fqt.nn.Hooks;
 import fqt.nn.Linear;
 import fqt.nn.Module;
-import fqt.tensor.Backends;
+import fqt.quant.flow.ActivationStore;
+import fqt.quant.flow.RecordedFile;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
-import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -37,10 +38,10 @@ import java.util.SequencedMap;
  */
 public final class DataRecorder implements AutoCloseable {
   /** Name of the inputs of the first layer, F32 [tokens, features]. */
-  public static final String INPUT = "model_input";
+  public static final String INPUT = RecordedFile.INPUT;
 
   /** Name of the rotary tables, cosines before sines, F32 [2, tokens, rotary dimensions / 2]. */
-  public static final String POSITIONS = "model_pos_embed";
+  public static final String POSITIONS = RecordedFile.POSITIONS;
 
   /** Name of the token ids, I32. */
   public static final String IDS = "model_input_ids";
@@ -48,9 +49,9 @@ public final class DataRecorder implements AutoCloseable {
   /** Name of the outputs. */
   public static final String OUTPUT = "model_output";
 
-  private final List<Module.Registration> hooks = new ArrayList<>();
+  private final Hooks hooks = new Hooks();
   private final SequencedMap<String, List<Tensor>> recordings = new LinkedHashMap<>();
-  private final List<Storage> storages = new ArrayList<>();
+  private final ActivationStore store = new ActivationStore(Device.CPU, null);
 
   /** Records the input of a module; token ids too, of an embedding. */
   public void input(String name, Module module) {
@@ -87,11 +88,7 @@ public final class DataRecorder implements AutoCloseable {
   }
 
   private void record(String name, Tensor tensor) {
-    Storage storage = Backends.of(Device.CPU).allocate(tensor.byteSize());
-    storages.add(storage);
-    Tensor copy = Tensor.of(storage, tensor.dtype(), tensor.shape());
-    Ops.copyInto(Ops.to(tensor, Device.CPU), copy);
-    recordings.computeIfAbsent(name, unused -> new ArrayList<>()).add(copy);
+    recordings.computeIfAbsent(name, unused -> new ArrayList<>()).add(store.add(tensor));
   }
 
   /** What was recorded, by name, in the order of the calls; until {@link #clear}. */
@@ -111,14 +108,12 @@ public final class DataRecorder implements AutoCloseable {
   /** Forgets and frees what was recorded; the hooks stay. */
   public void clear() {
     recordings.clear();
-    storages.forEach(Storage::release);
-    storages.clear();
+    store.close();
   }
 
   /** Removes the hooks; the recordings stay. */
   public void remove() {
-    hooks.forEach(Module.Registration::close);
-    hooks.clear();
+    hooks.close();
   }
 
   /** Removes the hooks and frees the recordings. */

@@ -4,7 +4,6 @@ import fqt.quant.GptqConfig.ActOrder;
 import fqt.tensor.Host;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.Comparator;
 import java.util.List;
 import java.util.stream.IntStream;
@@ -15,7 +14,7 @@ import java.util.stream.IntStream;
  * @param upper U with UᵀU = H⁻¹, columns in {@code places}; null if there is no usable Hessian
  * @param order in which order columns are quantized
  * @param places place among the inputs of each column that is quantized
- * @param dead inputs that were zero for every token
+ * @param alive 1 for each input, 0 for those that were zero for every token
  * @param tokens how many tokens the Hessian saw
  * @param damping what was added to its diagonal, relative to its mean
  * @param notes what a user should know
@@ -24,7 +23,7 @@ record Factor(
     Tensor upper,
     ActOrder order,
     int[] places,
-    int[] dead,
+    float[] alive,
     long tokens,
     double damping,
     List<String> notes) {
@@ -62,17 +61,20 @@ record Factor(
     if (config.order() != ActOrder.NONE) {
       places = descending(diagonal);
     }
-    int[] dead = IntStream.range(0, diagonal.length).filter(i -> diagonal[i] == 0).toArray();
-    int live = diagonal.length - dead.length;
+    long live = IntStream.range(0, diagonal.length).filter(i -> diagonal[i] != 0).count();
     double mean = live == 0 ? 1 : Host.sum(hessian.matrix().diagonal()) / live;
     if (!Double.isFinite(mean)) {
       throw new IllegalArgumentException(
           "the calibration inputs of " + name + " have values that are not finite");
     }
+    float[] alive = new float[diagonal.length];
+    for (int i = 0; i < alive.length; i++) {
+      alive[i] = diagonal[i] == 0 ? 0 : 1;
+      diagonal[i] = diagonal[i] == 0 ? (float) mean : diagonal[i];
+    }
     List<String> notes = new ArrayList<>();
-    if (dead.length > 0) {
-      notes.add(dead.length + " of " + diagonal.length + " inputs were always zero");
-      Arrays.stream(dead).forEach(column -> diagonal[column] = (float) mean);
+    if (live < alive.length) {
+      notes.add((alive.length - live) + " of " + alive.length + " inputs were always zero");
     }
     for (double damping = config.damping(); damping <= 1; damping = raised(damping)) {
       Tensor upper = hessian.inverseFactor(places, diagonal, damping * mean);
@@ -82,11 +84,11 @@ record Factor(
               "the Hessian of %d tokens is not positive definite: damping raised from %s to %s"
                   .formatted(tokens, config.damping(), damping));
         }
-        return new Factor(upper, config.order(), places, dead, tokens, damping, notes);
+        return new Factor(upper, config.order(), places, alive, tokens, damping, notes);
       }
     }
     notes.add("the Hessian is not positive definite with any damping up to 1: rounded to nearest");
-    return new Factor(null, config.order(), places, dead, tokens, 1, notes);
+    return new Factor(null, config.order(), places, alive, tokens, 1, notes);
   }
 
   /** The places of a diagonal from its largest element to its smallest, ties by place. */

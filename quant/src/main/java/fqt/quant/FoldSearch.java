@@ -1,163 +1,116 @@
 package fqt.quant;
 
-import fqt.nn.Hooks;
-import fqt.nn.Linear;
 import fqt.nn.Module;
-import fqt.nn.SparseMoe;
 import fqt.quant.SmoothQuantConfig.Statistic;
-import fqt.quant.flow.BlockRuns;
+import fqt.quant.flow.ColumnSizes;
+import fqt.quant.flow.Fold;
 import fqt.quant.flow.Target;
 import fqt.quant.report.FoldReport;
 import fqt.quant.report.QuantListener;
+import fqt.quant.report.Reports;
 import fqt.tensor.Blocks;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
-import java.util.ArrayList;
-import java.util.BitSet;
-import java.util.HashMap;
-import java.util.IdentityHashMap;
-import java.util.LinkedHashMap;
+import java.util.Arrays;
+import java.util.DoubleSummaryStatistics;
 import java.util.List;
-import java.util.Map;
-import java.util.function.Predicate;
 
-/**
- * Tries factors for the folds of a layer, one fold after the other, and applies the best. What it
- * knows of the activations is taken in one run of all calibration samples: the size of every
- * channel that a fold could scale, and, for some samples, what went into and came out of the blocks
- * that candidates are judged by. Every expert of a mixture sees every token.
- */
-final class FoldSearch implements AutoCloseable {
-  private static final int EXPERTS_IN_FULL = 8;
-
+/** Tries factors for one fold of a layer after the other and applies the best. */
+final class FoldSearch {
   private final SmoothQuantConfig config;
+  private final List<Target> quantized;
   private final List<Fold> folds;
-  private final Predicate<Module> widened;
   private final QuantListener listener;
-  private final Map<Module, ColumnSizes> activations = new IdentityHashMap<>();
-  private final Map<String, BlockRuns> runs = new HashMap<>();
-  private final Map<String, float[]> chosen = new LinkedHashMap<>();
 
-  /** Runs all samples through the layer. */
+  /**
+   * A search over the folds of a layer.
+   *
+   * @param quantized all linears that will be quantized: their weights may stay in F32
+   */
   FoldSearch(
-      String prefix,
-      Module layer,
-      CalibrationInputs inputs,
-      SmoothQuantConfig config,
-      QuantListener listener) {
+      SmoothQuantConfig config, List<Target> quantized, List<Fold> folds, QuantListener listener) {
     this.config = config;
-    List<Target> targets = config.rules().targets(prefix, layer);
-    folds = Fold.of(prefix, layer, targets);
-    widened = module -> targets.stream().anyMatch(target -> target.linear() == module);
+    this.quantized = quantized;
+    this.folds = folds;
     this.listener = listener;
-    BitSet kept = inputs.spread(config.searchTokens());
-    boolean[] keeping = new boolean[1];
-    try (Hooks hooks = new Hooks()) {
-      hooks.add(SparseMoe.showAllTokens(layer));
-      for (Fold fold : folds) {
-        if (!activations.containsKey(fold.reader())) {
-          ColumnSizes sizes = new ColumnSizes(config.statistic());
-          activations.put(fold.reader(), sizes);
-          hooks.add(fold.reader().before((module, input, args) -> sizes.add(input)));
-        }
-        if (!runs.containsKey(fold.block())) {
-          BlockRuns block = new BlockRuns(layer, fold.block(), inputs.device());
-          runs.put(fold.block(), block);
-          int stride = layer.find(fold.block()) instanceof Linear ? stride(fold) : 1;
-          hooks.add(
-              layer
-                  .find(fold.block())
-                  .after(
-                      (module, input, args, output) -> {
-                        if (keeping[0] && input.dim(0) > 0) {
-                          block.add(input, args, output, stride);
-                        }
-                      }));
-        }
+  }
+
+  /**
+   * What was found for a fold.
+   *
+   * @param factors what each channel was divided by, or null for no change
+   */
+  record Found(FoldReport report, float[] factors) {
+    void tell(boolean undone, QuantListener listener) {
+      if (factors != null && !undone) {
+        listener.factorsChosen(report.producer(), factors);
       }
-      new LayerForwardManager(inputs).observe(layer, sample -> keeping[0] = kept.get(sample));
-    } catch (RuntimeException e) {
-      close();
-      throw e;
+      Reports.fold(undone ? report.undone() : report, listener);
     }
-  }
-
-  /** Of many experts, each of which sees every token, only every so many-th token is kept. */
-  private int stride(Fold fold) {
-    String kind = Target.kind(fold.producer());
-    long alike = folds.stream().filter(f -> Target.kind(f.producer()).equals(kind)).count();
-    return Math.toIntExact(Math.max(1, alike / EXPERTS_IN_FULL));
-  }
-
-  /** What was applied: one factor for each channel, by the full path of the producer. */
-  Map<String, float[]> factors() {
-    return chosen;
   }
 
   /** Finds and applies the best factors of all folds; new tensors belong to the current scope. */
-  List<FoldReport> run() {
-    List<FoldReport> reports = new ArrayList<>();
-    for (Fold fold : folds) {
-      reports.add(smooth(fold));
-    }
-    return reports;
+  List<Found> run() {
+    return folds.stream().map(this::smooth).toList();
   }
 
-  private FoldReport smooth(Fold fold) {
+  private Found smooth(Fold fold) {
     long start = System.nanoTime();
-    ColumnSizes sizes = activations.get(fold.reader());
     double before = Double.NaN;
     double best = Double.NaN;
     double ratio = Double.NaN;
     float[] factors = null;
-    if (sizes.rows() > 0 && !config.searches()) {
-      ratio = config.alpha();
-      factors = factors(sizes.byChannel(fold.scale()), weightSizes(fold), ratio);
-    } else if (sizes.rows() > 0 && runs.get(fold.block()).size() > 0) {
-      double[] activation = sizes.byChannel(fold.scale());
-      double[] weight = weightSizes(fold);
-      before = loss(fold, null);
-      best = before;
-      for (int i = 0; i < config.grid(); i++) {
-        double tried = (double) i / config.grid();
-        listener.searching(fold.producer(), (folds.indexOf(fold) + tried) / folds.size());
-        float[] candidate = factors(activation, weight, tried);
-        double loss = loss(fold, candidate);
-        if (loss < best) {
-          best = loss;
-          ratio = tried;
-          factors = candidate;
+    if (fold.sizes().rows() > 0 && (!config.searches() || fold.runs().size() > 0)) {
+      double[] activations = fold.sizes().byChannel(fold.scale());
+      double[] weights = weightSizes(fold);
+      if (!config.searches()) {
+        ratio = config.alpha();
+        factors = factors(activations, weights, ratio);
+      } else {
+        before = loss(fold, null);
+        best = before;
+        for (int i = 0; i < config.grid(); i++) {
+          double tried = (double) i / config.grid();
+          listener.searching(fold.producer(), (folds.indexOf(fold) + tried) / folds.size());
+          float[] candidate = factors(activations, weights, tried);
+          double loss = loss(fold, candidate);
+          if (loss < best) {
+            best = loss;
+            ratio = tried;
+            factors = candidate;
+          }
         }
-      }
-      if (!Double.isFinite(best)) {
-        throw new IllegalStateException(
-            "no smoothing of " + fold.producer() + " gives a finite loss; the inputs overflow");
+        if (!Double.isFinite(best)) {
+          throw new IllegalStateException(
+              "no smoothing of " + fold.producer() + " gives a finite loss; the inputs overflow");
+        }
       }
     }
     if (factors != null) {
-      fold.scale().apply(factors, widened);
-      chosen.put(fold.producer(), factors);
+      fold.scale().apply(factors, m -> quantized.stream().anyMatch(t -> t.linear() == m));
     }
     double seconds = (System.nanoTime() - start) / 1e9;
-    return new FoldReport(fold.producer(), fold.consumers(), ratio, before, best, seconds);
+    FoldReport report =
+        new FoldReport(fold.producer(), fold.consumers(), ratio, before, best, seconds);
+    return new Found(report, factors);
   }
 
   /** How large the quantized consumers' weights are; for AWQ relative to their group's largest. */
   private double[] weightSizes(Fold fold) {
-    ColumnSizes sizes = new ColumnSizes(config.statistic());
+    boolean mean = config.statistic() == Statistic.MEAN;
+    ColumnSizes sizes = new ColumnSizes(mean);
     for (Target target : fold.targets()) {
       try (Scope scope = Scope.open()) {
         Tensor weight = target.weight();
-        if (config.statistic() == Statistic.MEAN) {
+        if (mean) {
           long group = config.rules().schemeOf(target).weights().blocks().columnsOf(weight.dim(1));
           Tensor size = Ops.unary(UnaryOp.ABS, weight);
           Tensor largest = Ops.blockRange(size, new Blocks(1, group)).max();
-          weight =
-              Ops.divide(
-                  size, ClipSearch.spread(Ops.affine(largest, 1, 1e-6f), group, weight.dim(1)));
+          Tensor divisor = Ops.affine(largest, 1, 1e-6f);
+          weight = Ops.divide(size, ClipSearch.spread(divisor, group, weight.dim(1)));
         }
         sizes.add(weight);
       }
@@ -168,18 +121,13 @@ final class FoldSearch implements AutoCloseable {
   /** The factors of a ratio, one for each channel of the producer. */
   private float[] factors(double[] activations, double[] weights, double ratio) {
     double[] factors = new double[activations.length];
-    double smallest = Double.POSITIVE_INFINITY;
-    double largest = 0;
-    for (int i = 0; i < factors.length; i++) {
-      // A channel that never carried anything keeps its scale and has no say in the middle.
-      if (activations[i] > 0) {
-        factors[i] = factor(activations[i], weights[i], ratio);
-        smallest = Math.min(smallest, factors[i]);
-        largest = Math.max(largest, factors[i]);
-      }
-    }
+    // A channel that never carried anything keeps its scale and has no say in the middle.
+    Arrays.setAll(
+        factors, i -> activations[i] > 0 ? factor(activations[i], weights[i], ratio) : Double.NaN);
     // One factor common to all channels changes nothing: centre them, to stay clear of overflow.
-    double middle = Math.sqrt(smallest * largest);
+    DoubleSummaryStatistics range =
+        Arrays.stream(factors).filter(factor -> factor > 0).summaryStatistics();
+    double middle = Math.sqrt(range.getMin() * range.getMax());
     float[] centred = new float[factors.length];
     for (int i = 0; i < factors.length; i++) {
       double factor = factors[i] / middle;
@@ -199,7 +147,7 @@ final class FoldSearch implements AutoCloseable {
   /** Mean squared error of the block's output with the consumers quantized under the factors. */
   private double loss(Fold fold, float[] factors) {
     float[] columns = factors == null ? null : fold.scale().columns(factors);
-    return runs.get(fold.block())
+    return fold.runs()
         .error(fold.targets(), target -> trial(target, config.rules().schemeOf(target), columns));
   }
 
@@ -216,10 +164,5 @@ final class FoldSearch implements AutoCloseable {
       Tensor bias = target.linear().bias();
       return Scheme.keep(scope, new FakeQuantLinear(rounded, bias, scheme, divisor));
     }
-  }
-
-  @Override
-  public void close() {
-    runs.values().forEach(BlockRuns::close);
   }
 }

@@ -50,7 +50,8 @@ final class GptqSolver {
     groupSize = Math.toIntExact(quantizer.blocks().columnsOf(inputs));
     fixedScales = factor.order() == ActOrder.STATIC;
     long groups = Math.ceilDiv(inputs, groupSize);
-    Tensor alive = withoutDead(weight);
+    // Columns that never carried anything count for nothing: their weights become zero.
+    Tensor alive = Ops.multiply(weight, Host.tensor(weight.device(), factor.alive(), inputs));
     work = Host.columns(alive, Host.index(weight.device(), factor.places()));
     codes = Ops.empty(weight.device(), DType.U8, weight.shape());
     scales = Ops.empty(weight.device(), DType.F32, groups, weight.dim(0));
@@ -74,14 +75,6 @@ final class GptqSolver {
       }
       return new Solution(solver.result().keep(scope), solver.loss);
     }
-  }
-
-  /** Columns that never carried anything count for nothing: their weights become zero. */
-  private Tensor withoutDead(Tensor weight) {
-    float[] mask = new float[inputs];
-    Arrays.fill(mask, 1);
-    Arrays.stream(factor.dead()).forEach(column -> mask[column] = 0);
-    return Ops.multiply(weight, Host.tensor(weight.device(), mask, inputs));
   }
 
   /** Quantizes the block that begins at a column; returns where it ends. */

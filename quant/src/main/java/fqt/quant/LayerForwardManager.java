@@ -7,6 +7,7 @@ import fqt.quant.report.QuantListener;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.List;
+import java.util.function.BiConsumer;
 import java.util.function.IntConsumer;
 
 /**
@@ -18,13 +19,6 @@ import java.util.function.IntConsumer;
  * be changed in between. What they gave is kept in {@link #replayBytes} of memory at most.
  */
 public final class LayerForwardManager {
-  /** What is done to a layer before the samples move through it. */
-  @FunctionalInterface
-  public interface LayerStep {
-    /** Does it; the prefix is the layer's path, {@code layers.N}. */
-    void accept(String prefix, Module layer);
-  }
-
   private static final long LEAST_REPLAY = 1L << 30;
 
   private final CalibrationInputs inputs;
@@ -65,8 +59,9 @@ public final class LayerForwardManager {
     return replay;
   }
 
-  /** Takes a step at each layer and moves the samples through what it became. */
-  void walk(List<? extends Module> layers, QuantListener listener, LayerStep step) {
+  /** Takes a step at each layer, {@code layers.N}, and moves the samples through what it became. */
+  void walk(
+      List<? extends Module> layers, QuantListener listener, BiConsumer<String, Module> step) {
     for (int i = 0; i < layers.size(); i++) {
       step.accept("layers." + i, layers.get(i));
       advance(layers.get(i));
@@ -98,7 +93,7 @@ public final class LayerForwardManager {
 
   /**
    * Runs every sample through the layer for what hooks see; the samples stay where they are. A hook
-   * that has seen enough of a sample throws {@link Enough}.
+   * that has seen enough of a sample throws {@code Enough}.
    *
    * @param starting is told the number of each sample before it runs
    */

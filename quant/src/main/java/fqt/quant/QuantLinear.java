@@ -4,7 +4,6 @@ import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
-import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 
 /**
@@ -41,9 +40,7 @@ public final class QuantLinear extends Module {
 
   /** The weight that the codes stand for, F32 [outputs, inputs]. */
   public Tensor dequantize() {
-    try (Scope scope = Scope.open()) {
-      return scope.keep(QuantizedWeight.of(weight).dequantize());
-    }
+    return Ops.dequantize(weight);
   }
 
   @Override

@@ -66,25 +66,6 @@ public record QuantizedWeight(
     }
   }
 
-  /** What a packed weight holds, in the current scope. */
-  static QuantizedWeight of(PackedWeight packed) {
-    Tensor scale = Ops.to(packed.scales(), DType.F32);
-    boolean symmetric = packed.zeros() == null;
-    Quantizer quantizer =
-        Quantizer.integer(packed.bits(), new Blocks(1, packed.groupSize()))
-            .withSymmetric(symmetric)
-            .withScaleType(packed.scales().dtype());
-    long[] shape = scale.shape().toArray();
-    return new QuantizedWeight(
-        quantizer,
-        Ops.unpack(packed.codes(), packed.bits(), packed.columns()),
-        scale,
-        symmetric
-            ? Ops.full(scale.device(), DType.F32, quantizer.middle(), shape)
-            : Ops.to(packed.zeros(), DType.F32),
-        packed.groupIndex());
-  }
-
   /** Lets the tensors outlive a scope. */
   QuantizedWeight keep(Scope scope) {
     scope.keepAll(codes, scale, zero, groupIndex);

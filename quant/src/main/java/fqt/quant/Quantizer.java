@@ -226,12 +226,9 @@ public record Quantizer(
 
   /** Checks that scales did not overflow the type they are stored in. */
   void requireFinite(Tensor scale) {
-    float[] largest = Host.floats(Ops.reduce(ReduceOp.MAX, Axis.ROWS, scale));
-    for (float value : largest) {
-      if (!Float.isFinite(value)) {
-        throw new IllegalArgumentException(
-            "a scale does not fit the type " + scaleType + "; store scales as BF16 or F32");
-      }
+    if (!Double.isFinite(Host.sum(Ops.reduce(ReduceOp.MAX, Axis.ROWS, scale)))) {
+      throw new IllegalArgumentException(
+          "a scale does not fit the type " + scaleType + "; store scales as BF16 or F32");
     }
   }
 

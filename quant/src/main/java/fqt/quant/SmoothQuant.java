@@ -2,16 +2,18 @@ package fqt.quant;
 
 import fqt.nn.Module;
 import fqt.nn.ScaleFold;
+import fqt.quant.SmoothQuantConfig.Statistic;
 import fqt.quant.flow.BlockRuns;
+import fqt.quant.flow.Fold;
 import fqt.quant.flow.Target;
-import fqt.quant.report.FoldReport;
 import fqt.quant.report.QuantListener;
-import fqt.quant.report.Reports;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
+import java.util.BitSet;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.Supplier;
 
 /**
  * Smoothing: moves scale from activations into weights along the {@link fqt.nn.ScaleFold}s that a
@@ -61,13 +63,13 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    smooth(prefix, layer, inputs, config, listener);
+    smoothLayer(prefix, layer, inputs, config, listener);
     Rtn.quantizeLayer(prefix, layer, config.rules(), listener);
   }
 
   /**
-   * Smooths one layer and leaves its linears in floating point, without clipping, for another
-   * algorithm to quantize.
+   * Smooths one layer, clips if wanted, and leaves its linears in floating point, for another
+   * algorithm to quantize. GPTQ is better off without clipping.
    *
    * @param prefix path of the layer, for names in reports and rules
    * @param inputs calibration inputs of this layer
@@ -78,50 +80,37 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    smooth(prefix, layer, inputs, config.withClip(false), listener);
-  }
-
-  private static void smooth(
-      String prefix,
-      Module layer,
-      CalibrationInputs inputs,
-      SmoothQuantConfig config,
-      QuantListener listener) {
+    SchemeRules rules = config.rules();
+    List<Target> targets = rules.targets(prefix, layer);
+    BitSet chosen = inputs.spread(config.searchTokens());
+    LayerForwardManager forward = new LayerForwardManager(inputs);
+    Runnable samples = () -> chosen.stream().forEach(i -> forward.observe(layer, i));
     try (Scope scope = Scope.open();
-        BlockRuns runs = new BlockRuns(layer, "", inputs.device())) {
-      record(layer, runs, inputs, config);
-      State first = State.of(prefix, layer, runs, config);
-      State best = first;
-      List<FoldReport> reports;
-      Map<String, float[]> factors;
-      try (FoldSearch search = new FoldSearch(prefix, layer, inputs, config, listener)) {
-        reports = search.run();
-        factors = search.factors();
+        BlockRuns runs = new BlockRuns(layer, "")) {
+      try (Module.Registration hook =
+          layer.after((module, input, args, output) -> runs.add(input, args, output, 1))) {
+        samples.run();
       }
-      best = best.orBetter(State.of(prefix, layer, runs, config));
+      Supplier<State> now =
+          () -> State.of(layer, runs.error(targets, t -> rules.schemeOf(t).quantize(t.linear())));
+      State first = now.get();
+      List<FoldSearch.Found> found;
+      boolean mean = config.statistic() == Statistic.MEAN;
+      try (Fold.All folds =
+          Fold.watch(prefix, layer, targets, mean, chosen, s -> forward.observe(layer, s))) {
+        found = new FoldSearch(config, targets, folds.folds(), listener).run();
+      }
+      State best = first.orBetter(now.get());
       if (config.clip()) {
-        ClipSearch.run(prefix, layer, inputs, config);
-        best = best.orBetter(State.of(prefix, layer, runs, config));
+        ClipSearch.run(layer, targets, rules, samples);
+        best = best.orBetter(now.get());
       }
       boolean undone = config.searches() && best == first;
       if (config.searches()) {
         best.restore();
       }
-      if (!undone) {
-        factors.forEach(listener::factorsChosen);
-      }
-      reports.forEach(report -> Reports.fold(undone ? report.undone() : report, listener));
+      found.forEach(one -> one.tell(undone, listener));
       layer.visit((path, module) -> Scheme.keep(scope, module));
-    }
-  }
-
-  /** Adds what the layer as it is now gives for some samples. */
-  private static void record(
-      Module layer, BlockRuns runs, CalibrationInputs inputs, SmoothQuantConfig config) {
-    try (Module.Registration hook =
-        layer.after((module, input, args, output) -> runs.add(input, args, output, 1))) {
-      LayerForwardManager forward = new LayerForwardManager(inputs);
-      inputs.spread(config.searchTokens()).stream().forEach(i -> forward.observe(layer, i));
     }
   }
 
@@ -131,9 +120,7 @@ public final class SmoothQuant {
    * @param error of the layer's output when all its linears are rounded to nearest
    */
   private record State(double error, Map<Module, Tensor> weights, Map<Module, Tensor> biases) {
-    static State of(String prefix, Module layer, BlockRuns runs, SmoothQuantConfig config) {
-      List<Target> targets = config.rules().targets(prefix, layer);
-      double error = runs.error(targets, t -> config.rules().schemeOf(t).quantize(t.linear()));
+    static State of(Module layer, double error) {
       State state = new State(error, new IdentityHashMap<>(), new IdentityHashMap<>());
       layer.visit(
           (path, module) -> {

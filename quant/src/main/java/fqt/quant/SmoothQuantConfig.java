@@ -35,13 +35,10 @@ public record SmoothQuantConfig(
 
   /** Checks the numbers. */
   public SmoothQuantConfig {
-    if (grid < 1 || searchTokens < 1) {
+    if (grid < 1 || searchTokens < 1 || alpha < 0 || alpha > 1) {
       throw new IllegalArgumentException(
-          "a grid of %d ratios on %d tokens; expected at least 1 of each"
-              .formatted(grid, searchTokens));
-    }
-    if (!Double.isNaN(alpha) && !(alpha >= 0 && alpha <= 1)) {
-      throw new IllegalArgumentException("alpha " + alpha + "; expected 0 to 1");
+          "a grid of %d ratios on %d tokens, alpha %s; expected at least 1 of each, alpha 0 to 1"
+              .formatted(grid, searchTokens, alpha));
     }
   }
 
@@ -109,11 +106,6 @@ public record SmoothQuantConfig(
   /** The same with groups of another size; −1 is one scale a row. */
   public SmoothQuantConfig withGroupSize(long groupSize) {
     return withScheme(rules.base().withGroupSize(groupSize));
-  }
-
-  /** The same with candidates made of another statistic. */
-  public SmoothQuantConfig withStatistic(Statistic newStatistic) {
-    return new SmoothQuantConfig(rules, newStatistic, duoScale, grid, alpha, clip, searchTokens);
   }
 
   /** The same with or without the weights' part in AWQ's candidates. */

@@ -576,6 +576,26 @@ public final class Ops {
     return out;
   }
 
+  /** What a packed weight stands for, F32 [outputs, inputs]. */
+  public static Tensor dequantize(PackedWeight w) {
+    try (Scope scope = Scope.open()) {
+      Tensor scale = to(w.scales(), DType.F32);
+      long[] shape = scale.shape().toArray();
+      Tensor zero =
+          w.zeros() == null
+              ? full(scale.device(), DType.F32, 1 << (w.bits() - 1), shape)
+              : to(w.zeros(), DType.F32);
+      Blocks blocks = new Blocks(1, w.groupSize());
+      if (w.groupIndex() != null) {
+        scale = Host.columns(scale, w.groupIndex());
+        zero = Host.columns(zero, w.groupIndex());
+        blocks = new Blocks(1, 1);
+      }
+      Tensor codes = unpack(w.codes(), w.bits(), w.columns());
+      return scope.keep(dequantize(codes, blocks, scale, zero, DType.F32));
+    }
+  }
+
   /** What {@link #dequantize} gives back of {@link #quantize}, in F32. */
   public static Tensor fakeQuantize(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, DType codes) {

@@ -35,7 +35,7 @@ public final class ActivationStore implements AutoCloseable {
   private long fileSize;
   private int used;
 
-  /** Nothing yet, to be kept in memory in a type. */
+  /** Nothing yet, to be kept in memory in a type, or each in its own if that is null. */
   public ActivationStore(Device device, DType dtype) {
     this(device, dtype, false, null);
   }
@@ -44,7 +44,7 @@ public final class ActivationStore implements AutoCloseable {
    * Nothing yet.
    *
    * @param device where the tensors are used
-   * @param dtype type in which they rest
+   * @param dtype type in which they rest; null for the type that each has
    * @param onDisk whether they rest in a file; needs a device that shares host memory
    * @param folder where the file goes; null for the system's temporary folder
    */
@@ -68,14 +68,15 @@ public final class ActivationStore implements AutoCloseable {
 
   /** Copies a tensor; what is returned is where it rests. */
   public Tensor add(Tensor tensor) {
-    long bytes = Math.multiplyExact(tensor.count(), (long) dtype.byteSize());
+    DType type = dtype == null ? tensor.dtype() : dtype;
+    long bytes = Math.multiplyExact(tensor.count(), (long) type.byteSize());
     Tensor kept;
     if (onDisk) {
-      kept = Tensor.of(map(bytes), dtype, tensor.shape());
+      kept = Tensor.of(map(bytes), type, tensor.shape());
     } else {
       Storage storage = Backends.of(device).allocate(bytes);
       storages.add(storage);
-      kept = Tensor.of(storage, dtype, tensor.shape());
+      kept = Tensor.of(storage, type, tensor.shape());
     }
     Ops.copyInto(Ops.to(tensor, device), kept);
     tensors.add(kept);

@@ -1,7 +1,6 @@
 package fqt.quant.flow;
 
 import fqt.nn.LayerArgs;
-import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Tensor;
 import java.util.IdentityHashMap;
@@ -14,7 +13,7 @@ public final class ArgsStore implements AutoCloseable {
 
   /** None yet, to be used on a device. */
   public ArgsStore(Device device) {
-    tables = new ActivationStore(device, DType.F32);
+    tables = new ActivationStore(device, null);
   }
 
   /** The same arguments without a cache, with tables of their own. */

@@ -3,7 +3,6 @@ package fqt.quant.flow;
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.tensor.DType;
-import fqt.tensor.Device;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
@@ -20,9 +19,9 @@ import java.util.function.Function;
 public final class BlockRuns implements AutoCloseable {
   private final Module root;
   private final String path;
-  private final ActivationStore inputs;
-  private final ActivationStore outputs;
-  private final ArgsStore tables;
+  private ActivationStore inputs;
+  private ActivationStore outputs;
+  private ArgsStore tables;
   private final List<LayerArgs> args = new ArrayList<>();
 
   /**
@@ -31,16 +30,23 @@ public final class BlockRuns implements AutoCloseable {
    * @param root the layer
    * @param path where the block stands below it; empty for the layer itself
    */
-  public BlockRuns(Module root, String path, Device device) {
+  public BlockRuns(Module root, String path) {
     this.root = root;
     this.path = path;
-    inputs = new ActivationStore(device, DType.F32);
-    outputs = new ActivationStore(device, DType.F32);
-    tables = new ArgsStore(device);
+  }
+
+  /** What stands at the path now. */
+  public Module block() {
+    return root.find(path);
   }
 
   /** Adds a sample, of which only every so many-th token is kept. */
   public void add(Tensor input, LayerArgs seen, Tensor output, int stride) {
+    if (args.isEmpty()) {
+      inputs = new ActivationStore(input.device(), DType.F32);
+      outputs = new ActivationStore(input.device(), DType.F32);
+      tables = new ArgsStore(input.device());
+    }
     try (Scope scope = Scope.open()) {
       inputs.add(everySoMany(input, stride));
       outputs.add(everySoMany(output, stride));
@@ -74,7 +80,7 @@ public final class BlockRuns implements AutoCloseable {
       long count = 0;
       for (int i = 0; i < size(); i++) {
         try (Scope one = Scope.open()) {
-          Tensor found = root.find(path).apply(inputs.get(i), args.get(i));
+          Tensor found = block().apply(inputs.get(i), args.get(i));
           sum += Host.sumOfSquares(Ops.subtract(found, outputs.get(i)));
           count += found.count();
         }
@@ -87,8 +93,11 @@ public final class BlockRuns implements AutoCloseable {
 
   @Override
   public void close() {
-    inputs.close();
-    outputs.close();
-    tables.close();
+    if (!args.isEmpty()) {
+      inputs.close();
+      outputs.close();
+      tables.close();
+      args.clear();
+    }
   }
 }
