@@ -37,6 +37,7 @@ final class Kernels {
           new Unit("quantize_sm89", "quantize", "89", "8.1"),
           new Unit("quantize_sm90a", "quantize", "90a", "8.0"),
           new Unit("attention_sm80", "attention", "80", "7.0"),
+          new Unit("attention_sm90a", "attention_sm90a", "90a", "8.0"),
           new Unit("blocks_sm80", "blocks", "80", "7.0"),
           new Unit("gptq_sm80", "gptq", "80", "7.0"),
           new Unit("pack_sm80", "pack", "80", "7.0"),

@@ -1,6 +1,7 @@
 // Rotary embedding, and attention in two ways: on tensor cores for many queries (FlashAttention, Dao et
 // al. 2022), and in float32 for few, as in decoding, where reading the keys and values is all there is.
 
+#include "attention.cuh"
 #include "elements.cuh"
 #include "index.cuh"
 
@@ -23,42 +24,6 @@ extern "C" __global__ void __launch_bounds__(256) rotary(
   const float c = cosines[table], s = sines[table], a = x[at], b = x[at + half];
   out[at] = __fsub_rn(__fmul_rn(a, c), __fmul_rn(b, s));
   out[at + half] = __fadd_rn(__fmul_rn(b, c), __fmul_rn(a, s));
-}
-
-/// Some queries of one packed sequence; the host writes the same 24 bytes (AttentionTiles.java).
-struct Tile {
-  uint32_t query;  // the first, among all
-  uint32_t count;
-  uint32_t key;    // the sequence's first, among all
-  uint32_t keys;   // how many the sequence has
-  int place;       // of the first query among those keys
-  uint32_t unused;
-};
-
-struct AttentionArgs {
-  const float* q;            // [M, H, D], steps in elements, unit step along D
-  uint64_t qToken, qHead;
-  const void* k;             // few: float32 like q; many: bfloat16 [G, S, padded D]
-  const void* v;
-  uint64_t kToken, kHead, vToken, vHead;
-  float* out;                // [M, H, D] without gaps
-  const Tile* tiles;
-  uint64_t heads, shared;    // heads of q; how many of them read one of k and v
-  uint64_t size;             // D
-  uint64_t keysInAll;        // S
-  uint64_t causal, window;   // window 0 sees everything
-  double scale;
-};
-
-/// The keys that a query sees, from the first to before the last, within its sequence.
-struct Seen {
-  int from, to;
-};
-
-DEVICE Seen seen(const AttentionArgs& g, const Tile& tile, int place) {
-  const int keys = static_cast<int>(tile.keys);
-  const int from = g.window == 0 ? 0 : max(0, place - static_cast<int>(g.window) + 1);
-  return {from, g.causal ? min(place + 1, keys) : keys};
 }
 
 // --- few queries
@@ -159,19 +124,6 @@ DEVICE void multiply(float (&d)[4], const uint32_t (&a)[4], uint32_t b0, uint32_
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(d[0]), "+f"(d[1]), "+f"(d[2]), "+f"(d[3])
       : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-DEVICE uint32_t packPair(float low, float high) {
-  uint32_t word;
-  asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(word) : "f"(high), "f"(low));
-  return word;
-}
-
-/// 2^x to two units in the last place.
-DEVICE float power2(float x) {
-  float y;
-  asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
-  return y;
 }
 
 /// Starts to fetch a tile of keys or values; rows past the sequence become zeros.

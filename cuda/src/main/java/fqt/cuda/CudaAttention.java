@@ -8,7 +8,7 @@ import fqt.tensor.Tensor;
 
 /**
  * Rotary embedding and attention on one GPU. Few queries are attended to in float32; more go to
- * tensor cores, with queries, keys and values rounded to bfloat16 unless activations are to be kept
+ * tensor cores, on Hopper by kernels of its own ({@link HopperAttention}), with queries, keys and values rounded to bfloat16 unless activations are to be kept
  * whole (see {@link CudaProducts}).
  */
 final class CudaAttention {
@@ -23,12 +23,14 @@ final class CudaAttention {
   private final boolean wholeActivations;
   private final AttentionTiles single;
   private final AttentionTiles tiled;
+  private final HopperAttention hopper;
 
   CudaAttention(Launcher launcher, boolean wholeActivations) {
     this.launcher = launcher;
     this.wholeActivations = wholeActivations;
     single = new AttentionTiles(launcher.context(), 1);
     tiled = new AttentionTiles(launcher.context(), QUERIES);
+    hopper = new HopperAttention(launcher);
   }
 
   void rotary(Tensor x, Tensor cos, Tensor sin, Tensor out) {
@@ -59,6 +61,10 @@ final class CudaAttention {
       single.prepare(mask);
       long[] arguments = arguments(q, k, v, address(k), address(v), scale, mask, single, out);
       launcher.run(MODULE, "attention_few", q.dim(1), single.count(), THREADS, 0, arguments);
+      return;
+    }
+    if (hopper.takes(q, k)) {
+      hopper.run(q, k, v, scale, mask, out);
       return;
     }
     tiled.prepare(mask);
@@ -111,7 +117,7 @@ final class CudaAttention {
   }
 
   /** The fields of {@code AttentionArgs} (attention.cu) in their order. */
-  private static long[] arguments(
+  static long[] arguments(
       Tensor q,
       Tensor k,
       Tensor v,
