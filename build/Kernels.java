@@ -30,6 +30,7 @@ final class Kernels {
           new Unit("gemm_s8_small_sm90a", "gemm_s8_small_sm90a", "90a", "8.0"),
           new Unit("gemm_e4m3_small_sm90a", "gemm_e4m3_small_sm90a", "90a", "8.0"),
           new Unit("gemm_bf16_small_sm90a", "gemm_bf16_small_sm90a", "90a", "8.0"),
+          new Unit("gemm_grouped_sm90a", "gemm_grouped_sm90a", "90a", "8.0"),
           new Unit("gemm_stream_sm90a", "gemm_stream_sm90a", "90a", "8.0"),
           new Unit("gemm_sm80", "gemm_sm80", "80", "7.0"),
           new Unit("gemm_sm89", "gemm_sm89", "89", "8.4"),

@@ -92,6 +92,20 @@ final class CudaBackend implements Backend {
   }
 
   @Override
+  public boolean groups(List<Tensor> w) {
+    return products.groups(w);
+  }
+
+  @Override
+  public void groupedLinear(Tensor x, long[] bounds, List<Tensor> w, Tensor out) {
+    if (products.groups(w)) {
+      products.groupedLinear(x, bounds, w, out);
+    } else {
+      Backend.super.groupedLinear(x, bounds, w, out);
+    }
+  }
+
+  @Override
   public void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
     quantization.packedLinear(x, w, bias, out);
   }

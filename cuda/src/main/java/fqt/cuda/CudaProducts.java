@@ -8,6 +8,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Shape;
 import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
+import java.util.List;
 
 /**
  * Matrix products on one GPU, on tensor cores. A float32 operand becomes two bfloat16 parts where
@@ -41,12 +42,14 @@ final class CudaProducts {
   private final Launcher launcher;
   private final CudaCopies copies;
   private final CudaMatmul matmul;
+  private final GroupedLinear grouped;
   private final boolean wholeActivations;
 
   CudaProducts(Launcher launcher, CudaCopies copies, boolean wholeActivations) {
     this.launcher = launcher;
     this.copies = copies;
     this.matmul = new CudaMatmul(launcher.context());
+    this.grouped = new GroupedLinear(launcher);
     this.wholeActivations = wholeActivations;
   }
 
@@ -90,6 +93,20 @@ final class CudaProducts {
       boolean wideWeight = isWide(w);
       multiply(x, isWide(x) && (wideWeight || wholeActivations), w, wideWeight, bias, out);
     }
+  }
+
+  /** Whether {@link #groupedLinear} takes such weights. */
+  boolean groups(List<Tensor> w) {
+    return !wholeActivations && grouped.takes(w);
+  }
+
+  void groupedLinear(Tensor x, long[] bounds, List<Tensor> w, Tensor out) {
+    if (out.count() == 0) {
+      return;
+    }
+    Tensor left = split(x, Parts.ROUNDED);
+    grouped.run(left, bounds, w, out);
+    release(left, x);
   }
 
   private void linearFew(Tensor x, Tensor w, Tensor bias, Tensor out) {

@@ -4,6 +4,7 @@ import fqt.tensor.AttentionMask;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 
 /** Checks of matrix products, rotary embedding and attention. */
@@ -19,6 +20,7 @@ final class ProductCases {
         new BackendCheck.Case("gemm", ProductCases::gemm),
         new BackendCheck.Case("linear", ProductCases::linear),
         new BackendCheck.Case("scaledLinear", ProductCases::scaledLinear),
+        new BackendCheck.Case("groupedLinear", ProductCases::groupedLinear),
         new BackendCheck.Case("rotary", ProductCases::rotary),
         new BackendCheck.Case("attention", ProductCases::attention));
   }
@@ -99,6 +101,32 @@ final class ProductCases {
         x,
         twin.normal(tokens, half),
         twin.normal(tokens, half));
+  }
+
+  private static void groupedLinear(Twin twin) {
+    int groups = twin.choose(1, 2, 5, 20);
+    long[] bounds = new long[groups + 1];
+    for (int e = 0; e < groups; e++) {
+      bounds[e + 1] = bounds[e] + twin.choose(0L, 1L, twin.size(), twin.size());
+    }
+    bounds[groups] += bounds[groups] == 0 ? 1 : 0;
+    long columns = twin.choose(8L * twin.size(), 8L * twin.size(), twin.size());
+    long outputs = twin.size();
+    DType dtype = twin.choose(DType.BF16, DType.BF16, DType.F16);
+    Tensor x = twin.normal(bounds[groups], columns);
+    Tensor w = twin.normal(dtype, groups * outputs, columns);
+    twin.check(
+        "%d groups of %s".formatted(groups, dtype),
+        ROUNDED,
+        in -> {
+          List<Tensor> weights = new ArrayList<>();
+          for (int e = 0; e < groups; e++) {
+            weights.add(in[1].slice(0, e * outputs, (e + 1) * outputs));
+          }
+          return new Tensor[] {Ops.groupedLinear(in[0], bounds, weights)};
+        },
+        x,
+        w);
   }
 
   private static void attention(Twin twin) {

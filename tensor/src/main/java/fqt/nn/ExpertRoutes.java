@@ -87,6 +87,21 @@ final class ExpertRoutes {
     return weights.slice(0, bounds[expert], bounds[expert + 1]);
   }
 
+  /** Where the slice of each expert begins, and where the last one ends. */
+  long[] bounds() {
+    return bounds;
+  }
+
+  /** Tokens of some experts, from the first to before the last, one slice behind the other. */
+  Tensor tokens(int first, int last) {
+    return tokens.slice(0, bounds[first], bounds[last]);
+  }
+
+  /** Weights of those tokens. */
+  Tensor weights(int first, int last) {
+    return weights.slice(0, bounds[first], bounds[last]);
+  }
+
   /** 0, 1, 2 … for all tokens. */
   Tensor everyToken() {
     return everyToken;

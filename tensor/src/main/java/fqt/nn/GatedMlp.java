@@ -41,6 +41,24 @@ public final class GatedMlp extends Module {
     return List.of(ScaleFold.of(up.get(), width, List.of(down.get())));
   }
 
+  /** Whether this is just three linears without bias that nobody looks at. */
+  boolean isPlain() {
+    return !hasHooks() && isPlain(gate.get()) && isPlain(up.get()) && isPlain(down.get());
+  }
+
+  private static boolean isPlain(Module module) {
+    return module instanceof Linear linear && linear.bias() == null && !linear.hasHooks();
+  }
+
+  UnaryOp activation() {
+    return activation;
+  }
+
+  /** The weights of gate, up and down of a plain block. */
+  List<Tensor> weights() {
+    return List.of(gate, up, down).stream().map(c -> ((Linear) c.get()).weight()).toList();
+  }
+
   @Override
   protected Tensor forward(Tensor input, LayerArgs args) {
     try (Scope scope = Scope.open()) {

@@ -158,6 +158,11 @@ public abstract class Module {
     return path.isEmpty() ? this : place(path).get();
   }
 
+  /** Whether anyone looks at what goes into this module or comes out of it. */
+  final boolean hasHooks() {
+    return !preHooks.isEmpty() || !postHooks.isEmpty();
+  }
+
   /** Adds a hook that runs before the computation. */
   public final Registration before(PreHook hook) {
     preHooks.add(hook);

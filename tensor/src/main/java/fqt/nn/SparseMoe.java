@@ -114,15 +114,24 @@ public final class SparseMoe extends Module {
       Tensor out = Ops.full(input.device(), input.dtype(), 0, input.dim(0), input.dim(1));
       ExpertRoutes routes =
           ExpertRoutes.of(gate.apply(input, args), routing.topK(), routing.renormalize());
-      for (int e = 0; e < experts.size(); e++) {
-        if (showAllTokens || routes.tokens(e).dim(0) > 0) {
-          runExpert(e, input, args, routes, out);
-        }
+      ExpertGroups groups = showAllTokens ? null : ExpertGroups.of(experts);
+      if (groups != null && groups.inOneGo()) {
+        groups.run(input, routes, out);
+      } else {
+        runExperts(input, args, routes, out);
       }
       if (sharedExpert != null) {
         runShared(input, args, routes, out);
       }
       return scope.keep(out);
+    }
+  }
+
+  private void runExperts(Tensor input, LayerArgs args, ExpertRoutes routes, Tensor out) {
+    for (int e = 0; e < experts.size(); e++) {
+      if (showAllTokens || routes.tokens(e).dim(0) > 0) {
+        runExpert(e, input, args, routes, out);
+      }
     }
   }
 

@@ -53,6 +53,24 @@ public interface Backend {
   /** {@code out = x wᵀ + bias}; x [M, K], w [N, K] any float type, bias [N] or null. */
   void linear(Tensor x, Tensor w, Tensor bias, Tensor out);
 
+  /** Whether {@link #groupedLinear} takes such weights, of one shape and type, all in one go. */
+  default boolean groups(List<Tensor> w) {
+    return false;
+  }
+
+  /**
+   * {@code out[m] = w[e] x[m]} for m from bounds[e] to before bounds[e + 1]; x [M, K], each w [N, K]
+   * of one float type.
+   */
+  default void groupedLinear(Tensor x, long[] bounds, List<Tensor> w, Tensor out) {
+    for (int e = 0; e < w.size(); e++) {
+      if (bounds[e] < bounds[e + 1]) {
+        Tensor rows = x.slice(0, bounds[e], bounds[e + 1]);
+        linear(rows, w.get(e), null, out.slice(0, bounds[e], bounds[e + 1]));
+      }
+    }
+  }
+
   /** {@code out = x wᵀ + bias} with w unpacked inside the kernel. */
   void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out);
 

@@ -13,6 +13,8 @@ import static fqt.tensor.Checks.requireType;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
+import java.util.Arrays;
+import java.util.List;
 
 /**
  * What can be done with tensors. Every method checks types, shapes and devices once, allocates its
@@ -188,6 +190,44 @@ public final class Ops {
     Tensor out = empty(x.device(), DType.F32, rows.dim(0), w.dim(0));
     backend(x, w).linear(rows, contiguous(w), bias, out);
     return restore(out, x);
+  }
+
+  /** Whether a device multiplies rows by several weights of one shape and type in one go. */
+  public static boolean groupsLinears(List<Tensor> w) {
+    return backend(w.getFirst()).groups(w);
+  }
+
+  /**
+   * Linears of groups of rows, each with a weight of its own: {@code out[m] = w[e] x[m]} for m from
+   * {@code bounds[e]} to before {@code bounds[e + 1]}.
+   *
+   * @param x [M, K]
+   * @param bounds from 0, never decreasing, to M
+   * @param w [N, K] each, of one float type
+   * @return F32 [M, N]
+   */
+  public static Tensor groupedLinear(Tensor x, long[] bounds, List<Tensor> w) {
+    requireMatrix("x", x);
+    requireFloat("x", x);
+    if (bounds.length != w.size() + 1 || bounds[0] != 0 || bounds[w.size()] != x.dim(0)) {
+      throw new IllegalArgumentException(
+          "bounds %s for %d weights and x %s"
+              .formatted(Arrays.toString(bounds), w.size(), x));
+    }
+    for (int e = 0; e < w.size(); e++) {
+      requireMatrix("w", w.get(e));
+      requireFloat("w", w.get(e));
+      requireType("w", w.get(e), w.getFirst().dtype());
+      requireShape("w", w.get(e), Shape.of(w.getFirst().dim(0), x.dim(1)));
+      if (bounds[e] > bounds[e + 1]) {
+        throw new IllegalArgumentException(
+            "bounds decrease from %d to %d".formatted(bounds[e], bounds[e + 1]));
+      }
+    }
+    Tensor out = empty(x.device(), DType.F32, x.dim(0), w.getFirst().dim(0));
+    List<Tensor> weights = w.stream().map(Ops::contiguous).toList();
+    backend(x, w.getFirst()).groupedLinear(contiguous(x), bounds, weights, out);
+    return out;
   }
 
   /** {@code x wᵀ + bias} for a packed weight; shapes as in {@link #linear}. */

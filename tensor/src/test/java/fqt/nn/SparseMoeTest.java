@@ -2,6 +2,8 @@ package fqt.nn;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotNull;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
 import fqt.tensor.Ops;
@@ -177,5 +179,28 @@ class SparseMoeTest {
   @Test
   void moreChoicesThanExpertsAreRefused() {
     assertThrows(IllegalArgumentException.class, () -> moe(EXPERTS + 1, false, false));
+  }
+
+  @Test
+  void allExpertsAtOnceGiveTheSameBits() {
+    SparseMoe moe = moe(2, true, false);
+    Tensor x = matrix(TOKENS, FEATURES);
+    List<Module.Child> experts = moe.place("experts").get().children();
+    ExpertRoutes routes = ExpertRoutes.of(moe.find("gate").apply(x, LayerArgs.NONE), 2, true);
+    Tensor out = Ops.zeros(x.device(), x.dtype(), TOKENS, FEATURES);
+    ExpertGroups.of(experts).run(x, routes, out);
+    assertArrayEquals(moe.apply(x, LayerArgs.NONE).toFloats(), out.toFloats());
+  }
+
+  @Test
+  void anExpertThatIsWatchedOrUnlikeTheOthersIsNotGrouped() {
+    SparseMoe moe = moe(2, true, false);
+    List<Module.Child> experts = moe.place("experts").get().children();
+    try (Module.Registration seen = moe.find("experts.1.up_proj").before((m, in, args) -> {})) {
+      assertNull(ExpertGroups.of(experts));
+    }
+    assertNotNull(ExpertGroups.of(experts));
+    moe.place("experts.2.down_proj").set(new Linear(matrix(FEATURES, 4), matrix(1, FEATURES).reshape(-1)));
+    assertNull(ExpertGroups.of(experts));
   }
 }
