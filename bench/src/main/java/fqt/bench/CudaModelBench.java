@@ -5,8 +5,11 @@ import fqt.io.JsonObject;
 import fqt.models.CausalLm;
 import fqt.models.GenerationConfig;
 import fqt.models.ModelConfig;
+import fqt.nn.GatedMlp;
 import fqt.nn.LayerArgs;
+import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.nn.SparseMoe;
 import fqt.tensor.AttentionMask;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
@@ -14,9 +17,12 @@ import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
+import java.util.List;
 import java.util.Map;
+import java.util.Random;
 import java.util.Set;
 import java.util.function.Supplier;
 
@@ -48,6 +54,7 @@ public final class CudaModelBench {
     System.out.println(CudaDevices.describe().getFirst());
     System.out.printf("%n| what | us | floor us | of the floor |%n|---|---|---|---|%n");
     parts();
+    mixture();
     layer();
     small();
   }
@@ -99,6 +106,44 @@ public final class CudaModelBench {
       row("linear of one token", 2.0 * up.count() / COPY_RATE, () -> Ops.linear(one, up, null));
       row("launch", 0, () -> Ops.affine(one, 1, 0));
     }
+  }
+
+  /** The experts of a layer of Qwen3-30B-A3B: 128 of them, 8 a token. */
+  private static void mixture() {
+    long features = 2048;
+    long width = 768;
+    int count = 128;
+    long chosen = 8;
+    try (Scope scope = Scope.open()) {
+      List<GatedMlp> experts = new ArrayList<>();
+      Tensor weight = random(DType.BF16, width, features);
+      for (int e = 0; e < count; e++) {
+        Linear gate = new Linear(Ops.copy(weight), null);
+        Linear up = new Linear(Ops.copy(weight), null);
+        Linear down = new Linear(Ops.copy(weight.reshape(features, width)), null);
+        experts.add(new GatedMlp(UnaryOp.SILU, width, gate, up, down));
+      }
+      Linear router = new Linear(spread(count, features), null);
+      SparseMoe.Routing routing = new SparseMoe.Routing(chosen, true);
+      SparseMoe moe = new SparseMoe(routing, router, experts, null, null);
+      Tensor x = spread(TOKENS, features);
+      double floor = 6.0 * TOKENS * chosen * features * width / GEMM_RATE;
+      row("128 experts, 8 a token", floor, () -> moe.apply(x, LayerArgs.NONE));
+      // An expert that is watched runs by itself, and all others with it.
+      Module.Registration watch = experts.getFirst().before((m, in, args) -> {});
+      row("the same, one by one", floor, () -> moe.apply(x, LayerArgs.NONE));
+      watch.close();
+    }
+  }
+
+  /** Normally distributed numbers, so that all experts are chosen. */
+  private static Tensor spread(long... dims) {
+    Random random = new Random(7);
+    float[] values = new float[Math.toIntExact(dims[0] * dims[1])];
+    for (int i = 0; i < values.length; i++) {
+      values[i] = (float) random.nextGaussian();
+    }
+    return Ops.to(Ops.of(values, dims), GPU);
   }
 
   /** A whole layer, which is 1.3 % attention; the floor is that of its linears. */

@@ -168,10 +168,11 @@ final class CudaProducts {
 
   /** The parts of a matrix of any strides; the matrix itself where it is just that. */
   private Tensor split(Tensor x, Parts parts) {
-    if (parts == Parts.ROUNDED && x.dtype() == DType.BF16 && x.isContiguous()) {
+    long padded = Math.ceilDiv(x.dim(1), VECTOR) * VECTOR;
+    boolean ready = x.dtype() == DType.BF16 && x.isContiguous() && x.dim(1) == padded;
+    if (parts == Parts.ROUNDED && ready) {
       return x;
     }
-    long padded = Math.ceilDiv(x.dim(1), VECTOR) * VECTOR;
     Tensor target = temporary(DType.BF16, x.dim(0), parts.count * padded);
     launcher.run(
         MODULE,
