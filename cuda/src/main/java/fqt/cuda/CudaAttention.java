@@ -8,8 +8,8 @@ import fqt.tensor.Tensor;
 
 /**
  * Rotary embedding and attention on one GPU. Few queries are attended to in float32; more go to
- * tensor cores, on Hopper by kernels of its own ({@link HopperAttention}), with queries, keys and values rounded to bfloat16 unless activations are to be kept
- * whole (see {@link CudaProducts}).
+ * tensor cores, on Hopper by kernels of its own ({@link HopperAttention}), with queries, keys and
+ * values rounded to bfloat16 unless activations are to be kept whole (see {@link CudaProducts}).
  */
 final class CudaAttention {
   private static final String MODULE = "attention_sm80";

@@ -148,8 +148,7 @@ final class GroupedLinear {
       }
       long rowBytes = arguments.strideA();
       block.argument(
-          0,
-          context.maps().find(arguments.a(), arguments.m(), arguments.bytesK(), rowBytes, ROWS));
+          0, context.maps().find(arguments.a(), arguments.m(), arguments.bytesK(), rowBytes, ROWS));
       block.argument(1, values.address());
       block.argument(2, values.address() + MatmulArguments.BYTES);
       block.shape((int) blocks, 1, THREADS, SHARED_BYTES, 1);

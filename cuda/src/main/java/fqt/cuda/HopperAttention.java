@@ -59,8 +59,7 @@ final class HopperAttention {
       long keys = packed.address();
       long values = keys + bytes;
       pack(k, v, size, keys, values);
-      long[] arguments =
-          CudaAttention.arguments(q, k, v, keys, values, scale, mask, tiles, out);
+      long[] arguments = CudaAttention.arguments(q, k, v, keys, values, scale, mask, tiles, out);
       launch(size, rows, keys, values, arguments, tiles.count() * q.dim(1));
     } finally {
       packed.release();
@@ -89,8 +88,7 @@ final class HopperAttention {
   }
 
   /** Launches a kernel over so many tiles of all heads. */
-  private void launch(
-      int size, long rows, long keys, long values, long[] arguments, long works) {
+  private void launch(int size, long rows, long keys, long values, long[] arguments, long works) {
     String kernel = "attention_hopper_" + size;
     int planes = Math.ceilDiv(size * Short.BYTES, GemmPlan.STEP_BYTES);
     int sharedBytes = (1 + 2 * STAGES) * planes * PLANE_BYTES + 4 * STAGES * Long.BYTES;

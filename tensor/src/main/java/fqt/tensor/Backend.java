@@ -59,8 +59,8 @@ public interface Backend {
   }
 
   /**
-   * {@code out[m] = w[e] x[m]} for m from bounds[e] to before bounds[e + 1]; x [M, K], each w [N, K]
-   * of one float type.
+   * {@code out[m] = w[e] x[m]} for m from bounds[e] to before bounds[e + 1]; x [M, K], each w [N,
+   * K] of one float type.
    */
   default void groupedLinear(Tensor x, long[] bounds, List<Tensor> w, Tensor out) {
     for (int e = 0; e < w.size(); e++) {

@@ -211,8 +211,7 @@ public final class Ops {
     requireFloat("x", x);
     if (bounds.length != w.size() + 1 || bounds[0] != 0 || bounds[w.size()] != x.dim(0)) {
       throw new IllegalArgumentException(
-          "bounds %s for %d weights and x %s"
-              .formatted(Arrays.toString(bounds), w.size(), x));
+          "bounds %s for %d weights and x %s".formatted(Arrays.toString(bounds), w.size(), x));
     }
     for (int e = 0; e < w.size(); e++) {
       requireMatrix("w", w.get(e));

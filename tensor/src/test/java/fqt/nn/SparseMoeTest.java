@@ -200,7 +200,8 @@ class SparseMoeTest {
       assertNull(ExpertGroups.of(experts));
     }
     assertNotNull(ExpertGroups.of(experts));
-    moe.place("experts.2.down_proj").set(new Linear(matrix(FEATURES, 4), matrix(1, FEATURES).reshape(-1)));
+    moe.place("experts.2.down_proj")
+        .set(new Linear(matrix(FEATURES, 4), matrix(1, FEATURES).reshape(-1)));
     assertNull(ExpertGroups.of(experts));
   }
 }
