@@ -5,12 +5,16 @@ import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import fqt.io.SafetensorsWriter;
+import fqt.tensor.Ops;
 import java.io.BufferedReader;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.Random;
 import java.util.concurrent.TimeUnit;
 import java.util.stream.Collectors;
 import java.util.stream.Stream;
@@ -99,27 +103,41 @@ class KilledTest {
     return Files.readAllLines(work.resolve("journal.jsonl")).size() - 1L;
   }
 
-  @Test
-  void killedAfterABlockAndInTheMiddleOfOneItEndsInTheSameBytes() throws Exception {
-    succeed(gptq(whole));
-    Process first = start("", gptq(out));
-    try (BufferedReader output = first.inputReader()) {
-      awaitLine(output, "layer 1/");
-      kill(first);
-    }
-    assertFalse(Files.exists(out));
-    assertTrue(journalled() >= 1);
+  /** A job over text and pictures, which calibrates the vision tower after the decoder layers. */
+  private List<String> pictures(Path destination) {
+    Path ids = folder.resolve("ids.safetensors");
+    int[] text = new Random(3).ints(4 * 32, 3, 200).toArray();
+    SafetensorsWriter.writeFile(ids, Map.of("ids", Ops.of(text, 4, 32)), Map.of());
+    List<String> line = new ArrayList<>(List.of("quantize"));
+    line.add(FIXTURES.resolve("tiny-qwen2vl").toString());
+    line.addAll(List.of("--out", destination.toString(), "--calib", ids.toString()));
+    line.addAll(List.of("--method", "gptq", "--scheme", "w8a8-int8"));
+    String picture = FIXTURES.resolve("picture.png").toString();
+    line.addAll(List.of("--image", picture, "--image", picture));
+    return line;
+  }
 
-    Process second = start("", gptq(out));
-    try (BufferedReader output = second.inputReader()) {
-      awaitLine(output, "continuing after ");
-      awaitLine(output, "layer 2/");
-      Thread.sleep(20);
-      kill(second);
+  @Test
+  void killedInALayerAndAfterABlockOfPicturesItEndsInTheSameBytes() throws Exception {
+    succeed(pictures(whole));
+    Process amongText = start("", pictures(out));
+    try (BufferedReader output = amongText.inputReader()) {
+      awaitLine(output, "layer 1/");
+      Thread.sleep(5);
+      kill(amongText);
     }
     assertFalse(Files.exists(out));
-    assertTrue(journalled() >= 2);
-    succeed(gptq(out));
+    assertTrue(journalled() >= 1 && journalled() <= 2, "the text was not in hand any more");
+
+    Process amongPictures = start("", pictures(out));
+    try (BufferedReader output = amongPictures.inputReader()) {
+      awaitLine(output, "continuing after ");
+      awaitLine(output, "vision block 1/");
+      kill(amongPictures);
+    }
+    assertFalse(Files.exists(out));
+    assertTrue(journalled() >= 3 && journalled() < 5, "no picture's block was left to do");
+    succeed(pictures(out));
     OutputFiles.assertSame(whole, out);
     assertFalse(Files.exists(work));
   }
