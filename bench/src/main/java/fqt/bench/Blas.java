@@ -138,7 +138,8 @@ final class Blas {
                             name)));
   }
 
-  private static boolean hasAvx512() {
+  /** Whether the processor has 512-bit vectors. */
+  static boolean hasAvx512() {
     try (Stream<String> lines = Files.lines(Path.of("/proc/cpuinfo"))) {
       return lines
           .filter(line -> line.toLowerCase(Locale.ROOT).startsWith("flags"))

@@ -70,6 +70,9 @@ public final class CpuBench {
     CpuWork ours = new CpuWork(type, shape[0], shape[1], shape[2]);
     Map<String, DoubleSupplier> work = new LinkedHashMap<>();
     work.put("fqt", () -> ours.time(seconds));
+    if (ours.hasPeer()) {
+      work.put("oneDNN", () -> ours.timePeer(seconds));
+    }
     if (peer != null) {
       String words = "%s %d %d %d".formatted(type, shape[0], shape[1], shape[2]);
       for (String name : peer.operands(words)) {

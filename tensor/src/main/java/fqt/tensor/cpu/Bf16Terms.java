@@ -29,6 +29,11 @@ record Bf16Terms(
   }
 
   @Override
+  public Raw raw() {
+    return new Raw(bytes, offset * Short.BYTES, stride * Short.BYTES, outer, columns / 2);
+  }
+
+  @Override
   public boolean outerIsDense() {
     return false;
   }

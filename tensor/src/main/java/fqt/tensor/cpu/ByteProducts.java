@@ -46,8 +46,7 @@ final class ByteProducts {
             : kernel.kind() == TileKernel.Kind.PAIRS ? Form.PAIRS : Form.QUADS;
     this.raised = form == Form.QUADS && !kernel.kind().isTiled();
     this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
-    this.gemm =
-        new Gemm(threads, kernel == null ? kernels.panels() : () -> new MachinePanels(kernel));
+    this.gemm = new Gemm(threads, kernel == null ? kernels.panels() : kernels.panels(kernel));
   }
 
   /** {@code out[m][n] = (Σ x[m][k] w[n][k]) * (xScale[m] * wScale[n]) + bias[n]}. */

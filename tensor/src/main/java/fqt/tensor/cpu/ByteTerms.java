@@ -81,6 +81,11 @@ final class ByteTerms implements Operand {
   }
 
   @Override
+  public Raw raw() {
+    return form == Form.QUADS ? new Raw(bytes, offset, stride, rows, columns / 4) : null;
+  }
+
+  @Override
   public boolean outerIsDense() {
     return false;
   }

@@ -63,14 +63,14 @@ final class DotKernels {
     return 0;
   }
 
-  /** The kernel for 4-bit codes. */
-  NibbleKernel nibbles(int group) {
+  /** The kernel for 4-bit codes, with zero points or without. */
+  NibbleKernel nibbles(int group, boolean zeros) {
     return nibbles.computeIfAbsent(
-        group,
+        zeros ? group : -group,
         _ -> {
           try {
             boolean dot = bits == 512 && features.avx512Vnni();
-            return new NibbleKernel(Math.min(bits, 4 * group), group, dot);
+            return new NibbleKernel(Math.min(bits, 4 * group), group, dot, zeros);
           } catch (ExecutableMemory.Refused refused) {
             throw new IllegalStateException(refused.getMessage(), refused);
           }

@@ -134,6 +134,9 @@ final class Gemm {
 
   private void packLeft(Operand a, Panels packed, Pass pass, int row) {
     int rows = Math.min(TASK_ROWS, pass.rows - row);
+    if (packed.copyLeft(a, pass, row, rows)) {
+      return;
+    }
     int count = roundUp(rows, packed.tileRows()) * A_STRIDE;
     float[] strip = strips.get();
     Arrays.fill(strip, rows * A_STRIDE, count, 0);
@@ -143,6 +146,9 @@ final class Gemm {
 
   private void packRight(Operand b, Panels packed, Pass pass, int column) {
     int columns = Math.min(Packing.STRIP, pass.columns - column);
+    if (packed.copyRight(b, pass, column, columns)) {
+      return;
+    }
     int count = roundUp(columns, GemmKernel.COLUMNS) * pass.depth;
     float[] strip = strips.get();
     if (columns % GemmKernel.COLUMNS > 0) {

@@ -5,6 +5,7 @@ import static java.lang.System.Logger.Level.WARNING;
 import fqt.tensor.cpu.asm.CpuFeatures;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.TileKernel;
+import fqt.tensor.cpu.asm.TurnKernel;
 import java.util.function.Supplier;
 import jdk.incubator.vector.FloatVector;
 
@@ -15,16 +16,27 @@ import jdk.incubator.vector.FloatVector;
  * @param floats the kernel of F32 products, or null for the Vector API
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
  * @param pairs the kernel of BF16 products, or null where they become F32 on their way
+ * @param turn packs right-hand sides, or null for the Vector API
  * @param dots the kernels of products of a few rows, or null for the Vector API
  * @param description a line for {@code fqt doctor}
  */
 record KernelChoice(
-    TileKernel floats, TileKernel bytes, TileKernel pairs, DotKernels dots, String description) {
+    TileKernel floats,
+    TileKernel bytes,
+    TileKernel pairs,
+    TurnKernel turn,
+    DotKernels dots,
+    String description) {
   private static final System.Logger LOG = System.getLogger("fqt.tensor");
 
   /** Makes the packed blocks of F32 products. */
   Supplier<Panels> panels() {
-    return floats == null ? VectorPanels::new : () -> new MachinePanels(floats);
+    return floats == null ? VectorPanels::new : panels(floats);
+  }
+
+  /** Makes the packed blocks of products by a kernel of machine code. */
+  Supplier<Panels> panels(TileKernel kernel) {
+    return () -> new MachinePanels(kernel, turn);
   }
 
   /** Machine code where it runs, otherwise the Vector API. */
@@ -96,6 +108,7 @@ record KernelChoice(
         floats,
         bytes,
         pairs,
+        new TurnKernel(floats.columns()),
         new DotKernels(features, bits),
         "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s, bf16 by %s (processor: %s)"
             .formatted(
@@ -137,6 +150,7 @@ record KernelChoice(
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         null,

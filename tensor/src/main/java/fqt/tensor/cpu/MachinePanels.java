@@ -1,6 +1,7 @@
 package fqt.tensor.cpu;
 
 import fqt.tensor.cpu.asm.TileKernel;
+import fqt.tensor.cpu.asm.TurnKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -9,12 +10,14 @@ final class MachinePanels implements Panels {
   private static final long ALIGNMENT = 64;
 
   private final TileKernel kernel;
+  private final TurnKernel turn;
   private final ThreadLocal<MemorySegment> edge;
   private MemorySegment a = MemorySegment.NULL;
   private MemorySegment b = MemorySegment.NULL;
 
-  MachinePanels(TileKernel kernel) {
+  MachinePanels(TileKernel kernel, TurnKernel turn) {
     this.kernel = kernel;
+    this.turn = turn;
     int tile = kernel.rows() * kernel.columns();
     this.edge = ThreadLocal.withInitial(() -> allocate(tile));
   }
@@ -33,6 +36,55 @@ final class MachinePanels implements Panels {
   public void reserve(int forA, int forB) {
     a = a.byteSize() < (long) forA * Float.BYTES ? allocate(forA) : a;
     b = b.byteSize() < (long) forB * Float.BYTES ? allocate(forB) : b;
+  }
+
+  @Override
+  public boolean copyLeft(Operand a, Gemm.Pass pass, int row, int rows) {
+    Operand.Raw raw = a.raw();
+    if (raw == null || pass.row() + row + rows > raw.rows()) {
+      return false;
+    }
+    int whole = (int) Math.clamp(raw.terms() - pass.term(), 0, pass.depth());
+    float[] rest = new float[pass.depth() - whole];
+    long stride = (long) Gemm.A_STRIDE * Float.BYTES;
+    for (int r = row; r < row + rows; r++) {
+      long from = raw.at(pass.row() + r, pass.term());
+      MemorySegment.copy(raw.bytes(), from, this.a, r * stride, (long) whole * Float.BYTES);
+      if (rest.length > 0) {
+        a.readInner(pass.row() + r, pass.term() + whole, rest.length, rest, 0);
+        FloatRuns.write(rest, 0, rest.length, this.a, (long) r * Gemm.A_STRIDE + whole);
+      }
+    }
+    long missing = Gemm.roundUp(rows, kernel.rows()) - rows;
+    this.a.asSlice((row + rows) * stride, missing * stride).fill((byte) 0);
+    return true;
+  }
+
+  @Override
+  public boolean copyRight(Operand b, Gemm.Pass pass, int column, int columns) {
+    Operand.Raw raw = b.raw();
+    int width = kernel.columns();
+    if (raw == null || columns % width > 0 || pass.column() + column + columns > raw.rows()) {
+      return false;
+    }
+    int whole = (int) Math.clamp(raw.terms() - pass.term(), 0, pass.depth());
+    int blocks = whole / TurnKernel.SIDE;
+    int done = blocks * TurnKernel.SIDE;
+    float[] rest = new float[pass.depth() - done];
+    for (int c = column; c < column + columns; c += TurnKernel.SIDE) {
+      long strip = (long) (c / width * width) * pass.depth() + c % width;
+      if (blocks > 0) {
+        MemorySegment from = raw.bytes().asSlice(raw.at(pass.column() + c, pass.term()));
+        turn.turn(blocks, from, raw.stride(), this.b.asSlice(strip * Float.BYTES));
+      }
+      for (int i = 0; rest.length > 0 && i < TurnKernel.SIDE; i++) {
+        b.readInner(pass.column() + c + i, pass.term() + done, rest.length, rest, 0);
+        for (int k = 0; k < rest.length; k++) {
+          Element.f32(this.b, strip + i + (long) (done + k) * width, rest[k]);
+        }
+      }
+    }
+    return true;
   }
 
   @Override

@@ -18,7 +18,7 @@ final class Matrices {
     this.threads = threads;
     this.gemm = new Gemm(threads, kernels.panels());
     this.pairs = kernels.pairs();
-    this.bf16 = pairs == null ? null : new Gemm(threads, () -> new MachinePanels(pairs));
+    this.bf16 = pairs == null ? null : new Gemm(threads, kernels.panels(pairs));
     this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
     this.nibbles = kernels.dots() == null ? null : new Nibbles(threads, kernels.dots(), streaming);
   }

@@ -6,7 +6,6 @@ import fqt.tensor.cpu.asm.NibbleKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.util.Arrays;
 
 /**
  * Products of a few rows with a weight of 4-bit codes, by {@link NibbleKernel}, which multiplies
@@ -53,7 +52,8 @@ final class Nibbles {
   boolean multiply(Operand x, PackedWeight w, Result out) {
     int rows = (int) x.outer();
     int depth = Math.toIntExact(x.inner());
-    NibbleKernel kernel = kernels.nibbles(DotKernels.nibbleGroup(w.groupSize(), depth));
+    NibbleKernel kernel =
+        kernels.nibbles(DotKernels.nibbleGroup(w.groupSize(), depth), w.zeros() != null);
     int group = kernel.vectors() * kernel.vectorBytes() * 2;
     int groups = depth / group;
     long stride = (long) groups * kernel.tableBytes();
@@ -97,31 +97,38 @@ final class Nibbles {
     /** The sums of the rows of the weight from one on. */
     void range(Scales scales, long from, Streaming.Sums sums) {
       int block = (int) Math.max(1, BLOCK / rowBytes / DotKernel.GROUP) * DotKernel.GROUP;
-      float[] values = new float[2 * groups * Math.min(block, sums.count)];
-      MemorySegment scratch = scratch(2L * groups * (block + DotKernel.GROUP) * Float.BYTES);
+      long size = (long) groups * (block + DotKernel.GROUP) * Float.BYTES;
+      MemorySegment scratch = scratch(2 * size);
+      MemorySegment zeros = scratch.asSlice(size);
       for (int n = 0; n < sums.count; n += block) {
         int count = Math.min(block, sums.count - n);
-        scales.read(from + n, count, values);
-        MemorySegment.copy(values, 0, scratch, Element.FLOAT, 0, 2 * groups * count);
+        scales.read(from + n, count, scratch, zeros);
         for (int m = 0; m < rows; m++) {
-          block(m, from, n, count, scratch, sums);
+          block(m, from, n, count, scratch, zeros, sums);
         }
       }
     }
 
     private void block(
-        int m, long from, int first, int count, MemorySegment scales, Streaming.Sums sums) {
+        int m,
+        long from,
+        int first,
+        int count,
+        MemorySegment scales,
+        MemorySegment zeros,
+        Streaming.Sums sums) {
       MemorySegment table = tables.asSlice(m * tableStride);
       MemorySegment w = codes.asSlice((from + first) * rowBytes);
       int whole = count / DotKernel.GROUP;
       if (whole > 0) {
-        kernel.multiply(groups, whole, table, w, rowBytes, sums.at(m, first), scales);
+        kernel.multiply(groups, whole, table, w, rowBytes, sums.at(m, first), scales, zeros);
       }
       for (int n = whole * DotKernel.GROUP; n < count; n++) {
         // The same row four times: of the weight nothing is read that is not there.
-        MemorySegment row = scales.asSlice(2L * groups * n * Float.BYTES);
+        long at = (long) groups * n * Float.BYTES;
+        MemorySegment row = w.asSlice(n * rowBytes);
         MemorySegment to = sums.at(m, first + n);
-        kernel.multiply(groups, 1, table, w.asSlice(n * rowBytes), 0, to, row);
+        kernel.multiply(groups, 1, table, row, 0, to, scales.asSlice(at), zeros.asSlice(at));
       }
     }
   }
@@ -141,40 +148,34 @@ final class Nibbles {
 
   /** The scales and zero points of a weight, spread over the groups of the kernel. */
   private record Scales(PackedWeight w, int groups) {
-    /** Reads those of some rows: for each row the scales, then the zero points. */
-    void read(long row, int count, float[] to) {
+    /** Those of some rows. */
+    void read(long row, int count, MemorySegment scales, MemorySegment zeros) {
       int own = (int) w.groups();
-      int parts = groups / own;
-      float[] scales = new float[count * own];
+      float[] values = new float[count * own];
       FloatRuns.read(
           w.scales().dtype(),
           w.scales().storage().segment(),
           w.scales().offset() + row * own,
-          scales.length,
-          scales,
+          values.length,
+          values,
           0);
-      for (int r = 0; r < count; r++) {
-        int at = 2 * r * groups;
-        if (parts == 1) {
-          System.arraycopy(scales, r * own, to, at, own);
-        } else {
-          for (int g = 0; g < groups; g++) {
-            to[at + g] = scales[r * own + g / parts];
-          }
+      write(values, scales);
+      if (w.zeros() != null) {
+        MemorySegment bytes = w.zeros().segment();
+        for (int i = 0; i < values.length; i++) {
+          values[i] = Byte.toUnsignedInt(bytes.get(Element.BYTE, row * own + i));
         }
-        zeros((row + r) * own, parts, to, at + groups);
+        write(values, zeros);
       }
     }
 
-    private void zeros(long first, int parts, float[] to, int at) {
-      if (w.zeros() == null) {
-        Arrays.fill(to, at, at + groups, 8);
-        return;
+    private void write(float[] values, MemorySegment to) {
+      int parts = groups / (int) w.groups();
+      float[] spread = parts == 1 ? values : new float[values.length * parts];
+      for (int i = 0; parts > 1 && i < spread.length; i++) {
+        spread[i] = values[i / parts];
       }
-      MemorySegment zeros = w.zeros().segment();
-      for (int g = 0; g < groups; g++) {
-        to[at + g] = Byte.toUnsignedInt(zeros.get(Element.BYTE, first + g / parts));
-      }
+      MemorySegment.copy(spread, 0, to, Element.FLOAT, 0, spread.length);
     }
   }
 

@@ -24,6 +24,27 @@ sealed interface Operand permits Bf16Terms, ByteTerms, Operand.Strided, PackedRo
   /** Reads one term of {@code count} outer indices as f32. */
   void readOuter(long from, long inner, int count, float[] to, int at);
 
+  /**
+   * Terms that lie in memory as the kernels want them, four bytes each and side by side.
+   *
+   * @param bytes the memory
+   * @param start where the first term of the first row is, in bytes
+   * @param stride distance of two rows, in bytes
+   * @param rows how many outer indices lie there
+   * @param terms how many terms of each do
+   */
+  record Raw(MemorySegment bytes, long start, long stride, long rows, long terms) {
+    /** The place of a term. */
+    long at(long row, long term) {
+      return start + row * stride + term * Float.BYTES;
+    }
+  }
+
+  /** The terms that need only be copied, or null if there are none. */
+  default Raw raw() {
+    return null;
+  }
+
   /** The left side of a product: a [outer, inner]. */
   static Operand left(Tensor a) {
     return new Strided(
@@ -48,6 +69,13 @@ sealed interface Operand permits Bf16Terms, ByteTerms, Operand.Strided, PackedRo
     /** Whether the terms of a sum are F32 numbers side by side. */
     boolean isDenseF32() {
       return type == DType.F32 && innerStride == 1;
+    }
+
+    @Override
+    public Raw raw() {
+      return isDenseF32()
+          ? new Raw(bytes, offset * Float.BYTES, outerStride * Float.BYTES, outer, inner)
+          : null;
     }
 
     @Override

@@ -11,6 +11,20 @@ sealed interface Panels permits VectorPanels, MachinePanels {
   /** Makes room for so many numbers of a and of b. */
   void reserve(int a, int b);
 
+  /**
+   * Copies rows of a that need no conversion, with zeros up to the end of the last tile.
+   *
+   * @return false, with nothing done, if they need one
+   */
+  default boolean copyLeft(Operand a, Gemm.Pass pass, int row, int rows) {
+    return false;
+  }
+
+  /** The same for whole strips of columns of b. */
+  default boolean copyRight(Operand b, Gemm.Pass pass, int column, int columns) {
+    return false;
+  }
+
   /** Keeps packed rows of a. */
   void left(float[] strip, int count, int at);
 

@@ -98,6 +98,36 @@ class MachineTiersTest {
     }
   }
 
+  /** Packing reads whole blocks, and nothing behind the end of an operand. */
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "BF16", "I8"})
+  void packingStaysInside(DType type) {
+    KernelChoice kernels = KernelChoice.best();
+    Random random = new Random(6);
+    for (int k : new int[] {1, 7, 8, 9, 31, 33, 64, 100, 257}) {
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor x =
+            pages.copy(type == DType.I8 ? bytes(random, 37, k) : random(random, type, 37, k));
+        Tensor w =
+            pages.copy(type == DType.I8 ? bytes(random, 96, k) : random(random, type, 96, k));
+        Tensor out = pages.copy(empty(DType.F32, 37, 96));
+        Tensor twin = empty(DType.F32, 37, 96);
+        if (type == DType.I8) {
+          Tensor xScale = random(random, DType.F32, 1, 37).reshape(37);
+          Tensor wScale = random(random, DType.F32, 1, 96).reshape(96);
+          new ByteProducts(new Threads(1), kernels).linear(x, xScale, w, wScale, null, out);
+          ScalarMatrix.int8Linear(x, xScale, w, wScale, null, twin);
+        } else {
+          new Matrices(new Threads(1), kernels).linear(x, w, null, out);
+          ScalarMatrix.linear(x, w, null, twin);
+        }
+        assertClose(twin, out, 1e-6 * Math.max(4, Math.sqrt(k)), x + " " + w);
+      }
+    }
+  }
+
   /** Two numbers a term; what fills up is zero, also whole terms behind the last. */
   @Test
   void bf16TermsHoldTheirNumbers() {

@@ -46,6 +46,12 @@ public final class Assembler {
     put(count);
   }
 
+  /** {@code vinsertf128 to, to, [memory], 1}: the upper half of 256 bits. */
+  public void upperHalf(int to, Mem memory) {
+    vector(Op.VINSERTF128, 256, to, to, memory);
+    put(1);
+  }
+
   /** {@code op to, from, part}: the part of a vector of {@code bits} bits that is half as wide. */
   public void extract(Op op, int bits, int to, int from, int part) {
     vector(op, bits, from, 0, to);

@@ -33,6 +33,7 @@ public final class NibbleKernel {
           ValueLayout.ADDRESS,
           ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
           ValueLayout.ADDRESS);
 
   // The first four registers are sums of four rows.
@@ -52,6 +53,7 @@ public final class NibbleKernel {
   private final int bits;
   private final int vectors;
   private final boolean dots;
+  private final boolean zeros;
   private final MethodHandle function;
 
   /**
@@ -60,12 +62,15 @@ public final class NibbleKernel {
    * @param bits width of the vectors: 128, 256 or 512
    * @param group terms that share a scale: 32, 64 or 128, a multiple of {@code bits / 4}
    * @param dots whether the processor has vpdpbusd (AVX512-VNNI)
+   * @param zeros whether there are zero points; if not they are all 8
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  public NibbleKernel(int bits, int group, boolean dots) throws ExecutableMemory.Refused {
+  public NibbleKernel(int bits, int group, boolean dots, boolean zeros)
+      throws ExecutableMemory.Refused {
     this.bits = bits;
     this.vectors = group * 4 / bits;
     this.dots = dots;
+    this.zeros = zeros;
     this.function = ExecutableMemory.function(code(), TYPE);
   }
 
@@ -91,7 +96,8 @@ public final class NibbleKernel {
    * @param x the table of x
    * @param w the first row of codes, {@code wStride} bytes from the next
    * @param sums F32
-   * @param scales for each row: a scale for each group, then a zero point for each group, F32
+   * @param scales F32, for each row a scale for each group
+   * @param zeroPoints F32 like the scales; anything if there are none
    */
   public void multiply(
       long groups,
@@ -100,9 +106,10 @@ public final class NibbleKernel {
       MemorySegment w,
       long wStride,
       MemorySegment sums,
-      MemorySegment scales) {
+      MemorySegment scales,
+      MemorySegment zeroPoints) {
     try {
-      function.invokeExact(groups, rowGroups, x, w, wStride, sums, scales);
+      function.invokeExact(groups, rowGroups, x, w, wStride, sums, scales, zeroPoints);
     } catch (Throwable thrown) {
       throw new IllegalStateException("the kernel of 4-bit codes failed", thrown);
     }
@@ -118,15 +125,18 @@ public final class NibbleKernel {
     for (Reg saved : SAVED) {
       code.push(saved);
     }
-    code.load(Reg.R11, Reg.RSP, 8 + 8 * SAVED.length);
+    int arguments = 8 + 8 * SAVED.length;
+    code.load(Reg.R11, Reg.RSP, arguments);
+    code.load(Reg.R15, Reg.RSP, arguments + 8);
     code.push(Reg.RDI);
     code.move(Reg.RBX, Reg.RDI);
-    code.shiftLeft(Reg.RBX, 3);
+    code.shiftLeft(Reg.RBX, 2);
     code.triple(Reg.R10, Reg.R8);
     code.triple(Reg.RBP, Reg.RBX);
     constant(code, MASK, 0x0f0f0f0f);
     constant(code, ONES, 0x00010001);
     constant(code, RADIX, 0x01000100);
+    constant(code, ZERO, Float.floatToRawIntBits(8));
     int rows = code.here();
     for (int sum = 0; sum < 4; sum++) {
       code.vector(Op.VXORPS, 256, sum, sum, sum);
@@ -138,9 +148,6 @@ public final class NibbleKernel {
     code.move(Reg.RDI, Reg.RCX);
     code.load(Reg.RAX, Reg.RSP, 0);
     code.move(Reg.R14, Reg.R11);
-    code.move(Reg.R15, Reg.RAX);
-    code.shiftLeft(Reg.R15, 2);
-    code.add(Reg.R15, Reg.R11);
     int group = code.here();
     for (int row = 0; row < 4; row++) {
       code.prefetch(Mem.inRow(Reg.RDI, Reg.R8, Reg.R10, row, 0));
@@ -164,6 +171,7 @@ public final class NibbleKernel {
     code.add(Reg.R9, 4 * Float.BYTES);
     code.add(Reg.R11, Reg.RBP);
     code.add(Reg.R11, Reg.RBX);
+    code.add(Reg.R15, Reg.RBP);
     code.decrement(Reg.RSI);
     code.jumpNotZero(rows);
     code.vzeroupper();
@@ -226,7 +234,9 @@ public final class NibbleKernel {
     int ends = at(2 * DIGITS * vectors);
     code.vector(Op.VMULPS, bits, DIGIT + 2, DIGIT + 2, Reg.R12, ends + at(1));
     code.vector(Op.VFMADD231PS, bits, DIGIT + 2, DIGIT, Reg.R12, ends + at(2));
-    code.vector(Op.VBROADCASTSS, bits, ZERO, 0, Mem.inRow(Reg.R15, Reg.RBX, Reg.RBP, row, 0));
+    if (zeros) {
+      code.vector(Op.VBROADCASTSS, bits, ZERO, 0, Mem.inRow(Reg.R15, Reg.RBX, Reg.RBP, row, 0));
+    }
     code.vector(Op.VFNMADD231PS, bits, DIGIT + 2, ZERO, Reg.R12, ends);
     code.vector(Op.VBROADCASTSS, bits, SCALE, 0, Mem.inRow(Reg.R14, Reg.RBX, Reg.RBP, row, 0));
     code.vector(Op.VFMADD231PS, bits, row, DIGIT + 2, SCALE);

@@ -68,6 +68,16 @@ public enum Op {
   VHADDPS(3, 1, 0x7c, 0),
   /** Sums of neighbours of two vectors, i32; VEX only. */
   VPHADDD(1, 2, 0x02, 0),
+  /** Lower elements of two vectors by turns, f32. */
+  VUNPCKLPS(0, 1, 0x14, 0),
+  /** Upper elements of two vectors by turns, f32. */
+  VUNPCKHPS(0, 1, 0x15, 0),
+  /** Lower pairs of f32 of two vectors; VEX only. */
+  VUNPCKLPD(1, 1, 0x14, 0),
+  /** Upper pairs of f32 of two vectors; VEX only. */
+  VUNPCKHPD(1, 1, 0x15, 0),
+  /** The upper half of 256 bits from memory; VEX only. */
+  VINSERTF128(1, 3, 0x18, 0),
   /** One half of 256 bits. */
   VEXTRACTF128(1, 3, 0x19, 0),
   /** One half of 512 bits. */

@@ -82,6 +82,7 @@ class AssemblerTest {
           code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
       case "vextractf128", "vextractf32x8" ->
           code.extract(op(words), bits(words[2]), number(words[1]), number(words[2]), value(words));
+      case "vinsertf128" -> code.upperHalf(number(words[1]), memory(words[3]));
       case "ldtilecfg" -> code.loadTileShapes(base(words[1]), displacement(words[1]));
       case "tilerelease" -> code.releaseTiles();
       case "tilezero" -> code.zeroTile(number(words[1]));
@@ -143,7 +144,9 @@ class AssemblerTest {
     int value = immediate ? Integer.parseInt(words[2]) : 0;
     switch (words[0]) {
       case "mov" -> {
-        if (to == null) {
+        if (immediate) {
+          code.move(to, value);
+        } else if (to == null) {
           code.storeInt(register(words[2]), base(words[1]), displacement(words[1]));
         } else if (isMemory(words[2])) {
           code.load(to, base(words[2]), displacement(words[2]));
