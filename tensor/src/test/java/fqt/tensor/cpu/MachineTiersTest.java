@@ -142,8 +142,8 @@ class MachineTiersTest {
       for (int row = 0; row < 3; row++) {
         terms.readInner(row, 0, count, run, 0);
         for (int i = 0; i < count; i++) {
-          int low = bits(x, row, 2 * i);
-          int expected = low | bits(x, row, 2 * i + 1) << 16;
+          int low = bits(x, row, 2L * i);
+          int expected = low | bits(x, row, 2L * i + 1) << 16;
           assertEquals(expected, Float.floatToRawIntBits(run[i]), columns + " columns, term " + i);
           terms.readOuter(row, i, 1, one, 0);
           assertEquals(expected, Float.floatToRawIntBits(one[0]), "alone");
