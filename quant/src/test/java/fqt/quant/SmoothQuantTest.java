@@ -2,6 +2,7 @@ package fqt.quant;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.nn.Linear;
@@ -248,6 +249,50 @@ class SmoothQuantTest {
       assertEquals(DType.BF16, ((RmsNorm) layer.find("input_layernorm")).weight().dtype());
       double size = Host.sum(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, before));
       assertTrue(distance(before, run(layer, inputs)) < 1e-9 * size);
+    }
+  }
+
+  @Test
+  void obeysEveryChoiceOfTheConfig() {
+    try (Scope scope = Scope.open();
+        CalibrationInputs inputs = new Nets(1).inputs(2, 30)) {
+      Quantizer weights = Quantizer.integer(5, Blocks.PER_ROW);
+      Quantizer activations = Quantizer.integer(6, Blocks.PER_ROW);
+      SmoothQuantConfig config =
+          SmoothQuantConfig.smoothQuant()
+              .withWMethod(weights)
+              .withAMethod(activations)
+              .withGroupSize(32)
+              .withGrid(2);
+      assertEquals(weights.withBlocks(Blocks.perGroup(32)), config.wMethod());
+      assertEquals(activations, config.aMethod());
+      assertEquals(32, config.groupSize());
+      assertEquals(-1, SmoothQuantConfig.smoothQuant().groupSize());
+      Module layer = withOutliers(4);
+      SmoothQuant.quantizeLayer("l", layer, inputs, config, QuantListener.NONE);
+      FakeQuantLinear fake = (FakeQuantLinear) layer.find("mlp.down_proj");
+      assertEquals(config.wMethod(), fake.scheme().weights());
+      assertEquals(activations, fake.scheme().activations());
+
+      for (LinearType type : List.of(LinearType.COMPUTING, LinearType.FAKE)) {
+        Module other = withOutliers(4);
+        SmoothQuantConfig typed = AWQ.withGrid(2).withLinearType(type);
+        assertEquals(type, typed.linearType());
+        SmoothQuant.quantizeLayer("l", other, inputs, typed, QuantListener.NONE);
+        boolean packed = other.find("self_attn.q_proj") instanceof QuantLinear;
+        assertEquals(type == LinearType.COMPUTING, packed);
+      }
+    }
+  }
+
+  @Test
+  void duoScaleAndGridChangeTheCandidates() {
+    try (Scope scope = Scope.open();
+        CalibrationInputs inputs = new Nets(1).inputs(2, 30)) {
+      SmoothQuantConfig config = AWQ.withWMethod(AWQ.wMethod().withBits(3)).withClip(false);
+      double both = error(() -> withOutliers(4), inputs, config);
+      assertNotEquals(both, error(() -> withOutliers(4), inputs, config.withDuoScale(false)));
+      assertNotEquals(both, error(() -> withOutliers(4), inputs, config.withGrid(3)));
     }
   }
 
