@@ -44,7 +44,7 @@ final class MachinePanels implements Panels {
     if (raw == null || pass.row() + row + rows > raw.rows()) {
       return false;
     }
-    int whole = (int) Math.clamp(raw.terms() - pass.term(), 0, pass.depth());
+    int whole = Math.clamp(raw.terms() - pass.term(), 0, pass.depth());
     float[] rest = new float[pass.depth() - whole];
     long stride = (long) Gemm.A_STRIDE * Float.BYTES;
     for (int r = row; r < row + rows; r++) {
@@ -67,7 +67,7 @@ final class MachinePanels implements Panels {
     if (raw == null || columns % width > 0 || pass.column() + column + columns > raw.rows()) {
       return false;
     }
-    int whole = (int) Math.clamp(raw.terms() - pass.term(), 0, pass.depth());
+    int whole = Math.clamp(raw.terms() - pass.term(), 0, pass.depth());
     int blocks = whole / TurnKernel.SIDE;
     int done = blocks * TurnKernel.SIDE;
     float[] rest = new float[pass.depth() - done];
