@@ -63,6 +63,11 @@ final class CudaBackend implements Backend {
   }
 
   @Override
+  public MemoryUse takeMemoryUse() {
+    return context.takeMemoryUse();
+  }
+
+  @Override
   public void transfer(Tensor source, Tensor target) {
     if (target.device().isHost()) {
       context.download(source, target);

@@ -1,5 +1,6 @@
 package fqt.cuda;
 
+import fqt.tensor.Backend;
 import fqt.tensor.Device;
 import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
@@ -32,6 +33,8 @@ public final class CudaContext implements AutoCloseable {
           CUresult.CUDA_ERROR_INVALID_PC,
           CUresult.CUDA_ERROR_LAUNCH_FAILED);
 
+  private static final String LIMIT = "fqt.cuda.memory";
+
   private final Device device;
   private final CUdevice handle;
   private final CUcontext context = new CUcontext();
@@ -41,7 +44,8 @@ public final class CudaContext implements AutoCloseable {
   private final LaunchBlock block = new LaunchBlock(arena);
   private final TensorMaps maps = new TensorMaps(arena);
   private final KernelSet kernels = new KernelSet();
-  private final DevicePool pool = new DevicePool(this);
+  private final DriverMemory memory;
+  private final DevicePool pool;
   private final Staging staging = new Staging(this, arena);
   private final AtomicLong liveBytes = new AtomicLong();
   private final CudaStream stream;
@@ -57,7 +61,8 @@ public final class CudaContext implements AutoCloseable {
         CudaDevices.attribute(handle, CUdevice_attribute.CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
     CudaException.check(JCudaDriver.cuDevicePrimaryCtxRetain(context, handle), "opening " + device);
     stream = new CudaStream(this);
-    Driver.keepFreedMemory(index);
+    memory = new DriverMemory(this);
+    pool = new DevicePool(device.toString(), memory, memoryLimit());
     faults = new Faults(this, arena);
   }
 
@@ -123,6 +128,27 @@ public final class CudaContext implements AutoCloseable {
     Storage storage = allocate(byteSize, 0);
     fill(storage, (byte) 0);
     return storage;
+  }
+
+  /** What memory was needed since the last call. */
+  Backend.MemoryUse takeMemoryUse() {
+    return new Backend.MemoryUse(pool.takePeak(), memory.mostReserved());
+  }
+
+  private static long memoryLimit() {
+    String asked = System.getProperty(LIMIT);
+    if (asked == null) {
+      return Long.MAX_VALUE;
+    }
+    try {
+      long limit = Long.parseLong(asked);
+      if (limit > 0) {
+        return limit;
+      }
+    } catch (NumberFormatException notANumber) {
+      // Told below.
+    }
+    throw new IllegalStateException(LIMIT + " is '" + asked + "'; expected a number of bytes");
   }
 
   void free(long address, long byteSize, long counted) {

@@ -4,7 +4,6 @@ import java.util.ArrayDeque;
 import java.util.HashMap;
 import java.util.Map;
 import jcuda.driver.CUresult;
-import jcuda.driver.JCudaDriver;
 
 /**
  * Memory of a GPU for the work of its main stream. What is given back is kept for the next request
@@ -15,15 +14,41 @@ import jcuda.driver.JCudaDriver;
 final class DevicePool {
   private static final long GRAIN = 512;
   private static final long LARGEST_KEPT = 256L << 20;
-  private static final int SHARE_KEPT = 32;
+  private static final long MOST_KEPT = 1L << 30;
 
-  private final CudaContext context;
+  /** Where the memory comes from. */
+  interface Source {
+    /** An address of so many bytes, or 0 if there are not as many. */
+    long allocate(long byteSize);
+
+    /** Takes back what {@link #allocate} gave. */
+    void free(long address, long byteSize);
+
+    /** Waits until what was freed can be allocated again, in pieces of any size. */
+    void settle();
+
+    /** Bytes that a request could still get. */
+    long free();
+  }
+
+  private final String name;
+  private final Source source;
+  private final long limit;
   private final Map<Long, ArrayDeque<Long>> idle = new HashMap<>();
   private long idleBytes;
-  private long idleLimit = -1;
+  private long usedBytes;
+  private long peakBytes;
 
-  DevicePool(CudaContext context) {
-    this.context = context;
+  /**
+   * Nothing taken yet.
+   *
+   * @param name of the GPU, for errors
+   * @param limit bytes to take from the source at most
+   */
+  DevicePool(String name, Source source, long limit) {
+    this.name = name;
+    this.source = source;
+    this.limit = limit;
   }
 
   private static long rounded(long byteSize) {
@@ -40,66 +65,58 @@ final class DevicePool {
     ArrayDeque<Long> pieces = idle.get(size);
     if (pieces != null && !pieces.isEmpty()) {
       idleBytes -= size;
+      use(size);
       return pieces.pop();
     }
-    context.bind();
-    Handles.DevicePointer pointer = new Handles.DevicePointer();
-    int code = allocate(pointer, size);
-    if (code == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
+    long address = allocate(size);
+    if (address == 0) {
       trim();
-      context.stream().synchronize();
-      code = allocate(pointer, size);
+      source.settle();
+      address = allocate(size);
     }
-    if (code == CUresult.CUDA_ERROR_OUT_OF_MEMORY) {
-      long[] free = new long[1];
-      long[] total = new long[1];
-      JCudaDriver.cuMemGetInfo(free, total);
+    if (address == 0) {
+      long free = Math.min(source.free(), limit - usedBytes);
       throw new CudaException(
-          code,
-          "%s has %d of %d bytes free; %d were asked for"
-              .formatted(context.device(), free[0], total[0], byteSize));
+          CUresult.CUDA_ERROR_OUT_OF_MEMORY,
+          "%s has %d bytes free beside %d in use; %d were asked for"
+              .formatted(name, Math.max(0, free), usedBytes, byteSize));
     }
-    context.check(code, "allocating " + byteSize + " bytes on " + context.device());
-    return pointer.address();
+    use(size);
+    return address;
   }
 
-  private int allocate(Handles.DevicePointer pointer, long size) {
-    return JCudaDriver.cuMemAllocAsync(pointer, size, context.stream().handle());
+  private long allocate(long size) {
+    return usedBytes + idleBytes + size > limit ? 0 : source.allocate(size);
+  }
+
+  private void use(long size) {
+    usedBytes += size;
+    peakBytes = Math.max(peakBytes, usedBytes + idleBytes);
   }
 
   /** Takes back what {@link #take} gave for so many bytes. */
   synchronized void give(long address, long byteSize) {
     long size = rounded(byteSize);
-    if (size <= LARGEST_KEPT && idleBytes + size <= idleLimit()) {
+    usedBytes -= size;
+    if (size <= LARGEST_KEPT && idleBytes + size <= MOST_KEPT) {
       idle.computeIfAbsent(size, unused -> new ArrayDeque<>()).push(address);
       idleBytes += size;
     } else {
-      free(address, size);
+      source.free(address, size);
     }
   }
 
-  private long idleLimit() {
-    if (idleLimit < 0) {
-      context.bind();
-      long[] free = new long[1];
-      long[] total = new long[1];
-      context.check(JCudaDriver.cuMemGetInfo(free, total), "reading the size of the memory");
-      idleLimit = total[0] / SHARE_KEPT;
-    }
-    return idleLimit;
+  /** The most bytes taken from the source at once since the last call. */
+  synchronized long takePeak() {
+    long peak = peakBytes;
+    peakBytes = usedBytes + idleBytes;
+    return peak;
   }
 
-  /** Gives everything that is idle back to the driver. */
+  /** Gives everything that is idle back to the source. */
   synchronized void trim() {
-    idle.forEach((size, pieces) -> pieces.forEach(address -> free(address, size)));
+    idle.forEach((size, pieces) -> pieces.forEach(address -> source.free(address, size)));
     idle.clear();
     idleBytes = 0;
-  }
-
-  private void free(long address, long size) {
-    context.bind();
-    context.check(
-        JCudaDriver.cuMemFreeAsync(new Handles.DevicePointer(address), context.stream().handle()),
-        "freeing " + size + " bytes on " + context.device());
   }
 }

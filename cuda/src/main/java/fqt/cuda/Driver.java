@@ -23,15 +23,11 @@ final class Driver {
 
   private static final MethodHandle ENCODE_TILED;
   private static final MethodHandle LAUNCH;
-  private static final MethodHandle DEFAULT_POOL;
-  private static final MethodHandle SET_POOL;
 
   static {
     String absent = null;
     MethodHandle encode = null;
     MethodHandle launch = null;
-    MethodHandle defaultPool = null;
-    MethodHandle setPool = null;
     try {
       SymbolLookup cuda = SymbolLookup.libraryLookup("libcuda.so.1", Arena.global());
       Linker linker = Linker.nativeLinker();
@@ -45,14 +41,6 @@ final class Driver {
           linker.downcallHandle(
               cuda.findOrThrow("cuLaunchKernelEx"),
               FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, ADDRESS, ADDRESS));
-      defaultPool =
-          linker.downcallHandle(
-              cuda.findOrThrow("cuDeviceGetDefaultMemPool"),
-              FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT));
-      setPool =
-          linker.downcallHandle(
-              cuda.findOrThrow("cuMemPoolSetAttribute"),
-              FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_INT, ADDRESS));
       Natives.load("JCudaDriver", "jcuda.driver.JCudaDriver");
       absent = initialize();
     } catch (IllegalArgumentException e) {
@@ -65,8 +53,6 @@ final class Driver {
     ABSENT = absent;
     ENCODE_TILED = encode;
     LAUNCH = launch;
-    DEFAULT_POOL = defaultPool;
-    SET_POOL = setPool;
   }
 
   private Driver() {}
@@ -95,28 +81,6 @@ final class Driver {
   static void require() {
     if (ABSENT != null) {
       throw new IllegalStateException(ABSENT);
-    }
-  }
-
-  /**
-   * Lets a GPU's pool keep memory that was given back for the next allocation; by default it goes
-   * to the system at every synchronization, which makes allocations slow.
-   */
-  static void keepFreedMemory(int device) {
-    final int releaseThreshold = 4;
-    try (Arena arena = Arena.ofConfined()) {
-      MemorySegment pool = arena.allocate(ADDRESS);
-      CudaException.check(
-          (int) DEFAULT_POOL.invokeExact(pool, device), "finding the memory pool of a GPU");
-      MemorySegment everything = arena.allocate(JAVA_LONG);
-      everything.set(JAVA_LONG, 0, -1);
-      CudaException.check(
-          (int) SET_POOL.invokeExact(pool.get(ADDRESS, 0), releaseThreshold, everything),
-          "setting up the memory pool of a GPU");
-    } catch (CudaException e) {
-      throw e;
-    } catch (Throwable e) {
-      throw new AssertionError("a downcall of cuMemPoolSetAttribute throws nothing", e);
     }
   }
 

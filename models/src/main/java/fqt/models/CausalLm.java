@@ -119,6 +119,14 @@ public final class CausalLm implements AutoCloseable {
     return new CausalLm(config, tensors, device, false);
   }
 
+  /**
+   * The same model on the CPU, over the same tensors: views that cost nothing, for who wants to
+   * know names and sizes of all layers without bringing them to the device. Close it first.
+   */
+  public CausalLm outline() {
+    return of(config, source, Device.CPU);
+  }
+
   /** What {@code config.json} says. */
   public ModelConfig config() {
     return config;

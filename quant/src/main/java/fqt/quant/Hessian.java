@@ -13,6 +13,9 @@ import java.util.stream.IntStream;
  * squared output error, which all linears with the same inputs share.
  */
 final class Hessian {
+  /** Rows that are moved or scaled at a time: whole copies of a large matrix take its memory. */
+  private static final long PIECE = 1024;
+
   private final Tensor sum;
   private long tokens;
   private boolean scaled;
@@ -46,9 +49,12 @@ final class Hessian {
   /** F32 [inputs, inputs]; nothing can be added afterwards. */
   Tensor matrix() {
     if (!scaled && tokens > 0) {
-      try (Scope scope = Scope.open()) {
-        Ops.completeSyrk(sum);
-        Ops.copyInto(Ops.affine(sum, 2f / tokens, 0), sum);
+      Ops.completeSyrk(sum);
+      for (long from = 0; from < sum.dim(0); from += PIECE) {
+        try (Scope scope = Scope.open()) {
+          Tensor rows = sum.slice(0, from, Math.min(sum.dim(0), from + PIECE));
+          Ops.copyInto(Ops.affine(rows, 2f / tokens, 0), rows);
+        }
       }
     }
     scaled = true;
@@ -77,19 +83,27 @@ final class Hessian {
       for (int i = 0; i < n; i++) {
         damped[i] = (float) (diagonal[reversed[i]] + damping);
       }
-      Tensor factor = permuted(matrix(), reversed);
+      Tensor factor = Ops.empty(sum.device(), DType.F32, sum.shape());
+      permute(matrix(), reversed, factor);
       Ops.copyInto(Host.tensor(factor.device(), damped, n), factor.diagonal());
       if (Ops.choleskyInPlace(factor) >= 0) {
         return null;
       }
       int[] back = IntStream.range(0, n).map(i -> n - 1 - i).toArray();
-      return scope.keep(permuted(Ops.invertLower(factor), back));
+      permute(Ops.invertLower(factor), back, factor);
+      return scope.keep(factor);
     }
   }
 
-  /** Rows and columns of a square matrix in another order. */
-  private static Tensor permuted(Tensor x, int[] order) {
+  /** Rows and columns of a square matrix in another order, some rows at a time. */
+  private static void permute(Tensor x, int[] order, Tensor out) {
     Tensor index = Host.index(x.device(), order);
-    return Host.columns(Ops.gatherRows(x, index), index);
+    for (long from = 0; from < order.length; from += PIECE) {
+      try (Scope scope = Scope.open()) {
+        long to = Math.min(order.length, from + PIECE);
+        Tensor rows = Ops.gatherRows(x, index.slice(0, from, to));
+        Ops.copyInto(Host.columns(rows, index), out.slice(0, from, to));
+      }
+    }
   }
 }

@@ -33,6 +33,19 @@ public interface Backend {
   /** Bytes in storages that {@link #allocate} gave out and nobody released. */
   long liveBytes();
 
+  /**
+   * Memory of a device.
+   *
+   * @param peak the most bytes in use at once since this was last asked for
+   * @param reserved the most bytes that this process ever kept others from using
+   */
+  record MemoryUse(long peak, long reserved) {}
+
+  /** What memory was needed since the last call, or null if the device does not count. */
+  default MemoryUse takeMemoryUse() {
+    return null;
+  }
+
   /** Copies host bytes to this device, or back; both contiguous, same type and shape. */
   void transfer(Tensor source, Tensor target);
 

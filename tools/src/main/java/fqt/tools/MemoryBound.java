@@ -31,6 +31,12 @@ record MemoryBound(long process, long activations, long replay, long smoothing, 
 
   /** The bound of a job. */
   static MemoryBound of(CausalLm model, QuantizeJob.Plan plan) {
+    try (CausalLm outline = model.outline()) {
+      return ofOutline(outline, plan);
+    }
+  }
+
+  private static MemoryBound ofOutline(CausalLm model, QuantizeJob.Plan plan) {
     long length = plan.samples().isEmpty() ? 0 : plan.samples().getFirst().length;
     long tokens = plan.samples().size() * length;
     long hidden = tokens * model.config().text().hidden();
@@ -50,7 +56,6 @@ record MemoryBound(long process, long activations, long replay, long smoothing, 
         long bytes = SmoothingBytes.of(prefix, layer, search, features, tokens, length);
         smoothing = Math.max(smoothing, bytes);
       }
-      model.release(i);
     }
     long results =
         Math.min(

@@ -26,17 +26,8 @@ final class PlannedContents {
   /** The contents of a job's output. */
   static CheckpointContents of(CausalLm model, QuantizeJob.Plan plan) {
     PlannedContents contents = new PlannedContents(plan);
-    for (int i = 0; i < model.layers().size(); i++) {
-      contents.add(model.layerPrefix(i), model.layers().get(i), true);
-      model.release(i);
-    }
-    VisionTower tower = model.vision();
-    if (tower != null) {
-      for (int i = 0; i < tower.blocks().size(); i++) {
-        contents.add(tower.blockPrefix(i), tower.blocks().get(i), quantizesVision(plan));
-        tower.release(i);
-      }
-      contents.add(tower.mergerPrefix(), tower.merger(), false);
+    try (CausalLm outline = model.outline()) {
+      contents.add(outline);
     }
     contents.unquantized.add("lm_head");
     return new CheckpointContents(
@@ -45,6 +36,19 @@ final class PlannedContents {
         contents.unquantized,
         plan.gptq().order() == GptqConfig.ActOrder.DYNAMIC,
         contents.method());
+  }
+
+  private void add(CausalLm model) {
+    for (int i = 0; i < model.layers().size(); i++) {
+      add(model.layerPrefix(i), model.layers().get(i), true);
+    }
+    VisionTower tower = model.vision();
+    if (tower != null) {
+      for (int i = 0; i < tower.blocks().size(); i++) {
+        add(tower.blockPrefix(i), tower.blocks().get(i), quantizesVision(plan));
+      }
+      add(tower.mergerPrefix(), tower.merger(), false);
+    }
   }
 
   /**

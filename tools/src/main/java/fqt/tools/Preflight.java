@@ -23,7 +23,11 @@ final class Preflight {
     if (plan.format().name().equals("simulated")) {
       return;
     }
-    List<ServeCheck.Problem> problems = ServeCheck.problems(planned(model, plan), 1);
+    List<ServedLinear> planned;
+    try (CausalLm outline = model.outline()) {
+      planned = planned(outline, plan);
+    }
+    List<ServeCheck.Problem> problems = ServeCheck.problems(planned, 1);
     for (ServeCheck.Problem problem : problems) {
       if (problem.severity() != ServeCheck.Severity.SHAPE) {
         throw new IllegalArgumentException(problem.toString());
@@ -57,7 +61,6 @@ final class Preflight {
                       plan.rules().schemeOf(name)));
             }
           });
-      model.release(i);
     }
     return linears;
   }

@@ -125,10 +125,9 @@ final class QuantizeCommand implements Callable<Integer> {
   @Option(
       names = "--activations",
       paramLabel = "f32|bf16|disk",
-      defaultValue = "f32",
       description =
           "Where calibration activations rest between layers: in memory, in memory rounded to half"
-              + " the size, or in a file beside the output (default: f32).")
+              + " the size, or in a file beside the output (default: f32, on a GPU bf16).")
   private CalibrationInputs.Keeping activations;
 
   @Option(
@@ -183,7 +182,7 @@ final class QuantizeCommand implements Callable<Integer> {
               GptqConfig.defaults(),
               drawn,
               pictures(lm),
-              activations,
+              keeping(),
               maxShardBytes,
               restart,
               report);
@@ -226,6 +225,16 @@ final class QuantizeCommand implements Callable<Integer> {
     facts.put("memory_bound", bound.total());
     facts.put("memory_peak", PeakMemory.bytes());
     return facts;
+  }
+
+  /** GPUs compute with activations rounded to BF16 anyway, and have less memory. */
+  private CalibrationInputs.Keeping keeping() {
+    if (activations != null) {
+      return activations;
+    }
+    return model.device().isHost()
+        ? CalibrationInputs.Keeping.F32
+        : CalibrationInputs.Keeping.BF16;
   }
 
   private String schemeName() {

@@ -91,6 +91,7 @@ final class QuantizeJob {
   private final CheckpointContents contents;
   private final Map<String, Object> quantization;
   private final int blocks;
+  private final DeviceMemory memory;
   private WorkFolder work;
   private BlockNotes notes;
 
@@ -101,6 +102,7 @@ final class QuantizeJob {
     this.model = model;
     this.plan = plan;
     this.err = err;
+    this.memory = new DeviceMemory(model.device());
     this.files = SourceFiles.of(plan.source());
     this.contents = PlannedContents.of(model, plan);
     this.quantization = plan.format().config(contents);
@@ -142,6 +144,7 @@ final class QuantizeJob {
     if (finished > 0) {
       err.printf("continuing after %d of %d blocks in %s%n", finished, blocks, work.path());
     }
+    memory.ended("the start");
     quantize(new BlockStack.Layers(model, plan.samples()));
     if (model.vision() != null) {
       quantizeVision(model.vision());
@@ -155,6 +158,11 @@ final class QuantizeJob {
       Json.write(folder.path().resolve(ModelConfig.FILE), config);
       QuantizeReport.write(folder.path(), linears(), folds());
       notes.gather(work.journal().entries().keySet(), folder.path());
+      memory.ended("the end");
+      if (memory.summary() != null) {
+        err.println(memory.summary());
+        LOG.log(INFO, memory::summary);
+      }
       LOG.log(INFO, () -> "complete: " + plan.destination());
       work.copyLog(folder.path());
       work.commit(folder);
@@ -199,6 +207,7 @@ final class QuantizeJob {
       boolean open = IntStream.range(0, stack.count()).anyMatch(i -> !isFinished(stack, i));
       if (plan.method().calibrates() && open) {
         stack.addSamples(inputs);
+        memory.ended("the embedding");
       }
       LayerForwardManager forward = new LayerForwardManager(inputs);
       for (int i = 0; i < stack.count(); i++) {
@@ -226,6 +235,7 @@ final class QuantizeJob {
     int linears = work.journal().entries().get(stack.prefix(index)).linears().size();
     Duration time = Duration.ofNanos(System.nanoTime() - start);
     String done = finished ? "%d linears were there already, %s" : "%d linears in %s";
+    memory.ended("the end of " + stack.prefix(index));
     progress.done(index + 1, done.formatted(linears, Units.time(time)));
   }
 
@@ -350,11 +360,13 @@ final class QuantizeJob {
     @Override
     public void foldFinished(FoldReport report) {
       folds.add(report);
+      memory.ended("smoothing of " + report.producer());
     }
 
     @Override
     public void linearFinished(LinearReport report) {
       linears.add(report);
+      memory.ended(report.name());
       double share = (double) linears.size() * blocks / contents.quantized().size();
       at(searched + (0.8 - searched) * Math.min(1, share), report.name());
     }
