@@ -71,6 +71,8 @@ final class CudaBackend implements Backend {
   public void transfer(Tensor source, Tensor target) {
     if (target.device().isHost()) {
       context.download(source, target);
+    } else if (!source.device().isHost()) {
+      context.copyFromPeer(source, target);
     } else {
       context.upload(source, target);
     }

@@ -183,6 +183,27 @@ public final class CudaContext implements AutoCloseable {
     faults.check();
   }
 
+  /** Copies a contiguous tensor from another GPU to this one; the source is free on return. */
+  void copyFromPeer(Tensor source, Tensor target) {
+    Checks.sameElements(source, target);
+    CudaContext peer = ((DeviceStorage) source.storage()).context();
+    long from = Checks.address(source, peer.device, "source");
+    long to = Checks.address(target, device, "target");
+    peer.stream.synchronize();
+    bind();
+    memory.letIn(peer.memory);
+    check(
+        JCudaDriver.cuMemcpyPeerAsync(
+            new Handles.DevicePointer(to),
+            context,
+            new Handles.DevicePointer(from),
+            peer.context,
+            source.byteSize(),
+            stream.handle()),
+        "copying " + source.byteSize() + " bytes from " + peer.device + " to " + device);
+    stream.synchronize();
+  }
+
   /** Sets every byte of a storage of this GPU; done when the call returns. */
   public void fill(Storage storage, byte value) {
     bind();

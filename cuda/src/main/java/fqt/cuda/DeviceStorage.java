@@ -42,6 +42,11 @@ final class DeviceStorage implements Storage {
     }
   }
 
+  /** The GPU that the memory belongs to. */
+  CudaContext context() {
+    return allocation.context;
+  }
+
   @Override
   public Device device() {
     return device;

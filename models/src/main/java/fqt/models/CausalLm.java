@@ -51,10 +51,7 @@ public final class CausalLm implements AutoCloseable {
   private final Rotary rotary;
   private final LayerList layers;
   private final VisionTower vision;
-  private final Embedding embedding;
-  private final Module norm;
-  private final Module head;
-  private final Scope.Holding holding;
+  private Ends ends;
 
   private CausalLm(ModelConfig config, TensorSource source, Device device, boolean ownsSource) {
     this.config = config;
@@ -68,13 +65,20 @@ public final class CausalLm implements AutoCloseable {
     Weights weights = new CheckpointWeights(source, device, config.quantization());
     this.builder = new ModelBuilder(config, weights, device);
     this.layers = new LayerList(config.text().layers(), builder::layer);
-    try (Scope scope = Scope.open()) {
-      this.embedding = builder.embedding();
-      this.norm = builder.norm();
-      this.head = builder.head(embedding);
-      this.holding = scope.handOver();
-    }
     this.vision = builder.vision();
+  }
+
+  /** What stands before and behind the layers. */
+  private record Ends(Embedding embedding, Module norm, Module head, Scope.Holding holding) {}
+
+  private Ends ends() {
+    if (ends == null) {
+      try (Scope scope = Scope.open()) {
+        Embedding embedding = builder.embedding();
+        ends = new Ends(embedding, builder.norm(), builder.head(embedding), scope.handOver());
+      }
+    }
+    return ends;
   }
 
   /**
@@ -179,24 +183,32 @@ public final class CausalLm implements AutoCloseable {
     layers.release(layer);
   }
 
+  /** Frees embedding, norm and head; whoever asks for one again gets it from the checkpoint. */
+  public void releaseEnds() {
+    if (ends != null) {
+      ends.holding().close();
+      ends = null;
+    }
+  }
+
   /** Hidden states before the first layer: ids I32 [tokens] in, F32 [tokens, hidden] out. */
   public Tensor embed(Tensor ids) {
-    return embedding.apply(ids, LayerArgs.NONE);
+    return ends().embedding().apply(ids, LayerArgs.NONE);
   }
 
   /** The embedding table as a module. */
   public Module embedding() {
-    return embedding;
+    return ends().embedding();
   }
 
   /** The norm after the last layer. */
   public Module norm() {
-    return norm;
+    return ends().norm();
   }
 
   /** The head: hidden states to logits. */
   public Module head() {
-    return head;
+    return ends().head();
   }
 
   /** What turns pictures into tokens, or null if the model sees none. */
@@ -244,7 +256,8 @@ public final class CausalLm implements AutoCloseable {
   /** Logits F32 [tokens, vocabulary] of the hidden states after the last layer. */
   public Tensor finish(Tensor hidden) {
     try (Scope scope = Scope.open()) {
-      return scope.keep(head.apply(norm.apply(hidden, LayerArgs.NONE), LayerArgs.NONE));
+      Tensor normed = norm().apply(hidden, LayerArgs.NONE);
+      return scope.keep(head().apply(normed, LayerArgs.NONE));
     }
   }
 
@@ -374,7 +387,7 @@ public final class CausalLm implements AutoCloseable {
     if (vision != null) {
       vision.close();
     }
-    holding.close();
+    releaseEnds();
     if (ownsSource) {
       source.close();
     }

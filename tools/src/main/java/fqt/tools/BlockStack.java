@@ -89,6 +89,7 @@ sealed interface BlockStack {
           }
         }
       }
+      model.releaseEnds();
     }
 
     @Override

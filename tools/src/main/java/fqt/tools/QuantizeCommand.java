@@ -169,8 +169,7 @@ final class QuantizeCommand implements Callable<Integer> {
     long maxShardBytes = Options.bytes(spec, "--max-shard-size", shardSize);
     try (CausalLm lm = model.load();
         Scope scope = Scope.open()) {
-      DType stored = lm.embedding().parameters().get("weight").dtype();
-      SchemeRules rules = rules(chosen, stored);
+      SchemeRules rules = rules(chosen, stored(lm));
       List<int[]> drawn = drawn(lm, err);
       QuantizeJob.Plan plan =
           new QuantizeJob.Plan(
@@ -242,6 +241,13 @@ final class QuantizeCommand implements Callable<Integer> {
       return scheme;
     }
     return method.smoothing == Method.Smoothing.SMOOTHQUANT ? "w8a8-int8" : "w4a16";
+  }
+
+  /** Type of the source's weights. */
+  private static DType stored(CausalLm lm) {
+    try (CausalLm outline = lm.outline()) {
+      return outline.embedding().parameters().get("weight").dtype();
+    }
   }
 
   private CheckpointFormat format() {
