@@ -46,7 +46,8 @@ public final class CudaContext implements AutoCloseable {
   private final KernelSet kernels = new KernelSet();
   private final DriverMemory memory;
   private final DevicePool pool;
-  private final Staging staging = new Staging(this, arena);
+  private final Staging uploads = new Staging(this, arena);
+  private final Staging downloads = new Staging(this, arena);
   private final AtomicLong liveBytes = new AtomicLong();
   private final CudaStream stream;
   private final Faults faults;
@@ -157,17 +158,17 @@ public final class CudaContext implements AutoCloseable {
   }
 
   /** Copies a contiguous tensor from the host to this GPU; the source is free on return. */
-  public synchronized void upload(Tensor source, Tensor target) {
+  public void upload(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     long address = Checks.address(target, device, "target");
     bind();
-    staging.upload(source.segment(), address);
+    uploads.upload(source.segment(), address);
   }
 
   /** Copies host memory to an address of this GPU; the source is free on return. */
-  synchronized void upload(MemorySegment source, long address) {
+  void upload(MemorySegment source, long address) {
     bind();
-    staging.upload(source, address);
+    uploads.upload(source, address);
   }
 
   /**
@@ -175,11 +176,11 @@ public final class CudaContext implements AutoCloseable {
    *
    * @throws IndexOutOfBoundsException if an operation since the last call was given a wrong index
    */
-  public synchronized void download(Tensor source, Tensor target) {
+  public void download(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     long address = Checks.address(source, device, "source");
     bind();
-    staging.download(address, target.segment());
+    downloads.download(address, target.segment());
     faults.check();
   }
 
@@ -268,7 +269,8 @@ public final class CudaContext implements AutoCloseable {
     if (!closed) {
       if (broken == null) {
         stream.synchronize();
-        staging.close();
+        uploads.close();
+        downloads.close();
         faults.close();
         stream.releaseWorkspace();
         pool.trim();

@@ -6,11 +6,13 @@ import java.util.stream.IntStream;
 import jcuda.driver.JCudaDriver;
 
 /**
- * Two pieces of pinned host memory through which everything large goes to and from a GPU: the copy
+ * Two pieces of pinned host memory through which everything large goes to or from a GPU: the copy
  * engine reads and writes them at full speed while the processor fills or empties the other. What
  * is small goes directly; the driver keeps such bytes in its own buffers.
  *
- * <p>The caller holds the context's lock.
+ * <p>What goes to the GPU has a stream of its own, beside what computes: a thread that brings the
+ * next weights takes no time from another that launches kernels. One for each direction; threads
+ * take turns.
  */
 final class Staging {
   private static final long PIECE = 16L << 20;
@@ -22,32 +24,43 @@ final class Staging {
   private final Arena arena;
   private final MemorySegment[] pieces = new MemorySegment[PIECES];
   private final CudaEvent[] passed = new CudaEvent[PIECES];
+  private CudaStream beside;
 
   Staging(CudaContext context, Arena arena) {
     this.context = context;
     this.arena = arena;
   }
 
-  /** Copies host memory to the GPU. The source may be changed as soon as this returns. */
-  void upload(MemorySegment source, long address) {
+  /**
+   * Copies host memory to the GPU: after the work that was put into the main stream before, and
+   * before what is put into it afterwards. The source may be changed as soon as this returns.
+   */
+  synchronized void upload(MemorySegment source, long address) {
     long size = source.byteSize();
     if (size <= DIRECT) {
-      put(source, address);
+      put(source, address, context.stream());
       return;
     }
     prepare();
+    if (beside == null) {
+      beside = context.newStream();
+    }
+    passed[0].synchronize();
+    passed[0].record(context.stream());
+    beside.await(passed[0]);
     int turn = 0;
     for (long at = 0; at < size; at += PIECE, turn = (turn + 1) % PIECES) {
       long bytes = Math.min(PIECE, size - at);
       passed[turn].synchronize();
       copy(source, at, pieces[turn], bytes);
-      put(pieces[turn].asSlice(0, bytes), address + at);
-      passed[turn].record(context.stream());
+      put(pieces[turn].asSlice(0, bytes), address + at, beside);
+      passed[turn].record(beside);
     }
+    context.stream().await(passed[(turn + PIECES - 1) % PIECES]);
   }
 
   /** Copies memory of the GPU to the host, after all work before; done when this returns. */
-  void download(long address, MemorySegment target) {
+  synchronized void download(long address, MemorySegment target) {
     long size = target.byteSize();
     if (size <= DIRECT) {
       get(address, target);
@@ -87,13 +100,13 @@ final class Staging {
             });
   }
 
-  private void put(MemorySegment source, long address) {
+  private void put(MemorySegment source, long address, CudaStream stream) {
     context.check(
         JCudaDriver.cuMemcpyHtoDAsync(
             new Handles.DevicePointer(address),
             new Handles.HostPointer(source),
             source.byteSize(),
-            context.stream().handle()),
+            stream.handle()),
         "copying " + source.byteSize() + " bytes to " + context.device());
   }
 
@@ -122,6 +135,9 @@ final class Staging {
 
   /** Gives the memory back to the pageable; the copies have ended. */
   void close() {
+    if (beside != null) {
+      beside.close();
+    }
     if (pieces[0] != null) {
       for (CudaEvent event : passed) {
         event.close();

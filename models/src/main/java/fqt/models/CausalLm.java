@@ -64,7 +64,7 @@ public final class CausalLm implements AutoCloseable {
     inventory.requireAllUsed();
     Weights weights = new CheckpointWeights(source, device, config.quantization());
     this.builder = new ModelBuilder(config, weights, device);
-    this.layers = new LayerList(config.text().layers(), builder::layer);
+    this.layers = new LayerList(config.text().layers(), builder::layer, !device.isHost());
     this.vision = builder.vision();
   }
 

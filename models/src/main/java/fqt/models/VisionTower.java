@@ -44,7 +44,7 @@ public final class VisionTower {
     this.device = device;
     int half = Math.toIntExact(config.hidden() / config.heads() / 2);
     this.rotary = Rotary.of(half, config.theta(), new RotaryScaling.None()).repeated(2);
-    this.blocks = new LayerList(config.layers(), i -> block(weights, i));
+    this.blocks = new LayerList(config.layers(), i -> block(weights, i), !device.isHost());
     try (Scope scope = Scope.open()) {
       this.patchEmbedding = patchEmbedding(weights);
       this.merger = merger(weights);

@@ -38,7 +38,11 @@ final class DeviceMemory {
   String summary() {
     return reserved == 0
         ? null
-        : "memory of %s: at most %s in use at once, %s reserved"
-            .formatted(device, Units.bytes(peak), Units.bytes(reserved));
+        : "memory of %s: at most %s in use at once, %s reserved; of the host %s"
+            .formatted(
+                device,
+                Units.bytes(peak),
+                Units.bytes(reserved),
+                Units.bytes(PeakMemory.bytes()));
   }
 }
