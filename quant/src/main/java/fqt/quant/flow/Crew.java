@@ -1,0 +1,214 @@
+package fqt.quant.flow;
+
+import fqt.tensor.Device;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Consumer;
+
+/**
+ * Devices that quantize a layer together: on each, a thread runs the same code over its share of
+ * the calibration samples, and where results must meet, the threads exchange them.
+ *
+ * <p>Samples are cut into {@value #CHUNKS} chunks whatever the number of devices. Sums over samples
+ * are made chunk by chunk and then joined in the order of the chunks, so that they are the same
+ * bits on one device and on several.
+ */
+public final class Crew {
+  /** How many pieces the samples are cut into; no more devices than that share the work. */
+  public static final int CHUNKS = 8;
+
+  /** What one device does; is told its place in the crew. */
+  public record Member(Crew crew, int rank) {
+    /** Where this member computes. */
+    public Device device() {
+      return crew.devices.get(rank);
+    }
+
+    /** How many members there are. */
+    public int size() {
+      return crew.devices.size();
+    }
+
+    /** Whether this is the member that speaks for all: writes files, reports. */
+    public boolean leads() {
+      return rank == 0;
+    }
+
+    /** Whether this member has a sample's chunk. */
+    public boolean owns(int sample, int samples) {
+      return (long) chunk(sample, samples) * size() / CHUNKS == rank;
+    }
+
+    /** Whether this member does a piece of work that one of them does for all. */
+    public boolean does(int piece) {
+      return piece % size() == rank;
+    }
+
+    /**
+     * Hands something over and takes what all members handed over, in their order. Everything stays
+     * valid until {@link #done}, which every member calls when it has taken what it needs.
+     */
+    @SuppressWarnings("unchecked") // every member exchanges the same type at the same place
+    public <T> List<T> exchange(T own) {
+      if (size() == 1) {
+        return List.of(own);
+      }
+      crew.slots[rank] = own;
+      crew.meet();
+      List<T> all = new ArrayList<>();
+      for (Object slot : crew.slots) {
+        all.add((T) slot);
+      }
+      crew.meet();
+      return all;
+    }
+
+    /** Waits until every member has come here. */
+    public void done() {
+      if (size() > 1) {
+        crew.meet();
+      }
+    }
+  }
+
+  private final List<Device> devices;
+  private final Object[] slots;
+  private int waiting;
+  private long meetings;
+  private boolean broken;
+
+  /**
+   * A crew, one member a device; a device that is named twice has two members.
+   *
+   * @throws IllegalArgumentException if there is no device, or there are more than chunks
+   */
+  public Crew(List<Device> devices) {
+    if (devices.isEmpty() || devices.size() > CHUNKS) {
+      throw new IllegalArgumentException(
+          "%d devices; expected 1 to %d".formatted(devices.size(), CHUNKS));
+    }
+    this.devices = List.copyOf(devices);
+    this.slots = new Object[devices.size()];
+  }
+
+  /** One device without others. */
+  public static Member alone(Device device) {
+    return new Member(new Crew(List.of(device)), 0);
+  }
+
+  /** The members, in the order of the devices. */
+  public List<Member> members() {
+    List<Member> members = new ArrayList<>();
+    for (int i = 0; i < devices.size(); i++) {
+      members.add(new Member(this, i));
+    }
+    return members;
+  }
+
+  /** The chunk of a sample. */
+  public static int chunk(int sample, int samples) {
+    return (int) ((long) sample * CHUNKS / samples);
+  }
+
+  /**
+   * Runs the same work as every member, the first on the calling thread, and waits for all. If one
+   * fails, the others stop where they next meet, and the failure is thrown here.
+   */
+  public void run(Consumer<Member> work) {
+    waiting = 0;
+    broken = false;
+    Throwable[] failures = new Throwable[devices.size()];
+    List<Thread> threads = new ArrayList<>();
+    for (Member member : members()) {
+      if (!member.leads()) {
+        threads.add(
+            Thread.ofPlatform()
+                .name("quantizes on " + member.device())
+                .start(() -> run(work, member, failures)));
+      }
+    }
+    run(work, members().getFirst(), failures);
+    for (Thread thread : threads) {
+      join(thread);
+    }
+    throwFirst(failures);
+  }
+
+  private void run(Consumer<Member> work, Member member, Throwable[] failures) {
+    try {
+      work.accept(member);
+    } catch (RuntimeException | Error e) {
+      failures[member.rank()] = e;
+      leave();
+    }
+  }
+
+  private static void join(Thread thread) {
+    boolean interrupted = Thread.interrupted();
+    while (thread.isAlive()) {
+      try {
+        thread.join();
+      } catch (InterruptedException e) {
+        interrupted = true;
+      }
+    }
+    if (interrupted) {
+      Thread.currentThread().interrupt();
+    }
+  }
+
+  /** Another one has failed, and says why. */
+  private static final class Left extends RuntimeException {
+    private static final long serialVersionUID = 1;
+
+    Left() {
+      super("another device of the crew has failed");
+    }
+  }
+
+  /** Returns when every member is here; fails if one will not come. */
+  private synchronized void meet() {
+    long now = meetings;
+    if (broken) {
+      throw new Left();
+    }
+    if (++waiting == devices.size()) {
+      waiting = 0;
+      meetings++;
+      notifyAll();
+      return;
+    }
+    while (meetings == now && !broken) {
+      try {
+        wait();
+      } catch (InterruptedException e) {
+        Thread.currentThread().interrupt();
+        broken = true;
+        notifyAll();
+      }
+    }
+    if (meetings == now) {
+      throw new Left();
+    }
+  }
+
+  private synchronized void leave() {
+    broken = true;
+    notifyAll();
+  }
+
+  private static void throwFirst(Throwable[] failures) {
+    Throwable first = null;
+    for (Throwable failure : failures) {
+      if (failure != null && (first == null || first instanceof Left)) {
+        first = failure;
+      }
+    }
+    if (first instanceof RuntimeException exception) {
+      throw exception;
+    }
+    if (first != null) {
+      throw (Error) first;
+    }
+  }
+}

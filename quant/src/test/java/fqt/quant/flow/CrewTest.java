@@ -1,0 +1,89 @@
+package fqt.quant.flow;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import fqt.tensor.Device;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.List;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.ValueSource;
+
+/** Threads that share samples and exchange results. */
+@Timeout(60)
+class CrewTest {
+  private static Crew crew(int members) {
+    return new Crew(Collections.nCopies(members, Device.CPU));
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 5, 8})
+  void everySampleBelongsToOneMemberAndChunksStayWhole(int members) {
+    for (int samples : new int[] {8, 9, 17, 64, 127, 128}) {
+      int[] ownerOfChunk = new int[Crew.CHUNKS];
+      java.util.Arrays.fill(ownerOfChunk, -1);
+      int last = 0;
+      for (int i = 0; i < samples; i++) {
+        int sample = i;
+        List<Integer> owners =
+            crew(members).members().stream()
+                .filter(member -> member.owns(sample, samples))
+                .map(Crew.Member::rank)
+                .toList();
+        assertEquals(1, owners.size());
+        int chunk = Crew.chunk(i, samples);
+        assertTrue(ownerOfChunk[chunk] < 0 || ownerOfChunk[chunk] == owners.getFirst());
+        ownerOfChunk[chunk] = owners.getFirst();
+        assertTrue(owners.getFirst() >= last, "chunks are dealt out in order");
+        last = owners.getFirst();
+      }
+      assertEquals(members - 1, last, "every member has samples");
+    }
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 8})
+  void whatIsExchangedArrivesInTheOrderOfTheMembers(int members) {
+    List<List<String>> taken = Collections.synchronizedList(new ArrayList<>());
+    crew(members)
+        .run(
+            member -> {
+              for (int round = 0; round < 50; round++) {
+                List<String> all = member.exchange(round + "." + member.rank());
+                for (int i = 0; i < members; i++) {
+                  assertEquals(round + "." + i, all.get(i));
+                }
+                member.done();
+              }
+              taken.add(member.exchange("end"));
+            });
+    assertEquals(members, taken.size());
+  }
+
+  @Test
+  void aFailureStopsTheOthersAndIsThrown() {
+    Crew crew = crew(3);
+    for (int failing = 0; failing < 3; failing++) {
+      int bad = failing;
+      IllegalStateException failed =
+          assertThrows(
+              IllegalStateException.class,
+              () ->
+                  crew.run(
+                      member -> {
+                        member.exchange("first");
+                        if (member.rank() == bad) {
+                          throw new IllegalStateException("member " + bad);
+                        }
+                        member.exchange("second");
+                        member.done();
+                      }));
+      assertEquals("member " + bad, failed.getMessage());
+    }
+    crew.run(member -> assertEquals(3, member.exchange(0).size()));
+  }
+}
