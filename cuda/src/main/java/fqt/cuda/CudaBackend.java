@@ -134,6 +134,19 @@ final class CudaBackend implements Backend {
     linalg.syrk(alpha, x, beta, out);
   }
 
+  /** The second moment of what linears see, whose activations are rounded. */
+  @Override
+  public void lowerSyrk(float alpha, Tensor x, float beta, Tensor out) {
+    Tensor seen = products.rounded(x);
+    try {
+      linalg.syrk(alpha, seen, beta, out);
+    } finally {
+      if (seen != x) {
+        seen.storage().release();
+      }
+    }
+  }
+
   @Override
   public long cholesky(Tensor a) {
     return linalg.cholesky(a);

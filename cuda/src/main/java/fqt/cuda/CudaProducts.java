@@ -150,6 +150,15 @@ final class CudaProducts {
     release(shift, bias);
   }
 
+  /**
+   * Activations as linears see them: rounded to bfloat16 in a new tensor, or as they are if they
+   * are to be kept whole or rows would not stay without gaps.
+   */
+  Tensor rounded(Tensor x) {
+    boolean dense = x.dim(1) % VECTOR == 0 && x.count() > 0;
+    return wholeActivations || !dense ? x : split(x, Parts.ROUNDED);
+  }
+
   /** {@code out = a bᵀ + bias}; an operand that is wide keeps what one bfloat16 leaves over. */
   private void multiply(Tensor a, boolean wideA, Tensor b, boolean wideB, Tensor bias, Tensor out) {
     Tensor shift = dense(bias);
