@@ -22,6 +22,8 @@ public final class LayerForwardManager {
   private static final long LEAST_REPLAY = 1L << 30;
 
   private final CalibrationInputs inputs;
+  private final Crew.Member member;
+  private final int samples;
   private final Replay replay;
   private Module replayed;
 
@@ -36,8 +38,25 @@ public final class LayerForwardManager {
    * @param replayLimit bytes of results to keep at most; 0 runs everything each time
    */
   public LayerForwardManager(CalibrationInputs inputs, long replayLimit) {
+    this(inputs, replayLimit, Crew.alone(inputs.device()), inputs.size());
+  }
+
+  /**
+   * Runs layers over a device's share of the samples.
+   *
+   * @param member the device
+   * @param samples how many there are on all devices together
+   */
+  public LayerForwardManager(CalibrationInputs inputs, Crew.Member member, int samples) {
+    this(inputs, Long.MAX_VALUE, member, samples);
+  }
+
+  private LayerForwardManager(
+      CalibrationInputs inputs, long replayLimit, Crew.Member member, int samples) {
     long limit = Math.min(replayLimit, replayBytes(inputs.store().byteSize()));
     this.inputs = inputs;
+    this.member = member;
+    this.samples = samples;
     this.replay = new Replay(inputs.store(), limit);
   }
 

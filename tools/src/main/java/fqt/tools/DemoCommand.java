@@ -80,7 +80,7 @@ final class DemoCommand implements Callable<Integer> {
       for (Way way : WAYS) {
         Path destination = folder.resolve(way.name());
         QuantizeJob.Plan plan = plan(way, source, destination, samples);
-        QuantizeJob.Result result = QuantizeJob.run(model, plan, err);
+        QuantizeJob.Result result = QuantizeJob.run(List.of(model), plan, err);
         double after = perplexity(destination, text, err);
         table.row(
             way.method(),

@@ -1,5 +1,6 @@
 package fqt.tools;
 
+import fqt.cuda.CudaDevices;
 import fqt.io.FileFormatException;
 import fqt.models.CausalLm;
 import fqt.models.GenerationConfig;
@@ -10,12 +11,16 @@ import fqt.models.tokenizer.Tokenizer;
 import fqt.tensor.Backends;
 import fqt.tensor.Device;
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.Comparator;
 import java.util.List;
 import java.util.OptionalInt;
+import java.util.stream.IntStream;
 import picocli.CommandLine.ITypeConverter;
+import picocli.CommandLine.Model.CommandSpec;
 import picocli.CommandLine.Option;
 import picocli.CommandLine.Parameters;
+import picocli.CommandLine.Spec;
 import picocli.CommandLine.TypeConversionException;
 
 /** What every command that runs a model takes: its folder and the device. */
@@ -27,19 +32,50 @@ final class ModelOptions {
       names = "--device",
       paramLabel = "DEVICE",
       defaultValue = "cpu",
-      converter = ToDevice.class,
-      description = "cpu or cuda:N (default: cpu).")
-  private Device device;
+      converter = ToDevices.class,
+      description = "cpu or cuda:N; to quantize, also cuda:all (default: cpu).")
+  private Devices devices;
+
+  @Spec(Spec.Target.MIXEE)
+  private CommandSpec command;
+
+  /**
+   * What {@code --device} names.
+   *
+   * @param one null if all GPUs are meant
+   */
+  private record Devices(Device one) {
+    /** All of them; their number is known only when they are needed. */
+    List<Device> all() {
+      return one != null
+          ? List.of(one)
+          : IntStream.range(0, Math.max(1, CudaDevices.count())).mapToObj(Device::cuda).toList();
+    }
+  }
 
   /** Reads a device name. */
-  static final class ToDevice implements ITypeConverter<Device> {
+  static final class ToDevices implements ITypeConverter<Devices> {
+    private static final String ALL = "cuda:all";
+
     @Override
-    public Device convert(String text) {
+    public Devices convert(String text) {
       try {
-        return Device.parse(text);
+        return new Devices(text.equals(ALL) ? null : Device.parse(text));
       } catch (IllegalArgumentException wrong) {
         throw new TypeConversionException(wrong.getMessage());
       }
+    }
+  }
+
+  /** A model on one device or, for each to do its part, on several; closed together. */
+  record Models(List<CausalLm> all) implements AutoCloseable {
+    CausalLm first() {
+      return all.getFirst();
+    }
+
+    @Override
+    public void close() {
+      all.forEach(CausalLm::close);
     }
   }
 
@@ -47,14 +83,33 @@ final class ModelOptions {
     return folder;
   }
 
+  /** The device of a command that runs on one. */
   Device device() {
-    return device;
+    if (devices.one == null) {
+      throw Options.wrong(command, "only quantize runs on cuda:all; name one GPU, as in cuda:0");
+    }
+    return devices.one;
   }
 
   /** Opens the model, after making sure that the device can be used. */
   CausalLm load() {
-    Backends.of(device);
-    return CausalLm.load(folder, device);
+    Backends.of(device());
+    return CausalLm.load(folder, device());
+  }
+
+  /** Opens the model on every device that was named. */
+  Models loadAll() {
+    List<CausalLm> models = new ArrayList<>();
+    try {
+      for (Device device : devices.all()) {
+        Backends.of(device);
+        models.add(CausalLm.load(folder, device));
+      }
+    } catch (RuntimeException e) {
+      models.forEach(CausalLm::close);
+      throw e;
+    }
+    return new Models(models);
   }
 
   /** Pictures as the model takes them; it must be one that sees. */

@@ -167,8 +167,9 @@ final class QuantizeCommand implements Callable<Integer> {
     PrintWriter err = spec.commandLine().getErr();
     CheckpointFormat chosen = format();
     long maxShardBytes = Options.bytes(spec, "--max-shard-size", shardSize);
-    try (CausalLm lm = model.load();
+    try (ModelOptions.Models models = model.loadAll();
         Scope scope = Scope.open()) {
+      CausalLm lm = models.first();
       SchemeRules rules = rules(chosen, stored(lm));
       List<int[]> drawn = drawn(lm, err);
       QuantizeJob.Plan plan =
@@ -181,14 +182,14 @@ final class QuantizeCommand implements Callable<Integer> {
               GptqConfig.defaults(),
               drawn,
               pictures(lm),
-              keeping(),
+              keeping(lm),
               maxShardBytes,
               restart,
               report);
       Preflight.check(lm, plan, err);
       MemoryBound bound = MemoryBound.of(lm, plan);
       err.println(bound);
-      QuantizeJob.Result result = QuantizeJob.run(lm, plan, err);
+      QuantizeJob.Result result = QuantizeJob.run(models.all(), plan, err);
       print(spec.commandLine().getOut(), result);
       if (report) {
         ReportFiles.put(out, "job", facts(lm, plan, bound, result));
@@ -227,11 +228,11 @@ final class QuantizeCommand implements Callable<Integer> {
   }
 
   /** GPUs compute with activations rounded to BF16 anyway, and have less memory. */
-  private CalibrationInputs.Keeping keeping() {
+  private CalibrationInputs.Keeping keeping(CausalLm lm) {
     if (activations != null) {
       return activations;
     }
-    return model.device().isHost()
+    return lm.device().isHost()
         ? CalibrationInputs.Keeping.F32
         : CalibrationInputs.Keeping.BF16;
   }

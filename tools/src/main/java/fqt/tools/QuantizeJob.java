@@ -4,39 +4,26 @@ import static java.lang.System.Logger.Level.INFO;
 
 import fqt.io.AtomicFolder;
 import fqt.io.Json;
-import fqt.io.SafetensorsWriter;
 import fqt.io.TensorSource;
 import fqt.models.CausalLm;
 import fqt.models.ModelConfig;
 import fqt.models.Pictures;
 import fqt.models.VisionTower;
-import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
-import fqt.quant.Gptq;
+import fqt.quant.Crew;
 import fqt.quant.GptqConfig;
-import fqt.quant.LayerForwardManager;
-import fqt.quant.Rtn;
 import fqt.quant.SchemeRules;
-import fqt.quant.SmoothQuant;
-import fqt.quant.SmoothQuantConfig;
 import fqt.quant.format.CheckpointContents;
 import fqt.quant.format.CheckpointFormat;
 import fqt.quant.report.FoldReport;
 import fqt.quant.report.LinearReport;
-import fqt.quant.report.QuantListener;
-import fqt.tensor.DType;
-import fqt.tensor.Ops;
-import fqt.tensor.Scope;
-import fqt.tensor.Tensor;
 import java.io.PrintWriter;
-import java.lang.foreign.MemorySegment;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.stream.IntStream;
 
 /**
  * The main job: a checkpoint in, a quantized checkpoint out. Block by block: quantize, write, note
@@ -84,6 +71,7 @@ final class QuantizeJob {
 
   private static final System.Logger LOG = System.getLogger("fqt.tools");
 
+  private final List<CausalLm> models;
   private final CausalLm model;
   private final Plan plan;
   private final PrintWriter err;
@@ -95,11 +83,12 @@ final class QuantizeJob {
   private WorkFolder work;
   private BlockNotes notes;
 
-  private QuantizeJob(CausalLm model, Plan plan, PrintWriter err) {
+  private QuantizeJob(List<CausalLm> models, Plan plan, PrintWriter err) {
+    this.models = models;
+    this.model = models.getFirst();
     if (model.config().isQuantized()) {
       throw new IllegalArgumentException(plan.source() + " is quantized already");
     }
-    this.model = model;
     this.plan = plan;
     this.err = err;
     this.memory = new DeviceMemory(model.device());
@@ -113,14 +102,15 @@ final class QuantizeJob {
   /**
    * Runs the job, or the rest of it if it was interrupted.
    *
+   * @param models the model, once on each device that takes part; the first device leads
    * @param err takes the progress
    * @throws IllegalArgumentException if the destination holds files already, an interrupted job
    *     with this destination was another one, or the model cannot be quantized so
    */
-  static Result run(CausalLm model, Plan plan, PrintWriter err) {
+  static Result run(List<CausalLm> models, Plan plan, PrintWriter err) {
     long start = System.nanoTime();
-    QuantizeJob job = new QuantizeJob(model, plan, err);
-    Fingerprint fingerprint = Fingerprint.of(model, plan, job.files);
+    QuantizeJob job = new QuantizeJob(models, plan, err);
+    Fingerprint fingerprint = Fingerprint.of(job.model, plan, job.files);
     try (WorkFolder work = WorkFolder.open(plan.destination(), fingerprint, plan.restart());
         Logging log = Logging.toFile(work.log());
         Interruption interruption = new Interruption(work, job.blocks, err)) {
@@ -145,7 +135,7 @@ final class QuantizeJob {
       err.printf("continuing after %d of %d blocks in %s%n", finished, blocks, work.path());
     }
     memory.ended("the start");
-    quantize(new BlockStack.Layers(model, plan.samples()));
+    quantizeLayers();
     if (model.vision() != null) {
       quantizeVision(model.vision());
     }
@@ -167,6 +157,42 @@ final class QuantizeJob {
       work.copyLog(folder.path());
       work.commit(folder);
     }
+  }
+
+  /** The decoder layers, on all devices where the method allows it. */
+  private void quantizeLayers() {
+    int samples = plan.samples().size();
+    boolean spreads =
+        plan.method().secondOrder
+            && plan.method().search(plan.rules()) == null
+            && samples >= Crew.CHUNKS;
+    if (models.size() > 1 && !spreads) {
+      err.printf(
+          "%s alone does the work: only gptq with %d samples or more is spread over devices%n",
+          model.device(), Crew.CHUNKS);
+    }
+    List<CausalLm> working = spreads ? models : List.of(model);
+    Crew crew = new Crew(working.stream().map(CausalLm::device).toList());
+    List<BlockStack> stacks = new ArrayList<>();
+    for (Crew.Member member : crew.members()) {
+      List<int[]> own = plan.samples().subList(member.from(samples), member.to(samples));
+      stacks.add(new BlockStack.Layers(working.get(member.rank()), own));
+    }
+    QuantizeBlocks.run(setting(), crew, stacks, samples);
+  }
+
+  private QuantizeBlocks.Setting setting() {
+    return new QuantizeBlocks.Setting(
+        model,
+        plan,
+        files,
+        quantization,
+        contents.quantized().keySet(),
+        blocks,
+        work,
+        notes,
+        memory,
+        err);
   }
 
   private Result result(Duration time) {
@@ -197,182 +223,8 @@ final class QuantizeJob {
     if (plan.method().calibrates() && plan.pictures().isEmpty()) {
       err.println("the vision tower is rounded to nearest: no --image calibrates it");
     }
-    quantize(new BlockStack.Tower(tower, plan.pictures()));
-  }
-
-  private void quantize(BlockStack stack) {
-    try (CalibrationInputs inputs =
-            new CalibrationInputs(model.device(), plan.keeping(), work.path());
-        Progress progress = new Progress(err, stack.unit(), stack.count())) {
-      boolean open = IntStream.range(0, stack.count()).anyMatch(i -> !isFinished(stack, i));
-      if (plan.method().calibrates() && open) {
-        stack.addSamples(inputs);
-        memory.ended("the embedding");
-      }
-      LayerForwardManager forward = new LayerForwardManager(inputs);
-      for (int i = 0; i < stack.count(); i++) {
-        stack.prepare(inputs, i);
-        quantize(stack, i, forward, progress);
-      }
-    }
-  }
-
-  private boolean isFinished(BlockStack stack, int index) {
-    return work.journal().entries().containsKey(stack.prefix(index));
-  }
-
-  private void quantize(
-      BlockStack stack, int index, LayerForwardManager forward, Progress progress) {
-    long start = System.nanoTime();
-    boolean advances = forward.inputs().size() > 0 && index + 1 < stack.count();
-    boolean finished = isFinished(stack, index);
-    if (finished && advances) {
-      advanceWritten(stack, index, forward.inputs());
-    } else if (!finished) {
-      quantizeBlock(stack, index, forward, advances, new BlockListener(progress, index));
-      stack.release(index);
-    }
-    int linears = work.journal().entries().get(stack.prefix(index)).linears().size();
-    Duration time = Duration.ofNanos(System.nanoTime() - start);
-    String done = finished ? "%d linears were there already, %s" : "%d linears in %s";
-    memory.ended("the end of " + stack.prefix(index));
-    progress.done(index + 1, done.formatted(linears, Units.time(time)));
-  }
-
-  private void quantizeBlock(
-      BlockStack stack,
-      int index,
-      LayerForwardManager forward,
-      boolean advances,
-      BlockListener listener) {
-    String prefix = stack.prefix(index);
-    Module block = stack.block(index);
-    try (Scope scope = Scope.open()) {
-      finishBlock(prefix, block, forward, listener);
-      if (advances) {
-        listener.at(0.9, "running the quantized " + stack.unit());
-        if (plan.format().keepsCodes()) {
-          forward.advance(block);
-        } else {
-          advanceWritten(stack, index, forward.inputs());
-        }
-      }
-    }
-  }
-
-  /** Runs the samples through a block as it was written. */
-  private void advanceWritten(BlockStack stack, int index, CalibrationInputs inputs) {
-    try (TensorSource tensors = work.block(stack.prefix(index));
-        Scope scope = Scope.open()) {
-      Module written = stack.written(index, tensors, quantization);
-      new LayerForwardManager(inputs).advance(written);
-    }
-  }
-
-  /** Replaces the linears of a block; without samples they are rounded to nearest. */
-  private void quantize(
-      String prefix, Module block, LayerForwardManager forward, QuantListener listener) {
-    CalibrationInputs inputs = forward.inputs();
-    SmoothQuantConfig search = plan.method().search(plan.rules());
-    if (inputs.size() == 0) {
-      Rtn.quantizeLayer(prefix, block, plan.rules(), listener);
-    } else if (plan.method().secondOrder) {
-      if (search != null) {
-        SmoothQuant.smoothLayer(prefix, block, inputs, search, listener);
-      }
-      Gptq.quantizeLayer(prefix, block, forward, plan.gptq().withRules(plan.rules()), listener);
-    } else {
-      SmoothQuant.quantizeLayer(prefix, block, inputs, search, listener);
-    }
-  }
-
-  /** Quantizes a block, writes it and then notes that it is finished. */
-  private void finishBlock(
-      String prefix, Module block, LayerForwardManager forward, BlockListener listener) {
-    files.requireUnchanged();
-    notes.around(prefix, block, forward.inputs(), () -> quantize(prefix, block, forward, listener));
-    listener.at(0.8, "writing");
-    work.writeBlock(prefix, writer -> writeBlock(writer, prefix, block));
-    files.requireUnchanged();
-    unload(prefix);
-    work.journal().add(new Journal.Entry(prefix, listener.linears, listener.folds));
-  }
-
-  /** Takes the pages of a block's source out of memory, where they would pile up. */
-  private void unload(String prefix) {
-    for (String name : model.tensors().names()) {
-      if (name.startsWith(prefix + ".")) {
-        MemorySegment segment = model.tensors().get(name).segment();
-        if (segment.isMapped()) {
-          segment.unload();
-        }
-      }
-    }
-  }
-
-  /** Writes a block: its quantized linears as the format stores them, the rest as it is. */
-  private void writeBlock(SafetensorsWriter writer, String prefix, Module block) {
-    block.visit(
-        (path, module) -> {
-          String name = path.isEmpty() ? prefix : prefix + "." + path;
-          try (Scope scope = Scope.open()) {
-            if (contents.quantized().containsKey(name)) {
-              plan.format().tensors(name, module).forEach(writer::write);
-            } else {
-              module
-                  .parameters()
-                  .forEach((part, tensor) -> write(writer, name + "." + part, tensor));
-            }
-          }
-        });
-  }
-
-  /** Writes a parameter in the type that it has in the source. */
-  private void write(SafetensorsWriter writer, String name, Tensor tensor) {
-    DType dtype = model.tensors().has(name) ? model.tensors().get(name).dtype() : tensor.dtype();
-    writer.write(name, Ops.to(tensor, dtype));
-  }
-
-  /** Collects what there is to report of a block, and shows how far it is. */
-  private final class BlockListener implements QuantListener {
-    private final Progress progress;
-    private final int block;
-    private final List<LinearReport> linears = new ArrayList<>();
-    private final List<FoldReport> folds = new ArrayList<>();
-    private double searched;
-
-    BlockListener(Progress progress, int block) {
-      this.progress = progress;
-      this.block = block;
-    }
-
-    @Override
-    public void searching(String producer, double share) {
-      searched = 0.6 * share;
-      at(searched, "smoothing " + producer);
-    }
-
-    @Override
-    public void factorsChosen(String producer, float[] factors) {
-      notes.factors(producer, factors);
-    }
-
-    @Override
-    public void foldFinished(FoldReport report) {
-      folds.add(report);
-      memory.ended("smoothing of " + report.producer());
-    }
-
-    @Override
-    public void linearFinished(LinearReport report) {
-      linears.add(report);
-      memory.ended(report.name());
-      double share = (double) linears.size() * blocks / contents.quantized().size();
-      at(searched + (0.8 - searched) * Math.min(1, share), report.name());
-    }
-
-    void at(double share, String note) {
-      progress.at(block + share, note);
-    }
+    BlockStack stack = new BlockStack.Tower(tower, plan.pictures());
+    Crew alone = new Crew(List.of(model.device()));
+    QuantizeBlocks.run(setting(), alone, List.of(stack), plan.pictures().size());
   }
 }

@@ -1,4 +1,4 @@
-package fqt.quant.flow;
+package fqt.quant;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
@@ -24,24 +24,16 @@ class CrewTest {
   @ValueSource(ints = {1, 2, 3, 5, 8})
   void everySampleBelongsToOneMemberAndChunksStayWhole(int members) {
     for (int samples : new int[] {8, 9, 17, 64, 127, 128}) {
-      int[] ownerOfChunk = new int[Crew.CHUNKS];
-      java.util.Arrays.fill(ownerOfChunk, -1);
-      int last = 0;
-      for (int i = 0; i < samples; i++) {
-        int sample = i;
-        List<Integer> owners =
-            crew(members).members().stream()
-                .filter(member -> member.owns(sample, samples))
-                .map(Crew.Member::rank)
-                .toList();
-        assertEquals(1, owners.size());
-        int chunk = Crew.chunk(i, samples);
-        assertTrue(ownerOfChunk[chunk] < 0 || ownerOfChunk[chunk] == owners.getFirst());
-        ownerOfChunk[chunk] = owners.getFirst();
-        assertTrue(owners.getFirst() >= last, "chunks are dealt out in order");
-        last = owners.getFirst();
+      int next = 0;
+      int lastChunk = -1;
+      for (Crew.Member member : crew(members).members()) {
+        assertEquals(next, member.from(samples));
+        next = member.to(samples);
+        assertTrue(next > member.from(samples), "every member has samples");
+        assertTrue(Crew.chunk(member.from(samples), samples) > lastChunk, "no chunk is shared");
+        lastChunk = Crew.chunk(next - 1, samples);
       }
-      assertEquals(members - 1, last, "every member has samples");
+      assertEquals(samples, next);
     }
   }
 

@@ -1,4 +1,4 @@
-package fqt.quant.flow;
+package fqt.quant;
 
 import fqt.tensor.Device;
 import java.util.ArrayList;
@@ -34,9 +34,20 @@ public final class Crew {
       return rank == 0;
     }
 
-    /** Whether this member has a sample's chunk. */
-    public boolean owns(int sample, int samples) {
-      return (long) chunk(sample, samples) * size() / CHUNKS == rank;
+    /** The first of its samples; the chunks of a member lie side by side. */
+    public int from(int samples) {
+      return first(rank, samples);
+    }
+
+    /** The first sample after its own. */
+    public int to(int samples) {
+      return first(rank + 1, samples);
+    }
+
+    /** The first sample of the first chunk that belongs to a member. */
+    private int first(int member, int samples) {
+      int chunk = Math.ceilDiv(member * CHUNKS, size());
+      return Math.toIntExact(Math.ceilDiv((long) chunk * samples, CHUNKS));
     }
 
     /** Whether this member does a piece of work that one of them does for all. */

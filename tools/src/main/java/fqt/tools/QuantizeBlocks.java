@@ -1,0 +1,296 @@
+package fqt.tools;
+
+import fqt.io.SafetensorsWriter;
+import fqt.io.TensorSource;
+import fqt.models.CausalLm;
+import fqt.nn.Module;
+import fqt.quant.CalibrationInputs;
+import fqt.quant.Crew;
+import fqt.quant.Gptq;
+import fqt.quant.LayerForwardManager;
+import fqt.quant.Rtn;
+import fqt.quant.SmoothQuant;
+import fqt.quant.SmoothQuantConfig;
+import fqt.quant.report.FoldReport;
+import fqt.quant.report.LinearReport;
+import fqt.quant.report.QuantListener;
+import fqt.tensor.DType;
+import fqt.tensor.Ops;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import java.io.PrintWriter;
+import java.lang.foreign.MemorySegment;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.Map;
+import java.util.stream.IntStream;
+
+/**
+ * The blocks of a job, one after another: quantized, written, noted in the journal, freed; then the
+ * samples run through what was written. Several devices do this together, each with its own copy of
+ * a block and its share of the samples; the first of them writes.
+ */
+final class QuantizeBlocks {
+  /**
+   * What belongs to the job around the blocks.
+   *
+   * @param quantization the quantization_config of the output
+   * @param quantized paths of the linears that will be quantized
+   * @param blocks how many blocks all stacks have
+   */
+  record Setting(
+      CausalLm model,
+      QuantizeJob.Plan plan,
+      SourceFiles files,
+      Map<String, Object> quantization,
+      java.util.Set<String> quantized,
+      int blocks,
+      WorkFolder work,
+      BlockNotes notes,
+      DeviceMemory memory,
+      PrintWriter err) {}
+
+  /** A device's copy of the blocks and its share of the samples. */
+  private static final class Seat {
+    private final BlockStack stack;
+    private final CalibrationInputs inputs;
+    private LayerForwardManager forward;
+
+    Seat(BlockStack stack, CalibrationInputs inputs) {
+      this.stack = stack;
+      this.inputs = inputs;
+    }
+  }
+
+  private final Setting setting;
+  private final Crew crew;
+  private final List<Seat> seats = new ArrayList<>();
+  private final BlockStack stack;
+
+  private QuantizeBlocks(Setting setting, Crew crew, BlockStack stack) {
+    this.setting = setting;
+    this.crew = crew;
+    this.stack = stack;
+  }
+
+  /**
+   * Quantizes all blocks that are not finished yet.
+   *
+   * @param stacks the same blocks on each device of the crew, with its share of the samples
+   * @param samples how many there are on all devices together
+   */
+  static void run(Setting setting, Crew crew, List<? extends BlockStack> stacks, int samples) {
+    List<CalibrationInputs> open = new ArrayList<>();
+    QuantizeBlocks blocks = new QuantizeBlocks(setting, crew, stacks.getFirst());
+    try (Progress progress =
+        new Progress(setting.err, blocks.stack.unit(), blocks.stack.count())) {
+      for (Crew.Member member : crew.members()) {
+        CalibrationInputs inputs =
+            new CalibrationInputs(member.device(), setting.plan.keeping(), setting.work.path());
+        open.add(inputs);
+        blocks.seats.add(new Seat(stacks.get(member.rank()), inputs));
+      }
+      blocks.run(progress, samples);
+    } finally {
+      open.forEach(CalibrationInputs::close);
+    }
+  }
+
+  private void run(Progress progress, int samples) {
+    boolean open = IntStream.range(0, stack.count()).anyMatch(i -> !isFinished(i));
+    boolean calibrates = setting.plan.method().calibrates() && open;
+    crew.run(
+        member -> {
+          Seat seat = seat(member);
+          if (calibrates) {
+            seat.stack.addSamples(seat.inputs);
+          }
+          seat.forward = new LayerForwardManager(seat.inputs, member, samples);
+        });
+    setting.memory.ended("the embedding");
+    for (int i = 0; i < stack.count(); i++) {
+      one(i, progress);
+    }
+  }
+
+  private Seat seat(Crew.Member member) {
+    return seats.get(member.rank());
+  }
+
+  private boolean isFinished(int index) {
+    return setting.work.journal().entries().containsKey(stack.prefix(index));
+  }
+
+  private void one(int index, Progress progress) {
+    long start = System.nanoTime();
+    boolean finished = isFinished(index);
+    crew.run(
+        member -> {
+          Seat seat = seat(member);
+          boolean advances = seat.inputs.size() > 0 && index + 1 < stack.count();
+          seat.stack.prepare(seat.inputs, index);
+          if (finished && advances) {
+            advanceWritten(seat, index);
+          } else if (!finished) {
+            BlockListener listener = new BlockListener(member.leads() ? progress : null, index);
+            quantize(member, seat, index, advances, listener);
+            seat.stack.release(index);
+          }
+        });
+    String prefix = stack.prefix(index);
+    int linears = setting.work.journal().entries().get(prefix).linears().size();
+    Duration time = Duration.ofNanos(System.nanoTime() - start);
+    String done = finished ? "%d linears were there already, %s" : "%d linears in %s";
+    setting.memory.ended("the end of " + prefix);
+    progress.done(index + 1, done.formatted(linears, Units.time(time)));
+  }
+
+  private void quantize(
+      Crew.Member member, Seat seat, int index, boolean advances, BlockListener listener) {
+    String prefix = seat.stack.prefix(index);
+    Module block = seat.stack.block(index);
+    try (Scope scope = Scope.open()) {
+      if (member.leads()) {
+        finish(prefix, block, seat.forward, listener);
+      } else {
+        quantize(prefix, block, seat.forward, listener);
+      }
+      if (advances && setting.plan.format().keepsCodes()) {
+        listener.at(0.9, "running the quantized " + stack.unit());
+        seat.forward.advance(block);
+      } else if (advances) {
+        member.done();
+        advanceWritten(seat, index);
+      }
+    }
+  }
+
+  /** Runs the samples through a block as it was written. */
+  private void advanceWritten(Seat seat, int index) {
+    try (TensorSource tensors = setting.work.block(stack.prefix(index));
+        Scope scope = Scope.open()) {
+      seat.forward.advance(seat.stack.written(index, tensors, setting.quantization));
+    }
+  }
+
+  /** Quantizes a block, writes it and then notes that it is finished. */
+  private void finish(
+      String prefix, Module block, LayerForwardManager forward, BlockListener listener) {
+    setting.files.requireUnchanged();
+    setting.notes.around(
+        prefix, block, forward.inputs(), () -> quantize(prefix, block, forward, listener));
+    listener.at(0.8, "writing");
+    setting.work.writeBlock(prefix, writer -> write(writer, prefix, block));
+    setting.files.requireUnchanged();
+    unload(prefix);
+    setting.work.journal().add(new Journal.Entry(prefix, listener.linears, listener.folds));
+  }
+
+  /** Replaces the linears of a block; without samples they are rounded to nearest. */
+  private void quantize(
+      String prefix, Module block, LayerForwardManager forward, QuantListener listener) {
+    QuantizeJob.Plan plan = setting.plan;
+    CalibrationInputs inputs = forward.inputs();
+    SmoothQuantConfig search = plan.method().search(plan.rules());
+    if (inputs.size() == 0) {
+      Rtn.quantizeLayer(prefix, block, plan.rules(), listener);
+    } else if (plan.method().secondOrder) {
+      if (search != null) {
+        SmoothQuant.smoothLayer(prefix, block, inputs, search, listener);
+      }
+      Gptq.quantizeLayer(prefix, block, forward, plan.gptq().withRules(plan.rules()), listener);
+    } else {
+      SmoothQuant.quantizeLayer(prefix, block, inputs, search, listener);
+    }
+  }
+
+  /** Takes the pages of a block's source out of memory, where they would pile up. */
+  private void unload(String prefix) {
+    TensorSource tensors = setting.model.tensors();
+    for (String name : tensors.names()) {
+      if (name.startsWith(prefix + ".")) {
+        MemorySegment segment = tensors.get(name).segment();
+        if (segment.isMapped()) {
+          segment.unload();
+        }
+      }
+    }
+  }
+
+  /** Writes a block: its quantized linears as the format stores them, the rest as it is. */
+  private void write(SafetensorsWriter writer, String prefix, Module block) {
+    block.visit(
+        (path, module) -> {
+          String name = path.isEmpty() ? prefix : prefix + "." + path;
+          try (Scope scope = Scope.open()) {
+            if (setting.quantized.contains(name)) {
+              setting.plan.format().tensors(name, module).forEach(writer::write);
+            } else {
+              module
+                  .parameters()
+                  .forEach((part, tensor) -> write(writer, name + "." + part, tensor));
+            }
+          }
+        });
+  }
+
+  /** Writes a parameter in the type that it has in the source. */
+  private void write(SafetensorsWriter writer, String name, Tensor tensor) {
+    TensorSource source = setting.model.tensors();
+    DType dtype = source.has(name) ? source.get(name).dtype() : tensor.dtype();
+    writer.write(name, Ops.to(tensor, dtype));
+  }
+
+  /** Collects what there is to report of a block, and shows how far it is. */
+  private final class BlockListener implements QuantListener {
+    private final Progress progress;
+    private final int block;
+    private final List<LinearReport> linears = new ArrayList<>();
+    private final List<FoldReport> folds = new ArrayList<>();
+    private double searched;
+
+    /**
+     * Nothing yet.
+     *
+     * @param progress null if this device does not speak for all
+     */
+    BlockListener(Progress progress, int block) {
+      this.progress = progress;
+      this.block = block;
+    }
+
+    @Override
+    public void searching(String producer, double share) {
+      searched = 0.6 * share;
+      at(searched, "smoothing " + producer);
+    }
+
+    @Override
+    public void factorsChosen(String producer, float[] factors) {
+      setting.notes.factors(producer, factors);
+    }
+
+    @Override
+    public void foldFinished(FoldReport report) {
+      folds.add(report);
+      setting.memory.ended("smoothing of " + report.producer());
+    }
+
+    @Override
+    public void linearFinished(LinearReport report) {
+      linears.add(report);
+      double share = (double) linears.size() * setting.blocks / setting.quantized.size();
+      at(searched + (0.8 - searched) * Math.min(1, share), report.name());
+      if (progress != null) {
+        setting.memory.ended(report.name());
+      }
+    }
+
+    void at(double share, String note) {
+      if (progress != null) {
+        progress.at(block + share, note);
+      }
+    }
+  }
+}
