@@ -76,8 +76,7 @@ class LayerListTest {
             },
             true);
     layers.get(0);
-    IllegalStateException failed =
-        assertThrows(IllegalStateException.class, () -> layers.get(1));
+    IllegalStateException failed = assertThrows(IllegalStateException.class, () -> layers.get(1));
     assertEquals("no layer 1", failed.getMessage());
     layers.releaseAll();
   }

@@ -34,6 +34,15 @@ public final class Crew {
       return rank == 0;
     }
 
+    /** How many chunks it has. */
+    int chunks() {
+      return firstChunk(rank + 1) - firstChunk(rank);
+    }
+
+    private int firstChunk(int member) {
+      return Math.ceilDiv(member * CHUNKS, size());
+    }
+
     /** The first of its samples; the chunks of a member lie side by side. */
     public int from(int samples) {
       return first(rank, samples);
@@ -46,8 +55,7 @@ public final class Crew {
 
     /** The first sample of the first chunk that belongs to a member. */
     private int first(int member, int samples) {
-      int chunk = Math.ceilDiv(member * CHUNKS, size());
-      return Math.toIntExact(Math.ceilDiv((long) chunk * samples, CHUNKS));
+      return Math.toIntExact(Math.ceilDiv((long) firstChunk(member) * samples, CHUNKS));
     }
 
     /** Whether this member does a piece of work that one of them does for all. */

@@ -12,6 +12,7 @@ import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.List;
 
 /**
@@ -69,6 +70,7 @@ public final class Gptq {
       GptqConfig config,
       QuantListener listener) {
     List<Target> targets = config.rules().targets(prefix, layer);
+    double least = config.leastShare() * forward.allTokens();
     try (Module.Registration shown =
         config.allExperts() ? SparseMoe.showAllTokens(layer) : () -> {}) {
       List<Stages.Stage> stages =
@@ -76,35 +78,53 @@ public final class Gptq {
               ? Stages.of(layer, targets, () -> forward.observe(layer, 0))
               : List.of(Stages.Stage.of(targets));
       for (Stages.Stage stage : stages) {
-        quantizeStage(layer, stage, forward, config, listener);
+        try (Scope scope = Scope.open()) {
+          List<Solved> own = solve(layer, stage, forward, config, least);
+          List<Solved> all = Solved.share(forward.member(), own, stage.targets().size());
+          for (int i = 0; i < all.size(); i++) {
+            Target target = stage.targets().get(i);
+            Scheme.keep(scope, all.get(i).settle(target, config.rules().schemeOf(target)));
+            if (forward.member().leads()) {
+              Reports.linear(all.get(i).report(), listener);
+            }
+          }
+        }
+        if (stage.part() != null) {
+          forward.replay().finish(stage.part());
+        }
       }
     }
   }
 
-  private static void quantizeStage(
+  /** Chooses the codes of those linears of a stage that are this device's, in the current scope. */
+  private static List<Solved> solve(
       Module layer,
       Stages.Stage stage,
       LayerForwardManager forward,
       GptqConfig config,
-      QuantListener listener) {
-    try (SharedInputs<Hessian> hessians = hessians(layer, stage, forward)) {
-      for (List<Target> sharing : hessians.sharing(stage.targets())) {
+      double least) {
+    List<Solved> solved = new ArrayList<>();
+    try (Scope scope = Scope.open();
+        SharedInputs<Hessian> hessians = hessians(layer, stage, forward)) {
+      List<JointHessians.Group> groups =
+          JointHessians.of(forward.member(), stage.targets(), hessians);
+      for (JointHessians.Group group : groups) {
         long start = System.nanoTime();
-        Hessian hessian = hessians.of(sharing.getFirst());
-        double least = config.leastShare() * forward.inputs().tokens();
-        try (Scope scope = Scope.open()) {
-          Factor factor = Factor.of(hessian, least, config, sharing.getFirst().name());
-          for (Target target : sharing) {
-            quantizeOne(target, config.rules().schemeOf(target), factor, start, listener);
-            Scheme.keep(scope, target.place().get());
-            start = System.nanoTime();
+        try (Scope inner = Scope.open()) {
+          String name = stage.targets().get(group.targets().getFirst()).name();
+          Factor factor = Factor.of(group.hessian(), least, config, name);
+          for (int number : group.targets()) {
+            if (forward.member().does(number)) {
+              Target target = stage.targets().get(number);
+              Scheme scheme = config.rules().schemeOf(target);
+              solved.add(solve(number, target, scheme, factor, start).keep(inner).keep(scope));
+              start = System.nanoTime();
+            }
           }
         }
       }
     }
-    if (stage.part() != null) {
-      forward.replay().finish(stage.part());
-    }
+    return solved;
   }
 
   /** One for each distinct input of a stage's linears. */
@@ -114,13 +134,12 @@ public final class Gptq {
         stage,
         forward.replay(),
         starting -> forward.observe(layer, starting),
-        input -> new Hessian(input.device(), input.dim(-1)),
-        Hessian::add);
+        input -> new Hessian(forward.member(), input.dim(-1)),
+        (hessian, input) -> hessian.add(input, forward.chunk()));
   }
 
-  /** Chooses a linear's codes, by GPTQ if there is a factor, and puts its successor in place. */
-  static void quantizeOne(
-      Target target, Scheme scheme, Factor factor, long start, QuantListener listener) {
+  /** Chooses a linear's codes, by GPTQ if there is a factor. */
+  static Solved solve(int number, Target target, Scheme scheme, Factor factor, long start) {
     try (Scope scope = Scope.open()) {
       Tensor weight = target.weight();
       Quantizer quantizer = scheme.weights();
@@ -129,8 +148,7 @@ public final class Gptq {
               ? GptqSolver.solve(weight, quantizer, factor)
               : nearest(weight, quantizer);
       quantizer.requireFinite(solution.weight().scale());
-      target.place().set(Scheme.keep(scope, scheme.linear(solution.weight(), target.linear())));
-      Reports.linear(
+      LinearReport report =
           new LinearReport(
               target.name(),
               factor.exists() ? "gptq" : "rtn",
@@ -138,8 +156,8 @@ public final class Gptq {
               factor.tokens(),
               factor.damping(),
               (System.nanoTime() - start) / 1e9,
-              factor.notes()),
-          listener);
+              factor.notes());
+      return new Solved(number, solution.weight(), report).keep(scope);
     }
   }
 

@@ -26,6 +26,7 @@ public final class LayerForwardManager {
   private final int samples;
   private final Replay replay;
   private Module replayed;
+  private int running;
 
   /** Runs layers over these samples. */
   public LayerForwardManager(CalibrationInputs inputs) {
@@ -71,6 +72,26 @@ public final class LayerForwardManager {
   /** The samples. */
   public CalibrationInputs inputs() {
     return inputs;
+  }
+
+  /** Whose samples these are. */
+  Crew.Member member() {
+    return member;
+  }
+
+  /** Tokens of the samples of all members, who ask together. */
+  long allTokens() {
+    long tokens = 0;
+    for (long some : member.exchange(inputs.tokens())) {
+      tokens += some;
+    }
+    return tokens;
+  }
+
+  /** The chunk of the sample that runs now. */
+  int chunk() {
+    int all = member.size() == 1 ? inputs.size() : samples;
+    return Crew.chunk(member.from(all) + running, all);
   }
 
   /** What need not run again of the layer that ran last. */
@@ -120,6 +141,7 @@ public final class LayerForwardManager {
     try (Module.Registration known = replay(layer)) {
       for (int i = 0; i < inputs.size(); i++) {
         replay.at(i);
+        running = i;
         starting.accept(i);
         observe(layer, i);
       }

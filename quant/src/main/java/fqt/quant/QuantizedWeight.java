@@ -2,6 +2,7 @@ package fqt.quant;
 
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
+import fqt.tensor.Device;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
@@ -20,6 +21,20 @@ import fqt.tensor.Tensor;
  */
 public record QuantizedWeight(
     Quantizer quantizer, Tensor codes, Tensor scale, Tensor zero, Tensor groupIndex) {
+  /** A copy on a device. */
+  QuantizedWeight copy(Device device) {
+    return new QuantizedWeight(
+        quantizer,
+        copy(codes, device),
+        copy(scale, device),
+        zero == null ? null : copy(zero, device),
+        groupIndex == null ? null : copy(groupIndex, device));
+  }
+
+  private static Tensor copy(Tensor x, Device device) {
+    return x.device().equals(device) ? Ops.copy(x) : Ops.to(x, device);
+  }
+
   /** Outputs. */
   public long outputs() {
     return codes.dim(0);

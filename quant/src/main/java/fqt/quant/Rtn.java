@@ -3,6 +3,8 @@ package fqt.quant;
 import fqt.nn.Module;
 import fqt.quant.flow.Target;
 import fqt.quant.report.QuantListener;
+import fqt.quant.report.Reports;
+import fqt.tensor.Scope;
 import java.util.List;
 
 /** Round to nearest: quantizes every weight by itself, without calibration. */
@@ -26,8 +28,13 @@ public final class Rtn {
   public static void quantizeLayer(
       String prefix, Module layer, SchemeRules rules, QuantListener listener) {
     for (Target target : rules.targets(prefix, layer)) {
+      Scheme scheme = rules.schemeOf(target);
       Factor none = Factor.missing(0, List.of());
-      Gptq.quantizeOne(target, rules.schemeOf(target), none, System.nanoTime(), listener);
+      try (Scope scope = Scope.open()) {
+        Solved solved = Gptq.solve(0, target, scheme, none, System.nanoTime());
+        Scheme.keep(scope, solved.settle(target, scheme));
+        Reports.linear(solved.report(), listener);
+      }
     }
   }
 }

@@ -21,10 +21,38 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
 class GptqSolverTest {
+  @Test
+  void aSumIsSpentOnItsFactor() {
+    Tensor x = new Nets(6).activations(40, 24);
+    Hessian sum = new Hessian(Device.CPU, 24);
+    sum.add(x, 0);
+    Hessian kept = new Hessian(Ops.copy(sum.matrix()), sum.tokens());
+    int[] order = IntStream.range(0, 24).toArray();
+    float[] diagonal = Host.floats(kept.matrix().diagonal());
+    float[] expected = Host.floats(kept.inverseFactor(order, diagonal, 0.1));
+    assertArrayEquals(expected, Host.floats(sum.inverseFactor(order, diagonal, 0.1)));
+    assertThrows(IllegalStateException.class, sum::matrix);
+  }
+
+  @Test
+  void chunksAreAddedInTheirOrder() {
+    Tensor x = new Nets(7).activations(90, 33);
+    Hessian chunks = new Hessian(Device.CPU, 33);
+    Hessian whole = new Hessian(Device.CPU, 33);
+    for (int i = 0; i < 9; i++) {
+      chunks.add(Ops.copy(x.slice(0, 10 * i, 10 * i + 10)), i / 3);
+    }
+    whole.add(x, 0);
+    assertEquals(90, chunks.tokens());
+    float[] expected = Host.floats(whole.matrix());
+    assertArrayEquals(expected, Host.floats(chunks.matrix()), 1e-5f * expected[0]);
+  }
+
   private static Hessian hessian(Tensor x) {
     Hessian hessian = new Hessian(Device.CPU, x.dim(1));
-    hessian.add(x);
-    return hessian;
+    hessian.add(x, 0);
+    // A finished one stays as it is when it is factored.
+    return new Hessian(hessian.matrix(), hessian.tokens());
   }
 
   private static double[][] doubles(Tensor x) {

@@ -350,8 +350,15 @@ public final class Ops {
   public static Tensor invertLower(Tensor l) {
     requireSquare("l", l);
     Tensor out = empty(l.device(), DType.F32, l.shape());
-    backend(l).invertLower(l, out);
+    invertLowerInto(l, out);
     return out;
+  }
+
+  /** The same into another matrix. */
+  public static void invertLowerInto(Tensor l, Tensor out) {
+    requireSquare("l", l);
+    requireShape("out", out, l.shape());
+    backend(l, out).invertLower(l, out);
   }
 
   // --- element by element

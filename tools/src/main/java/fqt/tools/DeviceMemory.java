@@ -40,9 +40,6 @@ final class DeviceMemory {
         ? null
         : "memory of %s: at most %s in use at once, %s reserved; of the host %s"
             .formatted(
-                device,
-                Units.bytes(peak),
-                Units.bytes(reserved),
-                Units.bytes(PeakMemory.bytes()));
+                device, Units.bytes(peak), Units.bytes(reserved), Units.bytes(PeakMemory.bytes()));
   }
 }

@@ -83,8 +83,7 @@ final class QuantizeBlocks {
   static void run(Setting setting, Crew crew, List<? extends BlockStack> stacks, int samples) {
     List<CalibrationInputs> open = new ArrayList<>();
     QuantizeBlocks blocks = new QuantizeBlocks(setting, crew, stacks.getFirst());
-    try (Progress progress =
-        new Progress(setting.err, blocks.stack.unit(), blocks.stack.count())) {
+    try (Progress progress = new Progress(setting.err, blocks.stack.unit(), blocks.stack.count())) {
       for (Crew.Member member : crew.members()) {
         CalibrationInputs inputs =
             new CalibrationInputs(member.device(), setting.plan.keeping(), setting.work.path());

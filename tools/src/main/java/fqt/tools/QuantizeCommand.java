@@ -232,9 +232,7 @@ final class QuantizeCommand implements Callable<Integer> {
     if (activations != null) {
       return activations;
     }
-    return lm.device().isHost()
-        ? CalibrationInputs.Keeping.F32
-        : CalibrationInputs.Keeping.BF16;
+    return lm.device().isHost() ? CalibrationInputs.Keeping.F32 : CalibrationInputs.Keeping.BF16;
   }
 
   private String schemeName() {

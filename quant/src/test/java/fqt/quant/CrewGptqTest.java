@@ -1,0 +1,127 @@
+package fqt.quant;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import fqt.nn.LayerArgs;
+import fqt.nn.Module;
+import fqt.quant.report.LinearReport;
+import fqt.quant.report.QuantListener;
+import fqt.tensor.AttentionMask;
+import fqt.tensor.Backends;
+import fqt.tensor.Device;
+import fqt.tensor.Host;
+import fqt.tensor.Ops;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.LinkedHashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.api.Timeout;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
+
+/** GPTQ by several members of a crew gives the very codes that one gives. */
+@Timeout(120)
+class CrewGptqTest {
+  private static final int SAMPLES = 11;
+  private static final int TOKENS = 13;
+
+  /** What came of a layer: its parameters, its reports, and the samples behind it. */
+  private record Outcome(
+      Map<String, List<Float>> parameters, List<String> reports, List<float[]> hidden) {}
+
+  private static Module layer(boolean sparse) {
+    return sparse ? new Nets(4).sparseLayer(5) : new Nets(3).denseLayer();
+  }
+
+  private static List<Float> values(Tensor tensor) {
+    List<Float> values = new ArrayList<>();
+    Tensor host = Ops.to(Ops.contiguous(tensor), Device.CPU);
+    for (long i = 0; i < host.count(); i++) {
+      values.add(tensor.dtype().isFloat() ? Host.floats(host)[(int) i] : host.toLongs()[(int) i]);
+    }
+    return values;
+  }
+
+  private static Outcome run(List<Device> devices, boolean sparse, boolean allExperts) {
+    Map<String, List<Float>> parameters = new LinkedHashMap<>();
+    List<String> reports = new ArrayList<>();
+    Map<Integer, float[]> hidden = Collections.synchronizedMap(new TreeMap<>());
+    GptqConfig config = GptqConfig.defaults().withAllExperts(allExperts);
+    new Crew(devices)
+        .run(
+            member -> {
+              try (Scope scope = Scope.open();
+                  CalibrationInputs inputs = share(member)) {
+                Module layer = layer(sparse);
+                LayerForwardManager forward = new LayerForwardManager(inputs, member, SAMPLES);
+                QuantListener listener =
+                    new QuantListener() {
+                      @Override
+                      public void linearFinished(LinearReport report) {
+                        reports.add(report.name() + " " + report.loss() + " " + report.tokens());
+                      }
+                    };
+                Gptq.quantizeLayer("m", layer, forward, config, listener);
+                forward.advance(layer);
+                for (int i = 0; i < inputs.size(); i++) {
+                  hidden.put(member.from(SAMPLES) + i, Host.floats(inputs.hidden(i)));
+                }
+                if (member.leads()) {
+                  layer.visit(
+                      (path, module) ->
+                          module
+                              .parameters()
+                              .forEach((name, x) -> parameters.put(path + name, values(x))));
+                }
+              }
+            });
+    return new Outcome(parameters, reports, List.copyOf(hidden.values()));
+  }
+
+  private static CalibrationInputs share(Crew.Member member) {
+    try (CalibrationInputs all = new Nets(9).inputs(SAMPLES, TOKENS)) {
+      CalibrationInputs own = new CalibrationInputs(member.device());
+      for (int i = member.from(SAMPLES); i < member.to(SAMPLES); i++) {
+        own.add(all.hidden(i), new LayerArgs(null, null, AttentionMask.causal(TOKENS), null));
+      }
+      return own;
+    }
+  }
+
+  @ParameterizedTest
+  @CsvSource({
+    "2, false, true",
+    "3, false, true",
+    "8, false, true",
+    "2, true, true",
+    "3, true, false",
+    "8, true, false"
+  })
+  void severalGiveTheBitsOfOne(int members, boolean sparse, boolean allExperts) {
+    long before = Backends.of(Device.CPU).liveBytes();
+    Outcome one = run(List.of(Device.CPU), sparse, allExperts);
+    Outcome several = run(Collections.nCopies(members, Device.CPU), sparse, allExperts);
+    assertEquals(one.parameters, several.parameters);
+    assertEquals(one.reports, several.reports);
+    assertEquals(SAMPLES, several.hidden.size());
+    for (int i = 0; i < SAMPLES; i++) {
+      assertArrayEquals(one.hidden.get(i), several.hidden.get(i));
+    }
+    assertEquals(before, Backends.of(Device.CPU).liveBytes());
+  }
+
+  @Test
+  void everyMemberSolvesSomething() {
+    Crew crew = new Crew(Collections.nCopies(3, Device.CPU));
+    for (Crew.Member member : crew.members()) {
+      assertTrue(List.of(0, 1, 2).stream().anyMatch(member::does));
+    }
+  }
+}
