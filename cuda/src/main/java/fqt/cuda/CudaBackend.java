@@ -68,6 +68,11 @@ final class CudaBackend implements Backend {
   }
 
   @Override
+  public long freeBytes() {
+    return context.freeBytes();
+  }
+
+  @Override
   public void transfer(Tensor source, Tensor target) {
     if (target.device().isHost()) {
       context.download(source, target);

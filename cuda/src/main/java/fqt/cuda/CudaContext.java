@@ -131,6 +131,11 @@ public final class CudaContext implements AutoCloseable {
     return storage;
   }
 
+  /** Bytes that {@link #allocate} could still give. */
+  long freeBytes() {
+    return pool.free();
+  }
+
   /** What memory was needed since the last call. */
   Backend.MemoryUse takeMemoryUse() {
     return new Backend.MemoryUse(pool.takePeak(), memory.mostReserved());

@@ -75,11 +75,10 @@ final class DevicePool {
       address = allocate(size);
     }
     if (address == 0) {
-      long free = Math.min(source.free(), limit - usedBytes);
       throw new CudaException(
           CUresult.CUDA_ERROR_OUT_OF_MEMORY,
           "%s has %d bytes free beside %d in use; %d were asked for"
-              .formatted(name, Math.max(0, free), usedBytes, byteSize));
+              .formatted(name, free(), usedBytes, byteSize));
     }
     use(size);
     return address;
@@ -104,6 +103,11 @@ final class DevicePool {
     } else {
       source.free(address, size);
     }
+  }
+
+  /** Bytes that can still be taken. */
+  synchronized long free() {
+    return Math.max(0, Math.min(source.free() + idleBytes, limit - usedBytes));
   }
 
   /** The most bytes taken from the source at once since the last call. */

@@ -25,8 +25,13 @@ public final class CalibrationInputs implements AutoCloseable {
     F32,
     /** In memory, rounded to half the size. */
     BF16,
-    /** In a mapped temporary file, exactly. */
-    DISK
+    /** In a mapped temporary file of the host: exactly, but rounded like BF16 from a GPU. */
+    DISK;
+
+    /** Whether values are rounded that a device computed. */
+    public boolean rounds(Device device) {
+      return this == BF16 || this == DISK && !device.isHost();
+    }
   }
 
   private final Device device;
@@ -45,14 +50,14 @@ public final class CalibrationInputs implements AutoCloseable {
    * No samples yet.
    *
    * @param device where layers run
-   * @param keeping where hidden states rest; {@code DISK} needs a device that shares host memory
+   * @param keeping where hidden states rest
    * @param folder where the file of {@code DISK} goes; null for the system's temporary folder
    */
   public CalibrationInputs(Device device, Keeping keeping, Path folder) {
     this.device = device;
     this.keeping = keeping;
     this.folder = folder;
-    DType type = keeping == Keeping.BF16 ? DType.BF16 : DType.F32;
+    DType type = keeping.rounds(device) ? DType.BF16 : DType.F32;
     hidden = new ActivationStore(device, type, keeping == Keeping.DISK, folder);
     tables = new ArgsStore(device);
   }

@@ -46,6 +46,11 @@ public interface Backend {
     return null;
   }
 
+  /** Bytes that {@link #allocate} could still give, as far as is known. */
+  default long freeBytes() {
+    return Long.MAX_VALUE;
+  }
+
   /** Copies host bytes to this device, or back; both contiguous, same type and shape. */
   void transfer(Tensor source, Tensor target);
 

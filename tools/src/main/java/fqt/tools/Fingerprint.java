@@ -2,7 +2,6 @@ package fqt.tools;
 
 import fqt.models.CausalLm;
 import fqt.models.Pictures;
-import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
 import fqt.quant.Quantizer;
 import fqt.quant.Scheme;
@@ -53,7 +52,7 @@ record Fingerprint(SequencedMap<String, String> parts) {
     parts.put("--format", plan.format().name());
     parts.put("--max-shard-size", String.valueOf(plan.maxShardBytes()));
     if (plan.method().calibrates()) {
-      boolean rounded = plan.keeping() == CalibrationInputs.Keeping.BF16;
+      boolean rounded = plan.keeping().rounds(model.device());
       parts.put("--activations", rounded ? "rounded to bf16" : "exact");
       parts.put("calibration", text(plan.samples()));
     }

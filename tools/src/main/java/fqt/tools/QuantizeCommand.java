@@ -9,6 +9,7 @@ import fqt.quant.Scheme;
 import fqt.quant.SchemeRules;
 import fqt.quant.format.CheckpointFormat;
 import fqt.quant.format.CheckpointFormats;
+import fqt.tensor.Backends;
 import fqt.tensor.DType;
 import fqt.tensor.Scope;
 import java.io.PrintWriter;
@@ -127,7 +128,8 @@ final class QuantizeCommand implements Callable<Integer> {
       paramLabel = "f32|bf16|disk",
       description =
           "Where calibration activations rest between layers: in memory, in memory rounded to half"
-              + " the size, or in a file beside the output (default: f32, on a GPU bf16).")
+              + " the size, or in a file beside the output (default: f32, on a GPU bf16, or disk if"
+              + " it has too little memory).")
   private CalibrationInputs.Keeping activations;
 
   @Option(
@@ -187,6 +189,7 @@ final class QuantizeCommand implements Callable<Integer> {
               restart,
               report);
       Preflight.check(lm, plan, err);
+      plan = fitting(lm, plan, err);
       MemoryBound bound = MemoryBound.of(lm, plan);
       err.println(bound);
       QuantizeJob.Result result = QuantizeJob.run(models.all(), plan, err);
@@ -225,6 +228,19 @@ final class QuantizeCommand implements Callable<Integer> {
     facts.put("memory_bound", bound.total());
     facts.put("memory_peak", PeakMemory.bytes());
     return facts;
+  }
+
+  /** The plan, with activations on the host where a GPU has too little memory for them. */
+  private QuantizeJob.Plan fitting(CausalLm lm, QuantizeJob.Plan plan, PrintWriter err) {
+    long free = Backends.of(lm.device()).freeBytes();
+    long needed = MemoryBound.of(lm, plan).total();
+    if (needed <= free || activations != null || !method.calibrates()) {
+      return plan;
+    }
+    err.printf(
+        "%s has %s free and the job may need %s: activations rest on the host (--activations disk)%n",
+        lm.device(), Units.bytes(free), Units.bytes(needed));
+    return plan.keptIn(CalibrationInputs.Keeping.DISK);
   }
 
   /** GPUs compute with activations rounded to BF16 anyway, and have less memory. */

@@ -60,7 +60,24 @@ final class QuantizeJob {
       CalibrationInputs.Keeping keeping,
       long maxShardBytes,
       boolean restart,
-      boolean report) {}
+      boolean report) {
+    /** The same with hidden states that rest elsewhere. */
+    Plan keptIn(CalibrationInputs.Keeping other) {
+      return new Plan(
+          source,
+          destination,
+          method,
+          rules,
+          format,
+          gptq,
+          samples,
+          pictures,
+          other,
+          maxShardBytes,
+          restart,
+          report);
+    }
+  }
 
   /**
    * What came out.

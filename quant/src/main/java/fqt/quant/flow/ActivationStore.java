@@ -4,6 +4,7 @@ import fqt.tensor.Backends;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
+import fqt.tensor.Scope;
 import fqt.tensor.Storage;
 import fqt.tensor.Tensor;
 import java.io.IOException;
@@ -24,6 +25,7 @@ import java.util.List;
  */
 public final class ActivationStore implements AutoCloseable {
   private final Device device;
+  private final Device home;
   private final DType dtype;
   private final boolean onDisk;
   private final Path folder;
@@ -45,15 +47,12 @@ public final class ActivationStore implements AutoCloseable {
    *
    * @param device where the tensors are used
    * @param dtype type in which they rest; null for the type that each has
-   * @param onDisk whether they rest in a file; needs a device that shares host memory
+   * @param onDisk whether they rest in a file, from where a GPU fetches them when they are used
    * @param folder where the file goes; null for the system's temporary folder
    */
   public ActivationStore(Device device, DType dtype, boolean onDisk, Path folder) {
-    if (onDisk && !device.isHost()) {
-      throw new IllegalArgumentException(
-          "activations of device " + device + " cannot be kept in a mapped file; use BF16");
-    }
     this.device = device;
+    this.home = onDisk ? Device.CPU : device;
     this.dtype = dtype;
     this.onDisk = onDisk;
     this.folder = folder;
@@ -78,7 +77,7 @@ public final class ActivationStore implements AutoCloseable {
       storages.add(storage);
       kept = Tensor.of(storage, type, tensor.shape());
     }
-    Ops.copyInto(Ops.to(tensor, device), kept);
+    put(tensor, kept);
     tensors.add(kept);
     return kept;
   }
@@ -129,12 +128,23 @@ public final class ActivationStore implements AutoCloseable {
       tensors.get(used).segment().unload();
     }
     used = index;
-    return Ops.to(tensors.get(index), DType.F32);
+    return Ops.to(Ops.to(tensors.get(index), device), DType.F32);
   }
 
   /** Replaces a tensor by another of the same shape. */
   public void replace(int index, Tensor tensor) {
-    Ops.copyInto(tensor, tensors.get(index));
+    put(tensor, tensors.get(index));
+  }
+
+  /** Converts first, so that less has to travel. */
+  private void put(Tensor tensor, Tensor kept) {
+    try (Scope scope = Scope.open()) {
+      Ops.copyInto(home.equals(device) ? Ops.to(tensor, device) : travelling(tensor), kept);
+    }
+  }
+
+  private Tensor travelling(Tensor tensor) {
+    return Ops.to(Ops.to(tensor, dtype), home);
   }
 
   /** Frees everything; closing twice does nothing. */
