@@ -56,7 +56,7 @@ final class MachinePanels implements Panels {
       }
     }
     long missing = Gemm.roundUp(rows, kernel.rows()) - rows;
-    this.a.asSlice((row + rows) * stride, missing * stride).fill((byte) 0);
+    this.a.asSlice(((long) row + rows) * stride, missing * stride).fill((byte) 0);
     return true;
   }
 
@@ -72,7 +72,7 @@ final class MachinePanels implements Panels {
     int done = blocks * TurnKernel.SIDE;
     float[] rest = new float[pass.depth() - done];
     for (int c = column; c < column + columns; c += TurnKernel.SIDE) {
-      long strip = (long) (c / width * width) * pass.depth() + c % width;
+      long strip = (long) (c - c % width) * pass.depth() + c % width;
       if (blocks > 0) {
         MemorySegment from = raw.bytes().asSlice(raw.at(pass.column() + c, pass.term()));
         turn.turn(blocks, from, raw.stride(), this.b.asSlice(strip * Float.BYTES));
