@@ -55,7 +55,7 @@ final class MachinePanels implements Panels {
         FloatRuns.write(rest, 0, rest.length, this.a, (long) r * Gemm.A_STRIDE + whole);
       }
     }
-    long missing = Gemm.roundUp(rows, kernel.rows()) - rows;
+    long missing = Gemm.roundUp(rows, kernel.rows()) - (long) rows;
     this.a.asSlice(((long) row + rows) * stride, missing * stride).fill((byte) 0);
     return true;
   }
