@@ -15,7 +15,6 @@ import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.List;
 import java.util.regex.Pattern;
 
@@ -108,17 +107,10 @@ final class ClipSearch {
   /** Each element within plus and minus the bound of its group. */
   private Tensor clamped(Tensor weight, Tensor bound) {
     try (Scope scope = Scope.open()) {
-      Tensor high = spread(bound, group, weight.dim(1));
+      Tensor high = Host.spread(bound, group, weight.dim(1));
       Tensor below = Ops.binary(BinaryOp.MIN, weight, high);
       return scope.keep(Ops.binary(BinaryOp.MAX, below, Ops.affine(high, -1, 0)));
     }
-  }
-
-  /** What each column of a row gets from one number for each group. */
-  static Tensor spread(Tensor byGroup, long group, long columns) {
-    int[] groupOf = new int[Math.toIntExact(columns)];
-    Arrays.setAll(groupOf, i -> (int) (i / group));
-    return Host.columns(byGroup, Host.index(byGroup.device(), groupOf));
   }
 
   /** {@code Δ G Δᵀ} of every row and group, row by row. */

@@ -110,7 +110,7 @@ final class FoldSearch {
           Tensor size = Ops.unary(UnaryOp.ABS, weight);
           Tensor largest = Ops.blockRange(size, new Blocks(1, group)).max();
           Tensor divisor = Ops.affine(largest, 1, 1e-6f);
-          weight = Ops.divide(size, ClipSearch.spread(divisor, group, weight.dim(1)));
+          weight = Ops.divide(size, Host.spread(divisor, group, weight.dim(1)));
         }
         sizes.add(weight);
       }

@@ -20,17 +20,15 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
 
   ScaledLinear(DType type, Tensor weight, Tensor scales, Tensor bias, Quantizer activations) {
     boolean integer = activations.codes() == CodeType.INTEGER;
-    if (!isCodeOfWholeRows(activations) || integer != (type == DType.I8)) {
-      throw new IllegalArgumentException(
-          "inputs quantized to %s; expected symmetric %s of 8 bits by row or by tensor"
-              .formatted(activations, type));
-    }
-    if (weight.rank() != 2
+    if (!isCodeOfWholeRows(activations)
+        || integer != (type == DType.I8)
+        || weight.rank() != 2
         || weight.dtype() != type
         || !scales.shape().equals(Shape.of(weight.dim(0), 1))) {
       throw new IllegalArgumentException(
-          "weight %s with scales %s; expected a matrix of %s with one scale an output"
-              .formatted(weight, scales, type));
+          ("weight %s with scales %s and inputs quantized to %s; expected a matrix of %s with one"
+                  + " scale an output, and inputs symmetric of 8 bits by row or by tensor")
+              .formatted(weight, scales, activations, type));
     }
     this.activations = activations;
     parameter("weight", weight);

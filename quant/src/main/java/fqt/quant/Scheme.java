@@ -110,11 +110,6 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
         && weights.blocks().rows() == 1;
   }
 
-  /** The linear with a quantized weight, in place of the original. */
-  Module linear(QuantizedWeight weight, Linear original) {
-    return linearType.of(weight, original.bias(), this);
-  }
-
   /**
    * Rounds a linear to nearest.
    *
@@ -123,7 +118,7 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
   public Module quantize(Linear linear) {
     try (Scope scope = Scope.open()) {
       QuantizedWeight weight = weights.quantize(Ops.to(Ops.contiguous(linear.weight()), DType.F32));
-      return keep(scope, linear(weight, linear));
+      return keep(scope, linearType.of(weight, linear.bias(), this));
     }
   }
 

@@ -23,7 +23,7 @@ record Solved(int number, QuantizedWeight weight, LinearReport report) {
 
   /** Puts the quantized linear into its place. */
   Module settle(Target target, Scheme scheme) {
-    Module linear = scheme.linear(weight, target.linear());
+    Module linear = scheme.linearType().of(weight, target.linear().bias(), scheme);
     target.place().set(linear);
     return linear;
   }

@@ -1,5 +1,7 @@
 package fqt.tensor;
 
+import java.util.Arrays;
+
 /**
  * Reads and makes small tensors of any device through arrays, for work that is done by the host.
  */
@@ -49,5 +51,19 @@ public final class Host {
       Tensor rows = Ops.gatherRows(x.transpose(0, 1), index);
       return scope.keep(Ops.copy(rows.transpose(0, 1)));
     }
+  }
+
+  /**
+   * What each column of a matrix gets from one number for each group of neighbours.
+   *
+   * @param byGroup F32 [rows, groups]
+   * @param group columns of a group
+   * @param columns of all groups together
+   * @return F32 [rows, columns]
+   */
+  public static Tensor spread(Tensor byGroup, long group, long columns) {
+    int[] groupOf = new int[Math.toIntExact(columns)];
+    Arrays.setAll(groupOf, i -> (int) (i / group));
+    return columns(byGroup, index(byGroup.device(), groupOf));
   }
 }
