@@ -63,9 +63,10 @@ final class ByteProducts {
     int tile = kernel == null ? 1 : kernel.rows();
     long rows = Math.ceilDiv(m + 1, tile) * tile;
     long columns = Math.ceilDiv(n, GemmKernel.COLUMNS) * GemmKernel.COLUMNS;
-    long size = 2 * rows * columns * Integer.BYTES;
+    long parts = kernel == null ? 2 : 1;
+    long size = parts * rows * columns * Integer.BYTES;
     MemorySegment memory = take(size);
-    Tensor both = Tensor.of(memory.asSlice(0, size), DType.F32, Shape.of(2 * rows, columns));
+    Tensor both = Tensor.of(memory.asSlice(0, size), DType.F32, Shape.of(parts * rows, columns));
     Tensor sums = both.slice(0, 0, rows);
     if (kernel == null) {
       addExactParts(x, w, sums, both.slice(0, rows, 2 * rows));

@@ -5,7 +5,6 @@ import static java.nio.ByteOrder.LITTLE_ENDIAN;
 import fqt.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.ByteVector;
-import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorShape;
@@ -40,6 +39,9 @@ final class ByteTerms implements Operand {
   private static final VectorSpecies<Byte> BYTES = ByteVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Byte> HALF =
       VectorSpecies.of(byte.class, VectorShape.forBitSize(BYTES.vectorBitSize() / 2));
+
+  private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
+  private static final VectorSpecies<Short> SHORTS = BYTES.withLanes(short.class);
 
   private static final VectorSpecies<Byte> QUARTER =
       VectorSpecies.of(byte.class, VectorShape.forBitSize(BYTES.vectorBitSize() / 4));
@@ -113,11 +115,10 @@ final class ByteTerms implements Operand {
   }
 
   private int floats(long start, int terms, float[] to, int at) {
-    VectorSpecies<Integer> ints = IntVector.SPECIES_PREFERRED;
     int done = 0;
-    for (; done + ints.length() <= terms; done += ints.length()) {
+    for (; done + INTS.length() <= terms; done += INTS.length()) {
       ByteVector.fromMemorySegment(QUARTER, bytes, start + done, LITTLE_ENDIAN)
-          .castShape(ints, 0)
+          .castShape(INTS, 0)
           .reinterpretAsInts()
           .convert(VectorOperators.I2F, 0)
           .reinterpretAsFloats()
@@ -127,11 +128,11 @@ final class ByteTerms implements Operand {
   }
 
   private int pairs(long start, int terms, float[] to, int at) {
-    int step = FloatVector.SPECIES_PREFERRED.length();
+    int step = INTS.length();
     int done = 0;
     for (; done + step <= terms; done += step) {
       ByteVector.fromMemorySegment(HALF, bytes, start + 2L * done, LITTLE_ENDIAN)
-          .castShape(BYTES.withLanes(short.class), 0)
+          .castShape(SHORTS, 0)
           .reinterpretAsFloats()
           .intoArray(to, at + done);
     }
@@ -140,7 +141,7 @@ final class ByteTerms implements Operand {
 
   private int quads(long start, int terms, float[] to, int at) {
     byte flip = (byte) (form == Form.RAISED_QUADS ? 0x80 : 0);
-    int step = FloatVector.SPECIES_PREFERRED.length();
+    int step = INTS.length();
     int done = 0;
     for (; done + step <= terms; done += step) {
       ByteVector.fromMemorySegment(BYTES, bytes, start + 4L * done, LITTLE_ENDIAN)
