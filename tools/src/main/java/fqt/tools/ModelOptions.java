@@ -44,7 +44,7 @@ final class ModelOptions {
    *
    * @param one null if all GPUs are meant
    */
-  private record Devices(Device one) {
+  record Devices(Device one) {
     /** All of them; their number is known only when they are needed. */
     List<Device> all() {
       return one != null
