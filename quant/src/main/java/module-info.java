@@ -3,6 +3,7 @@ module fqt.quant {
   requires transitive fqt.tensor;
 
   exports fqt.quant;
+  exports fqt.quant.crew;
   exports fqt.quant.format;
   exports fqt.quant.report;
 

@@ -1,5 +1,6 @@
 package fqt.quant;
 
+import fqt.quant.crew.Crew;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.DType;
 import fqt.tensor.Device;

@@ -1,5 +1,6 @@
 package fqt.quant;
 
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.SharedInputs;
 import fqt.quant.flow.Target;
 import fqt.tensor.Tensor;

@@ -1,6 +1,7 @@
 package fqt.quant;
 
 import fqt.nn.Module;
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.Enough;
 import fqt.quant.flow.Replay;
 import fqt.quant.report.QuantListener;

@@ -1,6 +1,7 @@
 package fqt.quant;
 
 import fqt.nn.Module;
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.Target;
 import fqt.quant.report.LinearReport;
 import fqt.tensor.Device;

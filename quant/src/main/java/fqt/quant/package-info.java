@@ -17,6 +17,6 @@
  * fqt.quant.SchemeRules}. Checkpoint formats are in {@code fqt.quant.format}: they know no
  * algorithm, and nothing here knows a format. What a job reports is in {@code fqt.quant.report};
  * what is known of the flow through a layer, so that calibration takes little memory and time, in
- * {@code fqt.quant.flow}.
+ * {@code fqt.quant.flow}; how several devices work together, in {@code fqt.quant.crew}.
  */
 package fqt.quant;

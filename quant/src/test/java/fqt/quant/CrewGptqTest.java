@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
+import fqt.quant.crew.Crew;
 import fqt.quant.report.LinearReport;
 import fqt.quant.report.QuantListener;
 import fqt.tensor.AttentionMask;

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import fqt.quant.crew.Crew;
 import fqt.tensor.Device;
 import java.util.ArrayList;
 import java.util.Collections;

@@ -1,4 +1,4 @@
-package fqt.quant;
+package fqt.quant.crew;
 
 import fqt.tensor.Device;
 import java.util.ArrayList;
@@ -35,7 +35,7 @@ public final class Crew {
     }
 
     /** How many chunks it has. */
-    int chunks() {
+    public int chunks() {
       return firstChunk(rank + 1) - firstChunk(rank);
     }
 
