@@ -67,11 +67,12 @@ public final class CpuBench {
 
   private static String row(
       String type, int[] shape, double seconds, CpuFloor floor, TorchPeer peer) {
-    CpuWork ours = new CpuWork(type, shape[0], shape[1], shape[2]);
+    CpuWork ours = new CpuWork("fqt", type, shape[0], shape[1], shape[2], floor.threads());
     Map<String, DoubleSupplier> work = new LinkedHashMap<>();
     work.put("fqt", () -> ours.time(seconds));
-    if (ours.hasPeer()) {
-      work.put("oneDNN", () -> ours.timePeer(seconds));
+    if (CpuWork.exists("onednn", type)) {
+      CpuWork other = new CpuWork("onednn", type, shape[0], shape[1], shape[2], floor.threads());
+      work.put("oneDNN", () -> other.time(seconds));
     }
     if (peer != null) {
       String words = "%s %d %d %d".formatted(type, shape[0], shape[1], shape[2]);

@@ -19,6 +19,7 @@ import jdk.incubator.vector.VectorSpecies;
 record CpuFloor(int threads, double peak, double bandwidth) {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final long BYTES = 512L << 20;
+  private static final int REPEATS = 10;
 
   static CpuFloor measure(int threads) {
     double peak = 0;
@@ -29,8 +30,8 @@ record CpuFloor(int threads, double peak, double bandwidth) {
     bench.multiplyAdds(work);
     double gigaflop = work.megaflop * 1e-3;
     for (int round = 0; round < 6; round++) {
-      double seconds = seconds(threads, _ -> new PeakBench().multiplyAdds(new Work()));
-      peak = Math.max(peak, threads * gigaflop / seconds);
+      double seconds = seconds(threads, _ -> multiplyAdds());
+      peak = Math.max(peak, threads * REPEATS * gigaflop / seconds);
       long part = BYTES / threads;
       seconds = seconds(threads, i -> sum(memory.asSlice(i * part, part)));
       bandwidth = Math.max(bandwidth, BYTES / seconds * 1e-9);
@@ -45,6 +46,15 @@ record CpuFloor(int threads, double peak, double bandwidth) {
         threads,
         peak,
         bandwidth);
+  }
+
+  private static Object multiplyAdds() {
+    PeakBench bench = new PeakBench();
+    Work work = new Work();
+    for (int i = 0; i < REPEATS; i++) {
+      bench.multiplyAdds(work);
+    }
+    return bench;
   }
 
   private interface Part {

@@ -9,84 +9,126 @@ import fqt.tensor.Tensor;
 import java.lang.management.ManagementFactory;
 import java.util.ArrayList;
 import java.util.List;
-import java.util.function.IntConsumer;
-import java.util.function.Supplier;
 
-/** One linear layer on the CPU, its weights in rotation if they are to come from memory. */
+/**
+ * One linear layer on the CPU, by us or by a native library. The weights of up to 16 tokens are in
+ * rotation, so that they come from memory and not from a cache; {@code -Dfqt.bench.far} says how
+ * many bytes are far from any cache.
+ */
 final class CpuWork {
-  private static final long FAR = 400_000_000;
+  private static final long FAR = Long.getLong("fqt.bench.far", 150_000_000);
+  private static final int MOST_COPIES = 16;
   private static final long GROUP = 128;
   private static final boolean PROCESSOR_TIME =
       "processor".equals(System.getProperty("fqt.bench.clock"));
 
-  private final List<Supplier<Tensor>> calls = new ArrayList<>();
-  private final List<Onednn> peers = new ArrayList<>();
-  private final long weightBytes;
+  private final String library;
+  private final String type;
+  private final int threads;
+  private final Tensor x;
+  private final Tensor xScale;
+  private final Tensor wScale;
+  private final Tensor out;
+  private final List<Runnable> calls = new ArrayList<>();
+  private long weightBytes;
   private int next;
 
-  /** A layer of m tokens, n outputs and k inputs; the type is f32, bf16, s8 or int4. */
-  CpuWork(String type, int m, int n, int k) {
-    Tensor x = GemmBench.random(1, m, k);
-    Tensor xScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, m);
-    Tensor wScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
-    Tensor bf16 = Ops.to(x, DType.BF16);
-    Tensor s8 = Ops.to(Ops.affine(x, 127, 0), DType.I8);
-    Tensor row = GemmBench.random(2, 1, (long) n * k / 64).reshape((long) n * k / 64);
-    Tensor w = Ops.empty(Device.CPU, DType.F32, 64, row.count());
-    for (int i = 0; i < 64; i++) {
-      Ops.copyInto(row, w.select(0, i));
-    }
-    Tensor weights = w.reshape(n, k);
-    Tensor out = Ops.empty(Device.CPU, DType.F32, m, n);
-    int threads = Integer.getInteger("fqt.threads");
-    long bytes = 0;
+  /**
+   * A layer.
+   *
+   * @param library fqt, onednn or openblas (F32 only)
+   * @param type of x and of the weight: f32, bf16, s8, or int4 with x in F32
+   * @param m tokens
+   * @param n outputs
+   * @param k inputs
+   */
+  CpuWork(String library, String type, int m, int n, int k, int threads) {
+    this.library = library;
+    this.type = type;
+    this.threads = threads;
+    System.setProperty("fqt.threads", Integer.toString(threads));
+    xScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, m);
+    wScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
+    x = converted(GemmBench.random(1, m, k));
+    out = Ops.empty(Device.CPU, DType.F32, m, n);
+    Tensor weights = weights(n, k);
     do {
-      switch (type) {
-        case "f32" -> {
-          Tensor own = Ops.copy(weights);
-          calls.add(() -> Ops.linear(x, own, null));
-          bytes = own.byteSize();
-          peer(x, own, out, threads);
-        }
-        case "bf16" -> {
-          Tensor own = Ops.to(weights, DType.BF16);
-          calls.add(() -> Ops.linear(bf16, own, null));
-          bytes = own.byteSize();
-          peer(bf16, own, out, threads);
-        }
-        case "s8" -> {
-          Tensor own = Ops.to(Ops.affine(weights, 127, 0), DType.I8);
-          calls.add(() -> Ops.int8Linear(s8, xScale, own, wScale, null));
-          bytes = own.byteSize();
-          peer(s8, own, out, threads);
-        }
-        case "int4" -> {
-          Tensor codes = Ops.full(Device.CPU, DType.I32, 0x12345678, n, k / 8);
-          Tensor scales = Ops.full(Device.CPU, DType.F16, 0.125, n, k / GROUP);
-          PackedWeight own = new PackedWeight(4, k, GROUP, codes, scales, null, null);
-          calls.add(() -> Ops.packedLinear(x, own, null));
-          bytes = own.byteSize();
-        }
-        default -> throw new IllegalArgumentException("no weight '" + type + "'");
-      }
-    } while (m <= 16 && calls.size() < 16 && bytes * calls.size() < FAR);
-    weightBytes = bytes;
+      add(weights);
+    } while (m <= 16 && calls.size() < MOST_COPIES && weightBytes * calls.size() < FAR);
   }
 
-  private void peer(Tensor x, Tensor w, Tensor out, int threads) {
-    if (Onednn.multiplies(x.dtype())) {
-      peers.add(new Onednn(x, w, out, threads));
+  /** Whether a library computes such layers on this processor. */
+  static boolean exists(String library, String type) {
+    return switch (library) {
+      case "fqt" -> true;
+      case "onednn" -> !type.equals("int4") && Onednn.multiplies(dtype(type));
+      default -> type.equals("f32");
+    };
+  }
+
+  private static DType dtype(String type) {
+    return switch (type) {
+      case "f32", "int4" -> DType.F32;
+      case "bf16" -> DType.BF16;
+      case "s8" -> DType.I8;
+      default -> throw new IllegalArgumentException("no weight '" + type + "'");
+    };
+  }
+
+  /** Random numbers, repeated: making that many would take longer than all the products. */
+  private static Tensor weights(int n, int k) {
+    long part = (long) n * k / 64;
+    Tensor row = GemmBench.random(2, 1, part).reshape(part);
+    Tensor all = GemmBench.random(3, n, 1);
+    Tensor w = Ops.empty(Device.CPU, DType.F32, n, k);
+    Tensor flat = w.reshape((long) n * k);
+    for (long at = 0; at < flat.count(); at += part) {
+      long end = Math.min(at + part, flat.count());
+      Ops.copyInto(row.slice(0, 0, end - at), flat.slice(0, at, end));
     }
+    Ops.copyInto(all, w.slice(1, 0, 1));
+    return w;
   }
 
-  /** Whether oneDNN computes this too. */
-  boolean hasPeer() {
-    return !peers.isEmpty();
+  private Tensor converted(Tensor values) {
+    return switch (type) {
+      case "bf16" -> Ops.to(values, DType.BF16);
+      case "s8" -> Ops.to(Ops.affine(values, 127, 0), DType.I8);
+      default -> values;
+    };
   }
 
-  /** Repeats oneDNN's product for so many seconds; seconds for one. */
-  double timePeer(double seconds) {
-    return time(seconds, i -> peers.get(i).run());
+  private void add(Tensor weights) {
+    if (type.equals("int4")) {
+      long n = weights.dim(0);
+      long k = weights.dim(1);
+      Tensor codes = Ops.full(Device.CPU, DType.I32, 0x12345678, n, k / 8);
+      Tensor scales = Ops.full(Device.CPU, DType.F16, 0.125, n, k / GROUP);
+      PackedWeight own = new PackedWeight(4, k, GROUP, codes, scales, null, null);
+      weightBytes = own.byteSize();
+      calls.add(() -> Ops.packedLinear(x, own, null));
+      return;
+    }
+    Tensor converted = converted(weights);
+    Tensor own = converted == weights ? Ops.copy(weights) : converted;
+    weightBytes = own.byteSize();
+    calls.add(
+        switch (library) {
+          case "onednn" -> new Onednn(x, own, out, threads)::run;
+          case "openblas" -> openblas(own);
+          default ->
+              type.equals("s8")
+                  ? () -> Ops.int8Linear(x, xScale, own, wScale, null)
+                  : () -> Ops.linear(x, own, null);
+        });
+  }
+
+  private Runnable openblas(Tensor w) {
+    Blas blas = Blas.openblas(threads);
+    int m = (int) x.dim(0);
+    int n = (int) w.dim(0);
+    int k = (int) x.dim(1);
+    return () -> blas.multiply(m, n, k, x.segment(), w.segment(), true, out.segment());
   }
 
   /** Bytes of one weight. */
@@ -94,24 +136,21 @@ final class CpuWork {
     return weightBytes;
   }
 
-  /** Repeats the layer for so many seconds; seconds for one. */
-  double time(double seconds) {
-    return time(
-        seconds,
-        i -> {
-          try (Scope results = Scope.open()) {
-            calls.get(i).get();
-          }
-        });
+  /** Computes the layer once, with the next weight. */
+  void run() {
+    try (Scope results = Scope.open()) {
+      calls.get(next).run();
+    }
+    next = (next + 1) % calls.size();
   }
 
-  private double time(double seconds, IntConsumer call) {
+  /** Repeats the layer for so many seconds; seconds for one. */
+  double time(double seconds) {
     long start = now();
     long count = 0;
     double passed;
     do {
-      call.accept(next);
-      next = (next + 1) % calls.size();
+      run();
       count++;
       passed = (now() - start) * 1e-9;
     } while (passed < seconds);

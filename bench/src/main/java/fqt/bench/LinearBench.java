@@ -1,10 +1,5 @@
 package fqt.bench;
 
-import fqt.tensor.DType;
-import fqt.tensor.Device;
-import fqt.tensor.Ops;
-import fqt.tensor.PackedWeight;
-import fqt.tensor.Tensor;
 import java.util.concurrent.TimeUnit;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
@@ -18,7 +13,10 @@ import org.openjdk.jmh.annotations.Setup;
 import org.openjdk.jmh.annotations.State;
 import org.openjdk.jmh.annotations.Warmup;
 
-/** Linear layers of real sizes with their weights in each form, from one token to many. */
+/**
+ * Linear layers of real sizes with their weights in each form, from one token to many, ours and the
+ * native libraries'. {@link LinearTable} runs a choice of these and prints it as a table.
+ */
 @State(Scope.Benchmark)
 @BenchmarkMode(Mode.Throughput)
 @OutputTimeUnit(TimeUnit.SECONDS)
@@ -28,71 +26,47 @@ import org.openjdk.jmh.annotations.Warmup;
     value = 5,
     jvmArgsAppend = {"--add-modules=jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED"})
 public class LinearBench {
-  private static final long GROUP = 128;
-
   /** Tokens. */
-  @Param({"1", "16", "128", "512"})
+  @Param({"1", "16", "128", "512", "2048"})
   public int tokens;
 
   /** Outputs and inputs. */
-  @Param({"4864x896", "896x4864", "3584x3584"})
+  @Param({"4864x896", "896x4864", "3584x3584", "8960x1536", "18944x3584", "1023x1025"})
   public String layer;
 
-  /** What the weight is stored as; {@code int8} multiplies integers. */
-  @Param({"f32", "bf16", "int8", "int4"})
+  /** What the weight is stored as; {@code s8} multiplies integers. */
+  @Param({"f32", "bf16", "s8", "int4"})
   public String weight;
 
   /** Threads. */
   @Param({"1", "2"})
   public int threads;
 
-  private Tensor x;
-  private Tensor w;
-  private Tensor xScale;
-  private Tensor wScale;
-  private PackedWeight packed;
+  /** Whose product. */
+  @Param({"fqt", "onednn", "openblas"})
+  public String library;
+
+  private CpuWork layerWork;
+  private long operations;
 
   /** Makes the operands. */
   @Setup
   public void prepare() {
-    System.setProperty("fqt.threads", Integer.toString(threads));
     String[] sizes = layer.split("x");
     int n = Integer.parseInt(sizes[0]);
     int k = Integer.parseInt(sizes[1]);
-    x = GemmBench.random(1, tokens, k);
-    w = GemmBench.random(2, n, k);
-    switch (weight) {
-      case "f32" -> {}
-      case "bf16" -> w = Ops.to(w, DType.BF16);
-      case "int8" -> {
-        xScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, tokens);
-        wScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
-        x = Ops.to(Ops.affine(x, 127, 0), DType.I8);
-        w = Ops.to(Ops.affine(w, 127, 0), DType.I8);
-      }
-      case "int4" -> {
-        Tensor codes = Ops.full(Device.CPU, DType.I32, 0x12345678, n, k / 8);
-        Tensor scales = Ops.full(Device.CPU, DType.F16, 0.125, n, k / GROUP);
-        packed = new PackedWeight(4, k, GROUP, codes, scales, null, null);
-      }
-      default -> throw new IllegalArgumentException("no weight '" + weight + "'");
+    if (!CpuWork.exists(library, weight)) {
+      throw new IllegalArgumentException(library + " has no " + weight + " product here");
     }
+    layerWork = new CpuWork(library, weight, tokens, n, k, threads);
+    operations = 2L * tokens * n * k;
   }
 
   /** One layer. */
   @Benchmark
-  public Tensor linear(Work work) {
-    work.megaflop += 2L * tokens * w.dim(0) * w.dim(1) / 1_000_000;
-    work.megabyte += (packed == null ? w.byteSize() : packed.byteSize()) / 1_000_000;
-    try (fqt.tensor.Scope results = fqt.tensor.Scope.open()) {
-      return multiply();
-    }
-  }
-
-  private Tensor multiply() {
-    if (packed != null) {
-      return Ops.packedLinear(x, packed, null);
-    }
-    return xScale == null ? Ops.linear(x, w, null) : Ops.int8Linear(x, xScale, w, wScale, null);
+  public void linear(Work work) {
+    work.megaflop += operations / 1_000_000;
+    work.megabyte += layerWork.weightBytes() / 1_000_000;
+    layerWork.run();
   }
 }
