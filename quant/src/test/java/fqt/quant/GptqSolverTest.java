@@ -40,7 +40,7 @@ class GptqSolverTest {
     Hessian chunks = new Hessian(Device.CPU, 33);
     Hessian whole = new Hessian(Device.CPU, 33);
     for (int i = 0; i < 9; i++) {
-      chunks.add(Ops.copy(x.slice(0, 10 * i, 10 * i + 10)), i / 3);
+      chunks.add(Ops.copy(x.slice(0, 10L * i, 10L * i + 10)), i / 3);
     }
     whole.add(x, 0);
     assertEquals(90, chunks.tokens());
