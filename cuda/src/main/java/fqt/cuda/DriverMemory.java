@@ -26,7 +26,7 @@ final class DriverMemory implements DevicePool.Source {
   private static final long LARGE = 256L << 20;
 
   /** Bytes that may stay reserved without being used, when a large piece is asked for. */
-  private static final long SLACK = Long.getLong("fqt.cuda.slack", 1L << 30);
+  private static final long SLACK = 1L << 30;
 
   // Values of CUmemLocationType and CUmemAccess_flags.
   private static final int LOCATION_DEVICE = 1;

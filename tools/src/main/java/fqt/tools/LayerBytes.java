@@ -3,6 +3,7 @@ package fqt.tools;
 import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.nn.ScaleFold;
+import fqt.quant.Crew;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
@@ -42,8 +43,7 @@ final class LayerBytes {
     if (secondOrder) {
       long square = inputs * inputs * Float.BYTES;
       widest = Math.max(widest, square);
-      // A sum and what it is added from, which both serve the factor.
-      hessians.merge(kind, shareInput.contains(linear) ? 0 : 2 * square, Long::sum);
+      hessians.merge(kind, shareInput.contains(linear) ? 0 : square, Long::sum);
     }
   }
 
@@ -78,17 +78,21 @@ final class LayerBytes {
    * Hessians, and their factor and inverse in F64.
    */
   long onCpu(long tokens) {
-    return 2 * weights + 4 * largest + 6 * widest + flow(tokens) + stage();
+    return 2 * weights + 4 * largest + 6 * widest + flow(tokens) + 2 * stage();
   }
 
   /**
-   * The weights of this layer and the next one as the file has them, and as codes; the Hessians;
-   * and either a sample on its way or one weight that is quantized, with what the products of its
-   * errors and the inverse of its factor need beside them.
+   * The weights of this layer and the next one as the file has them, and as codes; the Hessians,
+   * each a sum and what is added to it, which both serve the factor; and either a sample on its way
+   * or one weight that is quantized, with what the products of its errors and the inverse of its
+   * factor need beside them. One of several GPUs also keeps the sums of its chunks of the samples
+   * until the others have read them.
    */
-  long onGpu(long tokens) {
+  long onGpu(long tokens, int devices) {
+    long chunks = devices == 1 ? 0 : Math.max(2, Math.ceilDiv(Crew.CHUNKS, devices));
     long solving = 5 * largest + widest / 4;
-    return 2 * weights + weights / 2 + stage() + Math.max(flow(tokens), solving);
+    long beside = Math.max(flow(tokens), solving);
+    return 2 * weights + weights / 2 + (2 + chunks) * stage() + beside;
   }
 
   /** The pages of two layers, and what a format makes of the largest weight when it is written. */

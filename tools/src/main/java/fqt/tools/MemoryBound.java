@@ -41,8 +41,13 @@ record MemoryBound(
 
   /** The bound of a job. */
   static MemoryBound of(CausalLm model, QuantizeJob.Plan plan) {
+    return of(model, plan, 1);
+  }
+
+  /** The bound of a job on several devices of a kind, for each of them. */
+  static MemoryBound of(CausalLm model, QuantizeJob.Plan plan, int devices) {
     try (CausalLm outline = model.outline()) {
-      return new Terms(outline, plan).bound(model.device());
+      return new Terms(outline, plan, devices).bound(model.device());
     }
   }
 
@@ -59,7 +64,7 @@ record MemoryBound(
     private long gpuLayer;
     private long hostLayer;
 
-    Terms(CausalLm model, QuantizeJob.Plan plan) {
+    Terms(CausalLm model, QuantizeJob.Plan plan, int devices) {
       this.plan = plan;
       length = plan.samples().isEmpty() ? 0 : plan.samples().getFirst().length;
       tokens = plan.samples().size() * length;
@@ -70,7 +75,7 @@ record MemoryBound(
         Module layer = model.layers().get(i);
         LayerBytes bytes = new LayerBytes(layer, plan.method().secondOrder);
         cpuLayer = Math.max(cpuLayer, bytes.onCpu(length));
-        gpuLayer = Math.max(gpuLayer, bytes.onGpu(length));
+        gpuLayer = Math.max(gpuLayer, bytes.onGpu(length, devices));
         hostLayer = Math.max(hostLayer, bytes.besideGpu());
         results = Math.max(results, LayerBytes.results(layer));
         SmoothQuantConfig search = plan.method().search(plan.rules());

@@ -189,8 +189,9 @@ final class QuantizeCommand implements Callable<Integer> {
               restart,
               report);
       Preflight.check(lm, plan, err);
-      plan = fitting(lm, plan, err);
-      MemoryBound bound = MemoryBound.of(lm, plan);
+      int devices = models.all().size();
+      plan = fitting(lm, plan, devices, err);
+      MemoryBound bound = MemoryBound.of(lm, plan, devices);
       err.println(bound);
       QuantizeJob.Result result = QuantizeJob.run(models.all(), plan, err);
       print(spec.commandLine().getOut(), result);
@@ -231,9 +232,10 @@ final class QuantizeCommand implements Callable<Integer> {
   }
 
   /** The plan, with activations on the host where a GPU has too little memory for them. */
-  private QuantizeJob.Plan fitting(CausalLm lm, QuantizeJob.Plan plan, PrintWriter err) {
+  private QuantizeJob.Plan fitting(
+      CausalLm lm, QuantizeJob.Plan plan, int devices, PrintWriter err) {
     long free = Backends.of(lm.device()).freeBytes();
-    long needed = MemoryBound.of(lm, plan).total();
+    long needed = MemoryBound.of(lm, plan, devices).total();
     if (needed <= free || activations != null || !method.calibrates()) {
       return plan;
     }

@@ -197,6 +197,14 @@ class CommandsTest {
   }
 
   @Test
+  void onlyQuantizeRunsOnAllGpus() {
+    CommandRun run = CommandRun.of("eval", MODEL, "--data", CALIB, "--device", "cuda:all");
+    assertEquals(2, run.code(), run.err());
+    assertTrue(run.err().contains("name one GPU"), run.err());
+    assertEquals(1, run.err().lines().count(), run.err());
+  }
+
+  @Test
   void recordWritesAFileForEachSample() throws IOException {
     Path out = folder.resolve("recorded");
     CommandRun run =
