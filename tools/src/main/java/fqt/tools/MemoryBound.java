@@ -39,12 +39,7 @@ record MemoryBound(
   /** The process beside a GPU: the driver has its part. */
   private static final long BESIDE_GPU = 640L << 20;
 
-  /** The bound of a job. */
-  static MemoryBound of(CausalLm model, QuantizeJob.Plan plan) {
-    return of(model, plan, 1);
-  }
-
-  /** The bound of a job on several devices of a kind, for each of them. */
+  /** The bound of a job, for each of the devices that share it. */
   static MemoryBound of(CausalLm model, QuantizeJob.Plan plan, int devices) {
     try (CausalLm outline = model.outline()) {
       return new Terms(outline, plan, devices).bound(model.device());
