@@ -3,7 +3,7 @@ package fqt.tools;
 import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.nn.ScaleFold;
-import fqt.quant.Crew;
+import fqt.quant.crew.Crew;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.IdentityHashMap;
