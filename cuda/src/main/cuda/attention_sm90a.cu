@@ -58,6 +58,7 @@ DEVICE void produce(
     const TensorMap* keys, const TensorMap* values, const AttentionArgs& g, uint32_t memory, uint32_t works) {
   using L = Layout<D>;
   Ring ring(memory + L::barriers);
+  awaitPrecedingKernels();
   for (uint32_t turn = 0; turn * gridDim.x < works; turn++) {
     const uint32_t index = workIndex(turn);
     if (index >= works) continue;
@@ -373,7 +374,8 @@ ATTENTION_MANY(80)
 ATTENTION_MANY(128)
 
 /// Keys and values as bfloat16, head by head, heads filled up with zeros: [S, G, D] -> [G, S, padded]. A
-/// thread does eight elements; blocks run along S, and over the heads of keys and then of values.
+/// thread does eight elements; blocks run along S, and over the heads of keys and then of values. Queries
+/// were there before this kernel began, so attention may start and load them while it runs.
 struct HeadsArgs {
   const float* x[2];  // keys, values
   uint64_t token[2], head[2];
@@ -382,6 +384,7 @@ struct HeadsArgs {
 };
 
 extern "C" __global__ void __launch_bounds__(256) pack_heads_hopper(const __grid_constant__ HeadsArgs g) {
+  releaseFollowingKernels();
   const uint32_t heads = gridDim.y / 2, v = blockIdx.y / heads, head = blockIdx.y % heads;
   const uint32_t chunks = static_cast<uint32_t>(g.padded / 8), size = static_cast<uint32_t>(g.size);
   const uint32_t i = blockIdx.x * blockDim.x + threadIdx.x;

@@ -26,7 +26,7 @@ struct GemmArgs {
   uint32_t blockStrideA, blockStrideB;  // blockwise scales: from one block of K to the next
   uint32_t raster;       // tiles along M that run together
   uint32_t vector;       // whether rows of `out` allow 16-byte stores
-  uint32_t unused;
+  uint32_t settled;      // whether B may be read while the kernel before this one still runs
 };
 static_assert(sizeof(GemmArgs) == 88, "the host writes 88 bytes");
 

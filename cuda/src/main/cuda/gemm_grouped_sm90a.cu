@@ -16,7 +16,7 @@ struct GroupArgs {
 };
 
 constexpr int kWidth = 192, kDepth = 5;
-using GroupLayout = LargeLayout<kWidth, kDepth>;
+using GroupLayout = LargeLayout<kWidth, FAST, kDepth>;
 
 DEVICE void produceGroups(
     const TensorMap* mapA, const GemmArgs& g, const GroupArgs& groups, uint32_t columns, uint32_t memory, uint32_t full,
@@ -63,7 +63,7 @@ DEVICE void consumeGroups(
     }
     const uint32_t order = empty + kDepth * 8;
     barrierWait(order + group * 8, (i / 2 + group + 1) & 1);
-    sumFast<Bf16, kWidth, kDepth>(
+    sumFast<Bf16, kWidth, FAST, kDepth>(
         acc, g.blocks, Ring(i * g.blocks, kDepth), memory, full, empty, order + (group ^ 1) * 8, 1);
 #pragma unroll
     for (int s = 0; s < 2; s++) {

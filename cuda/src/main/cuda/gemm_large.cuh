@@ -18,7 +18,6 @@ constexpr uint32_t kRowBytes = 128;             // bytes of K in one stage
 constexpr uint32_t kTileM = 128;
 constexpr uint32_t kBytesA = kTileM * kRowBytes;
 constexpr uint32_t kConsumers = 2;
-constexpr uint32_t kStagingBytes = 8 * 16 * 128; // a warp's 16 rows of 128 bytes, for eight warps
 
 /// Whether the consumers take whole tiles in turn, and how many 64-row slices of a tile each holds.
 template <Sum Mode>
@@ -26,12 +25,18 @@ constexpr bool kAlternate = Mode == FAST;
 template <Sum Mode>
 constexpr int kSlices = kAlternate<Mode> ? 2 : 1;
 
-template <int BN, int Stages>
+/// Bytes of a row in a warp's staging area. What follows the main loop is hidden behind the other
+/// warpgroup's where they take turns; elsewhere whole rows of 16-bit results wait there for the copy engine,
+/// 16 bytes apart, so that neither side has bank conflicts.
+template <int BN, Sum Mode>
+constexpr uint32_t kStagingRow = kAlternate<Mode> ? 128 : BN * 2 + 16;
+
+template <int BN, Sum Mode, int Stages>
 struct LargeLayout {
   static constexpr uint32_t bytesB = BN * kRowBytes;
   static constexpr uint32_t stage = kBytesA + bytesB;
   static constexpr uint32_t staging = Stages * stage;
-  static constexpr uint32_t scales = staging + kStagingBytes;
+  static constexpr uint32_t scales = staging + 8 * 16 * kStagingRow<BN, Mode>;
   static constexpr uint32_t barriers = scales + kConsumers * 2 * BN * 4;
   static constexpr uint32_t total = barriers + (2 * Stages + 2) * 8;
 };
@@ -61,32 +66,46 @@ struct Schedule {
   }
 };
 
-template <int BN, int Stages>
+/// B's part of a stage, half of it by each block of a cluster for both.
+template <int BN>
+DEVICE void copyB(uint32_t target, const TensorMap* map, uint32_t ready, uint32_t k, uint32_t n0, uint32_t rank, uint32_t cluster) {
+  constexpr uint32_t half = BN / 2;
+  if (cluster == 2) {
+    const uint32_t offset = rank * half;
+    copyBoxMulticast(target + offset * kRowBytes, map, ready, k * kRowBytes, n0 + offset, 3, kEvictNormal);
+  } else {
+    copyBox(target, map, ready, k * kRowBytes, n0, kEvictNormal);
+    copyBox(target + half * kRowBytes, map, ready, k * kRowBytes, n0 + half, kEvictNormal);
+  }
+}
+
+template <int BN, Sum Mode, int Stages>
 DEVICE void produce(
     const TensorMap* mapA, const TensorMap* mapB, const GemmArgs& g, Schedule schedule, uint32_t memory,
     uint32_t full, uint32_t empty, uint32_t first, uint32_t step, uint32_t rank, uint32_t cluster) {
-  using L = LargeLayout<BN, Stages>;
-  constexpr uint32_t half = BN / 2;
+  using L = LargeLayout<BN, Mode, Stages>;
+  uint32_t row, column;
+  // Weights at rest need not wait for the kernel before this one.
+  const uint32_t ahead = g.settled && first < schedule.count() ? min(g.blocks, static_cast<uint32_t>(Stages)) : 0;
+  schedule.locate(first, row, column);
+  for (uint32_t k = 0; k < ahead; k++) {
+    barrierExpect(full + k * 8, L::stage);
+    copyB<BN>(memory + k * L::stage + kBytesA, mapB, full + k * 8, k, column * BN, rank, cluster);
+  }
+  awaitPrecedingKernels();
   Ring ring(0, Stages);
   for (uint32_t tile = first; tile < schedule.count(); tile += step) {
-    uint32_t row, column;
     schedule.locate(tile, row, column);
-    uint32_t m0 = (row * cluster + rank) * kTileM;
-    uint32_t n0 = column * BN;
+    const uint32_t m0 = (row * cluster + rank) * kTileM;
     for (uint32_t k = 0; k < g.blocks; k++) {
-      uint32_t stage = memory + ring.slot * L::stage;
-      uint32_t ready = full + ring.slot * 8;
-      barrierWait(empty + ring.slot * 8, ring.phase ^ 1);
-      barrierExpect(ready, L::stage);
-      copyBox(stage, mapA, ready, k * kRowBytes, m0, kEvictNormal);
-      if (cluster == 2) {
-        uint32_t offset = rank * half;
-        copyBoxMulticast(
-            stage + kBytesA + offset * kRowBytes, mapB, ready, k * kRowBytes, n0 + offset, 3, kEvictNormal);
-      } else {
-        copyBox(stage + kBytesA, mapB, ready, k * kRowBytes, n0, kEvictNormal);
-        copyBox(stage + kBytesA + half * kRowBytes, mapB, ready, k * kRowBytes, n0 + half, kEvictNormal);
+      const uint32_t stage = memory + ring.slot * L::stage, ready = full + ring.slot * 8;
+      const bool begun = tile == first && k < ahead;
+      if (!begun) {
+        barrierWait(empty + ring.slot * 8, ring.phase ^ 1);
+        barrierExpect(ready, L::stage);
       }
+      copyBox(stage, mapA, ready, k * kRowBytes, m0, kEvictNormal);
+      if (!begun) copyB<BN>(stage + kBytesA, mapB, ready, k, column * BN, rank, cluster);
       ring.advance(Stages);
     }
   }
@@ -160,6 +179,39 @@ DEVICE void storeTile(
   }
 }
 
+/// A warp's 16 rows of the tile as 16-bit results: whole rows to shared memory, from where the copy engine
+/// takes them while the warp goes on.
+template <int BN>
+DEVICE void storeBehind(
+    const GemmArgs& g, const float (&acc)[BN / 2], uint8_t* staging, const float (&scaleA)[2], const float* scaleB,
+    const float* bias, uint32_t m0, uint32_t n0, uint32_t lane) {
+  constexpr uint32_t step = BN * 2 + 16;
+  const uint32_t row = lane / 4, quad = lane % 4;
+  const bool half = g.outType == OUT_F16;
+  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
+  __syncwarp();
+#pragma unroll
+  for (int j = 0; j < BN / 8; j++) {
+    const float2 sb = *reinterpret_cast<const float2*>(scaleB + j * 8 + quad * 2);
+    const float2 bi = *reinterpret_cast<const float2*>(bias + j * 8 + quad * 2);
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      const float x = scaled(acc[j * 4 + h * 2], scaleA[h], sb.x, bi.x);
+      const float y = scaled(acc[j * 4 + h * 2 + 1], scaleA[h], sb.y, bi.y);
+      *reinterpret_cast<uint32_t*>(staging + (row + h * 8) * step + j * 16 + quad * 4) = pack2(x, y, half);
+    }
+  }
+  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+  __syncwarp();
+  if (lane < 16 && m0 + lane < g.m) {
+    const uint16_t* target = static_cast<uint16_t*>(g.out) + (m0 + lane) * g.ldOut + n0;
+    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(target),
+                 "r"(sharedAddress(staging + lane * step)), "r"(min(static_cast<uint32_t>(BN), g.n - n0) * 2)
+                 : "memory");
+  }
+  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
+}
+
 /// Starts the multiplication of one stage: four steps of 32 bytes of K.
 template <class T, int BN, bool Fresh, int Slices>
 DEVICE void multiplyStage(typename T::Acc (&acc)[Slices][BN / 2], uint32_t a, uint32_t b) {
@@ -179,12 +231,23 @@ DEVICE void multiplyStage(typename T::Acc (&acc)[Slices][BN / 2], uint32_t a, ui
   wgmmaCommit();
 }
 
+/// Starts the multiplication of one stage by half of a tile's columns.
+template <class T, int BN>
+DEVICE void multiplyHalf(float (&part)[BN / 4], uint32_t a, uint32_t b) {
+  const uint64_t descA = tileDescriptor(a), descB = tileDescriptor(b);
+  wgmmaFence();
+  wgmma<false>(T{}, part, descA, descB);
+#pragma unroll
+  for (int k = 1; k < 4; k++) wgmma<true>(T{}, part, descA + k * 2, descB + k * 2);
+  wgmmaCommit();
+}
+
 /// Sums over all of K in the tensor core's accumulators, releasing each stage one step late.
-template <class T, int BN, int Stages, int Slices>
+template <class T, int BN, Sum Mode, int Stages, int Slices>
 DEVICE void sumFast(
     typename T::Acc (&acc)[Slices][BN / 2], uint32_t blocks, Ring ring, uint32_t memory, uint32_t full,
     uint32_t empty, uint32_t next, uint32_t cluster) {
-  using L = LargeLayout<BN, Stages>;
+  using L = LargeLayout<BN, Mode, Stages>;
   const uint32_t thread = threadIdx.x % 128;
   uint32_t previous = 0;
 #pragma unroll 1
@@ -204,36 +267,54 @@ DEVICE void sumFast(
   if (thread < cluster) barrierArriveAt(empty + previous * 8, thread);
 }
 
-/// Sums each stage afresh and adds it in float32, scaled if the scales are blockwise.
+/// Sums each stage afresh and adds it in float32, scaled if the scales are blockwise. A warpgroup starts both
+/// halves of its columns and adds the first while the second is multiplied; then the other one may start, so
+/// that one multiplies while the other adds.
 template <class T, int BN, Sum Mode, int Stages>
 DEVICE void sumPrecise(
     const GemmArgs& g, float (&acc)[1][BN / 2], Ring ring, uint32_t memory, uint32_t full, uint32_t empty,
     uint32_t cluster, uint32_t m, uint32_t n0) {
-  using L = LargeLayout<BN, Stages>;
+  using L = LargeLayout<BN, Mode, Stages>;
   const uint32_t group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
   const float* scaleA[2] = {
       g.scaleA + static_cast<uint64_t>(m < g.m ? m : 0) * g.strideA,
       g.scaleA + static_cast<uint64_t>(m + 8 < g.m ? m + 8 : 0) * g.strideA};
   const float* scaleB = g.scaleB + static_cast<uint64_t>(n0 / 128) * g.strideB;
-  float part[1][BN / 2];
+  float part[2][BN / 4], factor[2] = {1.0f, 1.0f}, next[2] = {1.0f, 1.0f};
+  const auto loadScales = [&](uint32_t k) {
+    if (Mode == BLOCKWISE && k < g.blocks) {
+      const float b = __ldg(scaleB + static_cast<uint64_t>(k) * g.blockStrideB);
+      next[0] = __ldg(scaleA[0] + static_cast<uint64_t>(k) * g.blockStrideA) * b;
+      next[1] = __ldg(scaleA[1] + static_cast<uint64_t>(k) * g.blockStrideA) * b;
+    }
+  };
+  const auto add = [&](int half) {
+#pragma unroll
+    for (int i = 0; i < BN / 4; i++) {
+      float& sum = acc[0][half * (BN / 4) + i];
+      sum = Mode == BLOCKWISE ? __fmaf_rn(part[half][i], factor[i / 2 % 2], sum) : sum + part[half][i];
+    }
+  };
+  loadScales(0);
 #pragma unroll 1
   for (uint32_t k = 0; k < g.blocks; k++) {
     const uint32_t stage = memory + ring.slot * L::stage;
-    float factor[2] = {1.0f, 1.0f};
-    if constexpr (Mode == BLOCKWISE) {
-      const float b = __ldg(scaleB + static_cast<uint64_t>(k) * g.blockStrideB);
-      factor[0] = __ldg(scaleA[0] + static_cast<uint64_t>(k) * g.blockStrideA) * b;
-      factor[1] = __ldg(scaleA[1] + static_cast<uint64_t>(k) * g.blockStrideA) * b;
-    }
+    factor[0] = next[0], factor[1] = next[1];
+    loadScales(k + 1);
     barrierWait(full + ring.slot * 8, ring.phase);
-    multiplyStage<T, BN, true>(part, stage + group * 8192, stage + kBytesA);
-    wgmmaWait<0>();
-    pin(part[0]);
-    if (thread < cluster) barrierArriveAt(empty + ring.slot * 8, thread);
+    asm volatile("bar.sync %0, 256;" ::"r"(3 + group) : "memory");
 #pragma unroll
-    for (int i = 0; i < BN / 2; i++) {
-      acc[0][i] = Mode == BLOCKWISE ? __fmaf_rn(part[0][i], factor[i / 2 % 2], acc[0][i]) : acc[0][i] + part[0][i];
+    for (uint32_t h = 0; h < 2; h++) {
+      multiplyHalf<T, BN>(part[h], stage + group * 8192, stage + kBytesA + h * (BN / 2 * kRowBytes));
     }
+    wgmmaWait<1>();
+    pin(part[0]);
+    asm volatile("bar.arrive %0, 256;" ::"r"(4 - group) : "memory");
+    add(0);
+    wgmmaWait<0>();
+    pin(part[1]);
+    if (thread < cluster) barrierArriveAt(empty + ring.slot * 8, thread);
+    add(1);
     ring.advance(Stages);
   }
 }
@@ -242,14 +323,16 @@ template <class T, int BN, Sum Mode, int Stages>
 DEVICE void consume(
     const GemmArgs& g, Schedule schedule, uint8_t* base, uint32_t memory, uint32_t full, uint32_t empty,
     uint32_t first, uint32_t step, uint32_t rank, uint32_t cluster) {
-  using L = LargeLayout<BN, Stages>;
+  using L = LargeLayout<BN, Mode, Stages>;
   using Acc = typename T::Acc;
   constexpr int slices = kSlices<Mode>;
   const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128 - 1, 0), thread = threadIdx.x % 128, lane = thread % 32;
   const uint32_t warp = __shfl_sync(~0u, thread / 32, 0);
+  // The turns of precise sums: a warpgroup waits for its own barrier, on which the other one arrives.
+  if (Mode != FAST && group == 1) asm volatile("bar.arrive 3, 256;" ::: "memory");
   float* scaleB = reinterpret_cast<float*>(base + L::scales) + group * 2 * BN;
   float* bias = scaleB + BN;
-  uint8_t* staging = base + L::staging + (group * 4 + warp) * 2048;
+  uint8_t* staging = base + L::staging + (group * 4 + warp) * 16 * kStagingRow<BN, Mode>;
   const uint32_t turns = kAlternate<Mode> ? 2 : 1, turn = kAlternate<Mode> ? group : 0;
   for (uint32_t i = turn, tile = first + turn * step; tile < schedule.count(); i += turns, tile += turns * step) {
     uint32_t row, column;
@@ -282,7 +365,7 @@ DEVICE void consume(
       // A wait knows only even from odd: nobody may wait for stages more than one round ahead.
       const uint32_t order = empty + Stages * 8;
       barrierWait(order + group * 8, (i / 2 + group + 1) & 1);
-      sumFast<T, BN, Stages>(acc, g.blocks, ring, memory, full, empty, order + (group ^ 1) * 8, cluster);
+      sumFast<T, BN, Mode, Stages>(acc, g.blocks, ring, memory, full, empty, order + (group ^ 1) * 8, cluster);
     } else {
       sumPrecise<T, BN, Mode, Stages>(g, acc, ring, memory, full, empty, cluster, m0 + lane / 4, n0);
     }
@@ -295,17 +378,23 @@ DEVICE void consume(
       }
     }
     namedBarrier(1 + group, 128);
+    bool stored = false;
+    if constexpr (!kAlternate<Mode>) {
+      stored = g.vector && g.outType <= OUT_F16 && g.n % 8 == 0;
+      if (stored) storeBehind<BN>(g, acc[0], staging, scaleA[0], scaleB, bias, m0, n0, lane);
+    }
 #pragma unroll
-    for (int s = 0; s < slices; s++) {
+    for (int s = 0; s < slices && !stored; s++) {
       storeTile<BN>(g, acc[s], staging, scaleA[s], scaleB, bias, m0 + s * 64, n0, lane);
     }
     namedBarrier(1 + group, 128);
   }
+  asm volatile("cp.async.bulk.wait_group 0;" ::: "memory");
 }
 
 template <class T, int BN, Sum Mode, int Stages>
 DEVICE void gemmLarge(const TensorMap* mapA, const TensorMap* mapB, const GemmArgs& g) {
-  using L = LargeLayout<BN, Stages>;
+  using L = LargeLayout<BN, Mode, Stages>;
   extern __shared__ __align__(1024) uint8_t base[];
   const uint32_t memory = sharedAddress(base);
   const uint32_t full = memory + L::barriers, empty = full + Stages * 8;
@@ -322,17 +411,18 @@ DEVICE void gemmLarge(const TensorMap* mapA, const TensorMap* mapB, const GemmAr
     barrierInitFence();
   }
   clusterSync();
-  awaitPrecedingKernels();
+  releaseFollowingKernels();
   const uint32_t tilesM = (g.m + kTileM - 1) / kTileM;
   const Schedule schedule{(tilesM + cluster - 1) / cluster, (g.n + BN - 1) / BN, g.raster};
   const uint32_t first = blockIdx.x / cluster, step = gridDim.x / cluster;
   if (threadIdx.x < 128) {
     giveRegistersBack<40>();
     if (threadIdx.x == 0) {
-      produce<BN, Stages>(mapA, mapB, g, schedule, memory, full, empty, first, step, rank, cluster);
+      produce<BN, Mode, Stages>(mapA, mapB, g, schedule, memory, full, empty, first, step, rank, cluster);
     }
   } else {
     takeRegisters<232>();
+    awaitPrecedingKernels();
     consume<T, BN, Mode, Stages>(g, schedule, base, memory, full, empty, first, step, rank, cluster);
   }
   // A block must outlive its neighbour's copies and arrivals.
@@ -343,6 +433,6 @@ DEVICE void gemmLarge(const TensorMap* mapA, const TensorMap* mapB, const GemmAr
   extern "C" __global__ void __launch_bounds__(384, 1) NAME(                                                 \
       const __grid_constant__ TensorMap mapA, const __grid_constant__ TensorMap mapB,                        \
       const __grid_constant__ GemmArgs args) {                                                               \
-    static_assert(LargeLayout<BN, STAGES>::total <= 232448, "more shared memory than a block can have");     \
+    static_assert(LargeLayout<BN, MODE, STAGES>::total <= 232448, "more shared memory than a block can have");     \
     gemmLarge<TYPE, BN, MODE, STAGES>(&mapA, &mapB, args);                                                   \
   }

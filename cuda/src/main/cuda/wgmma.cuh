@@ -73,6 +73,18 @@ DEVICE uint64_t turnedDescriptor(uint32_t address) {
 #define BIND_32(R) BIND_16(R), \
   R(d[16]), R(d[17]), R(d[18]), R(d[19]), R(d[20]), R(d[21]), R(d[22]), R(d[23]), R(d[24]), R(d[25]), R(d[26]), R(d[27]), \
   R(d[28]), R(d[29]), R(d[30]), R(d[31])
+#define LIST_28 LIST_16 \
+  ", %16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27"
+#define BIND_28(R) BIND_16(R), \
+  R(d[16]), R(d[17]), R(d[18]), R(d[19]), R(d[20]), R(d[21]), R(d[22]), R(d[23]), R(d[24]), R(d[25]), R(d[26]), R(d[27])
+#define LIST_36 LIST_32 \
+  ", %32, %33, %34, %35"
+#define BIND_36(R) BIND_32(R), \
+  R(d[32]), R(d[33]), R(d[34]), R(d[35])
+#define LIST_48 LIST_36 \
+  ", %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47"
+#define BIND_48(R) BIND_36(R), \
+  R(d[36]), R(d[37]), R(d[38]), R(d[39]), R(d[40]), R(d[41]), R(d[42]), R(d[43]), R(d[44]), R(d[45]), R(d[46]), R(d[47])
 #define LIST_56 LIST_32 \
   ", %32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47" \
   ", %48, %49, %50, %51, %52, %53, %54, %55"
@@ -133,7 +145,15 @@ WGMMA_FORMATS(192, 96, 96, 97, 98)
 WGMMA_FORMATS(224, 112, 112, 113, 114)
 WGMMA_FORMATS(256, 128, 128, 129, 130)
 
+// Halves of a tile's columns, for sums that are made precise.
+#define WGMMA_HALF(N, R, A, B, P) \
+  WGMMA(E4m3, float, "m64n" #N "k32", "f32.e4m3.e4m3", ", 1, 1", R, A, B, P, FLOAT_REGISTER)
+WGMMA_HALF(56, 28, 28, 29, 30)
+WGMMA_HALF(72, 36, 36, 37, 38)
+WGMMA_HALF(96, 48, 48, 49, 50)
+
 WGMMA(Bf16Turned, float, "m64n128k16", "f32.bf16.bf16", ", 1, 1, 1, 1", 64, 64, 65, 66, FLOAT_REGISTER)
 
 #undef WGMMA_FORMATS
+#undef WGMMA_HALF
 #undef WGMMA

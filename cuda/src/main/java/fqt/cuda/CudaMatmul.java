@@ -257,7 +257,7 @@ public final class CudaMatmul {
     block.argument(
         1, maps.find(arguments.b(), arguments.n(), bytesK, arguments.strideB(), plan.boxB()));
     block.argument(2, block.arguments().address());
-    arguments.write(block.arguments(), plan.raster());
+    arguments.write(block.arguments(), plan.raster(), settledWeights);
     block.shape(plan.gridX(), plan.gridY(), plan.threads(), plan.sharedBytes(), plan.cluster());
     long function = context.kernels().find(plan.module(), plan.kernel(), plan.sharedBytes());
     boolean shares = plan.kind() == GemmPlan.Kind.STREAM;
@@ -271,7 +271,7 @@ public final class CudaMatmul {
           workspace + (long) context.processors() * GemmPlan.FLAG_BYTES);
       block.argument(3, values.address() + MatmulArguments.BYTES);
     }
-    // The large kernels touch nothing before the preceding kernel has ended.
+    // The large kernels touch nothing else before the preceding kernel has ended.
     boolean overlap = settledWeights || plan.kind() == GemmPlan.Kind.LARGE;
     context.check(
         block.launch(stream.handle().address(), function, !shares, overlap),
@@ -284,7 +284,7 @@ public final class CudaMatmul {
     String kernel = "gemm_mma_" + GemmPlan.format(arguments.operand());
     LaunchBlock block = context.block();
     MemorySegment values = block.arguments();
-    arguments.write(values, 0);
+    arguments.write(values, 0, false);
     long[] operands = {
       arguments.a(), arguments.b(), arguments.strideA(), arguments.strideB(), arguments.bytesK()
     };

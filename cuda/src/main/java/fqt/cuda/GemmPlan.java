@@ -54,8 +54,8 @@ record GemmPlan(
   static final Tile[] LARGE_FAST = {
     new Tile(192, 5), new Tile(144, 6), new Tile(128, 6), new Tile(112, 6)
   };
-  static final Tile[] LARGE_PRECISE = {new Tile(192, 5), new Tile(144, 6), new Tile(112, 6)};
-  static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 6)};
+  static final Tile[] LARGE_PRECISE = {new Tile(192, 4), new Tile(144, 5), new Tile(112, 6)};
+  static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 5)};
   static final Tile[] SMALL = {
     new Tile(8, 6),
     new Tile(16, 6),
@@ -163,7 +163,7 @@ record GemmPlan(
     double stores = sum == Sum.FAST ? 0 : (rounds - 1) * EXPOSED_STORE_MICROSECONDS;
     double memory = n * blocks * (double) STEP_BYTES / TILED_BYTES_PER_MICROSECOND;
     double waste = tilesM % cluster == 0 ? 1 : HALF_EMPTY_CLUSTER;
-    int staging = 8 * 16 * 128;
+    int staging = 8 * 16 * (sum == Sum.FAST ? 128 : 2 * tile.width + 16);
     int scales = 2 * 2 * tile.width * Float.BYTES;
     int barriers = (2 * tile.stages + 2) * Long.BYTES;
     return new GemmPlan(

@@ -142,7 +142,7 @@ final class GroupedLinear {
       context.bind();
       LaunchBlock block = context.block();
       MemorySegment values = block.arguments();
-      arguments.write(values, 0);
+      arguments.write(values, 0, false);
       for (int i = 0; i < groups.length; i++) {
         values.set(JAVA_LONG, MatmulArguments.BYTES + i * (long) Long.BYTES, groups[i]);
       }

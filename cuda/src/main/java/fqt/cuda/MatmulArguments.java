@@ -170,8 +170,12 @@ record MatmulArguments(
     return Math.ceilDiv(bytesK(), GemmPlan.STEP_BYTES);
   }
 
-  /** Writes the fields of {@code GemmArgs} (gemm.cuh) in their order. */
-  void write(MemorySegment target, int raster) {
+  /**
+   * Writes the fields of {@code GemmArgs} (gemm.cuh) in their order.
+   *
+   * @param settled whether B may be read while the kernel before this one still runs
+   */
+  void write(MemorySegment target, int raster, boolean settled) {
     boolean vector = (out | ldOut * outBytes) % 16 == 0;
     target.set(JAVA_LONG, 0, out);
     target.set(JAVA_LONG, 8, scaleA);
@@ -189,6 +193,6 @@ record MatmulArguments(
     target.set(JAVA_INT, 72, blockStepB);
     target.set(JAVA_INT, 76, raster);
     target.set(JAVA_INT, 80, vector ? 1 : 0);
-    target.set(JAVA_INT, 84, 0);
+    target.set(JAVA_INT, 84, settled ? 1 : 0);
   }
 }
