@@ -217,7 +217,8 @@ public final class GpuCheck {
       }
       DType outType = outTypes.get(random.nextInt(outTypes.size()));
       boolean precise = plan != null ? plan.kernel().contains("precise") : random.nextBoolean();
-      MatmulOptions options = precise ? MatmulOptions.PRECISE : MatmulOptions.FAST;
+      MatmulOptions moving = precise ? MatmulOptions.PRECISE : MatmulOptions.FAST;
+      MatmulOptions options = random.nextBoolean() ? moving.withSettledWeights() : moving;
       double bound =
           switch (operand) {
             case I8 -> 0;
