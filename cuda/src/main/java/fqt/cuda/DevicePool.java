@@ -13,8 +13,8 @@ import jcuda.driver.CUresult;
  */
 final class DevicePool {
   private static final long GRAIN = 512;
-  private static final long LARGEST_KEPT = 256L << 20;
-  private static final long MOST_KEPT = 1L << 30;
+  private static final long LARGEST_KEPT = 32L << 20;
+  private static final long MOST_KEPT = 256L << 20;
 
   /** Where the memory comes from. */
   interface Source {

@@ -23,10 +23,10 @@ import jcuda.driver.JCudaDriver;
  */
 final class DriverMemory implements DevicePool.Source {
   /** Size from which on pieces are large. */
-  private static final long LARGE = 256L << 20;
+  private static final long LARGE = 128L << 20;
 
   /** Bytes that may stay reserved without being used, when a large piece is asked for. */
-  private static final long SLACK = 1L << 30;
+  private static final long SLACK = 512L << 20;
 
   // Values of CUmemLocationType and CUmemAccess_flags.
   private static final int LOCATION_DEVICE = 1;

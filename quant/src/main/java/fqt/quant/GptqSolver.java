@@ -1,12 +1,16 @@
 package fqt.quant;
 
 import fqt.quant.GptqConfig.ActOrder;
+import fqt.tensor.Axis;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
+import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
+import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.List;
 
 /**
  * The column loop of GPTQ (Frantar et al. 2022, algorithm 1) over one weight: column after column
@@ -37,7 +41,7 @@ final class GptqSolver {
   private final Tensor codes;
   private final Tensor scales;
   private final Tensor zeros;
-  private double loss;
+  private final List<Tensor> squares = new ArrayList<>();
 
   private GptqSolver(Tensor weight, Quantizer quantizer, Factor factor) {
     if (quantizer.codes() != CodeType.INTEGER || quantizer.blocks().rows() != 1) {
@@ -73,7 +77,7 @@ final class GptqSolver {
       for (int start = 0; start < solver.inputs; ) {
         start = solver.block(start);
       }
-      return new Solution(solver.result().keep(scope), solver.loss);
+      return new Solution(solver.result().keep(scope), solver.loss());
     }
   }
 
@@ -91,10 +95,19 @@ final class GptqSolver {
         Ops.copyInto(error, errors.slice(1, from - start, to - start));
         spread(error, from, to, to, end);
       }
-      loss += Host.sumOfSquares(errors) / 2;
+      squares.add(scope.keep(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, errors)));
       spread(errors, start, end, end, inputs);
     }
     return end;
+  }
+
+  /** Read at the end: a GPU that is asked after every block waits for the next one's launches. */
+  private double loss() {
+    double loss = 0;
+    for (Tensor rows : squares) {
+      loss += Host.sum(rows) / 2;
+    }
+    return loss;
   }
 
   /** Quantizes columns of one piece of a block; returns their errors. */

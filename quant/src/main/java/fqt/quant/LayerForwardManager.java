@@ -55,7 +55,9 @@ public final class LayerForwardManager {
 
   private LayerForwardManager(
       CalibrationInputs inputs, long replayLimit, Crew.Member member, int samples) {
-    long limit = Math.min(replayLimit, replayBytes(inputs.store().byteSize()));
+    // What has to travel takes longer than to compute it again.
+    long most = inputs.store().isElsewhere() ? 0 : replayBytes(inputs.store().byteSize());
+    long limit = Math.min(replayLimit, most);
     this.inputs = inputs;
     this.member = member;
     this.samples = samples;

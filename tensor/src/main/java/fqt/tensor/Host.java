@@ -6,6 +6,9 @@ import java.util.Arrays;
  * Reads and makes small tensors of any device through arrays, for work that is done by the host.
  */
 public final class Host {
+  /** Rows that are moved at a time: whole copies of a large matrix take its memory. */
+  private static final long PIECE = 1024;
+
   private Host() {}
 
   /** The elements of a float tensor. */
@@ -45,12 +48,17 @@ public final class Host {
     return x.rank() == 2 ? dense : dense.reshape(-1, x.dim(-1));
   }
 
-  /** The chosen columns of an F32 matrix, contiguous. */
+  /** The chosen columns of an F32 matrix, contiguous; made of some rows at a time. */
   public static Tensor columns(Tensor x, Tensor index) {
-    try (Scope scope = Scope.open()) {
-      Tensor rows = Ops.gatherRows(x.transpose(0, 1), index);
-      return scope.keep(Ops.copy(rows.transpose(0, 1)));
+    Tensor out = Ops.empty(x.device(), DType.F32, x.dim(0), index.dim(0));
+    for (long from = 0; from < x.dim(0); from += PIECE) {
+      try (Scope scope = Scope.open()) {
+        long to = Math.min(x.dim(0), from + PIECE);
+        Tensor columns = Ops.gatherRows(x.slice(0, from, to).transpose(0, 1), index);
+        Ops.copyInto(columns.transpose(0, 1), out.slice(0, from, to));
+      }
     }
+    return out;
   }
 
   /**

@@ -34,7 +34,7 @@ record MemoryBound(
   private static final long PROCESS = 350L << 20;
 
   /** What the driver takes on a GPU, and its kernels; what is freed and kept for reuse; gaps. */
-  private static final long ON_GPU = (640L << 20) + (1L << 30) + (1L << 30);
+  private static final long ON_GPU = (640L << 20) + (256L << 20) + (1L << 30);
 
   /** The process beside a GPU: the driver has its part. */
   private static final long BESIDE_GPU = 640L << 20;
@@ -42,7 +42,7 @@ record MemoryBound(
   /** The bound of a job, for each of the devices that share it. */
   static MemoryBound of(CausalLm model, QuantizeJob.Plan plan, int devices) {
     try (CausalLm outline = model.outline()) {
-      return new Terms(outline, plan, devices).bound(model.device());
+      return new Terms(outline, plan, model.device(), devices).bound(model.device());
     }
   }
 
@@ -53,13 +53,14 @@ record MemoryBound(
     private final long tokens;
     private final long ends;
     private long activations;
+    private long onDisk;
     private long replay;
     private long smoothing;
     private long cpuLayer;
     private long gpuLayer;
     private long hostLayer;
 
-    Terms(CausalLm model, QuantizeJob.Plan plan, int devices) {
+    Terms(CausalLm model, QuantizeJob.Plan plan, Device device, int devices) {
       this.plan = plan;
       length = plan.samples().isEmpty() ? 0 : plan.samples().getFirst().length;
       tokens = plan.samples().size() * length;
@@ -80,16 +81,18 @@ record MemoryBound(
           smoothing = Math.max(smoothing, bytesTried);
         }
       }
-      activations(model, features, results);
+      activations(model, device, features, results);
     }
 
-    private void activations(CausalLm model, long features, long results) {
+    private void activations(CausalLm model, Device device, long features, long results) {
+      long hidden = tokens * features;
+      long each = plan.keeping().rounds(device) ? Short.BYTES : Float.BYTES;
+      long all = Math.max(hidden, pictures(model)) * each;
       if (plan.keeping() == CalibrationInputs.Keeping.DISK) {
+        onDisk = all;
         return;
       }
-      long hidden = tokens * features;
-      boolean rounded = plan.keeping() == CalibrationInputs.Keeping.BF16;
-      activations = Math.max(hidden, pictures(model)) * (rounded ? Short.BYTES : Float.BYTES);
+      activations = all;
       if (plan.method().secondOrder && plan.gptq().trueSequential()) {
         long most = LayerForwardManager.replayBytes(hidden * Float.BYTES);
         replay = Math.min(results * tokens * Float.BYTES, most);
@@ -109,7 +112,8 @@ record MemoryBound(
       }
       // The embedding has gone when the first layer comes.
       long layer = Math.max(gpuLayer, plan.method().calibrates() ? ends : 0);
-      long host = BESIDE_GPU + ends + hostLayer;
+      // Of the file's pages, those of the activations are all in use again and again.
+      long host = BESIDE_GPU + ends + hostLayer + onDisk;
       return new MemoryBound(device, ON_GPU, activations, replay, smoothing, layer, host);
     }
   }

@@ -106,6 +106,11 @@ public final class ActivationStore implements AutoCloseable {
     }
   }
 
+  /** Whether tensors travel to the device whenever they are used. */
+  public boolean isElsewhere() {
+    return !home.equals(device);
+  }
+
   /** How many there are. */
   public int size() {
     return tensors.size();
