@@ -34,19 +34,27 @@ public final class CpuBench {
     double seconds = arguments.length > 0 ? Double.parseDouble(arguments[0]) : 0.1;
     int threads = Integer.getInteger("fqt.threads", 1);
     System.setProperty("fqt.threads", Integer.toString(threads));
-    Backends.of(Device.CPU).describe().forEach(System.out::println);
-    CpuFloor floor = CpuFloor.measure(threads);
-    System.out.println(floor.description());
     String[] shapes =
         arguments.length > 3 ? Arrays.copyOfRange(arguments, 3, arguments.length) : SHAPES;
-    if (arguments.length < 2 || arguments[1].equals("-")) {
-      run(seconds, floor, null, shapes);
-      return;
-    }
+    Backends.of(Device.CPU).describe().forEach(System.out::println);
+    boolean alone = arguments.length < 2 || arguments[1].equals("-");
     String python = arguments.length > 2 ? arguments[2] : "python3";
-    try (TorchPeer peer = new TorchPeer(python, Path.of(arguments[1]))) {
-      peer.threads(threads);
+    try (TorchPeer peer = alone ? null : new TorchPeer(python, Path.of(arguments[1]))) {
+      warmUp(threads);
+      if (peer != null) {
+        peer.threads(threads);
+      }
+      CpuFloor floor = CpuFloor.measure(threads);
+      System.out.println(floor.description());
       run(seconds, floor, peer, shapes);
+    }
+  }
+
+  /** Long enough for C2 to have compiled what surrounds the kernels. */
+  private static void warmUp(int threads) {
+    for (String type : TYPES) {
+      new CpuWork("fqt", type, 256, 512, 512, threads).time(0.7);
+      new CpuWork("fqt", type, 1, 512, 512, threads).time(0.5);
     }
   }
 

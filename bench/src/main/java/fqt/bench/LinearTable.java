@@ -26,16 +26,13 @@ public final class LinearTable {
       List.of(
           "f32 1024 1024x1024",
           "f32 512 4864x896",
-          "f32 2048 1408x512",
           "f32 127 1023x1025",
           "f32 1 18944x3584",
           "bf16 512 4864x896",
           "bf16 1 18944x3584",
           "s8 512 4864x896",
-          "s8 2048 1408x512",
           "s8 1 18944x3584",
           "int4 512 4864x896",
-          "int4 16 8960x1536",
           "int4 1 18944x3584");
 
   private static final List<String> SHORT =
@@ -96,8 +93,8 @@ public final class LinearTable {
             .param("threads", Integer.toString(threads))
             .param("library", library)
             .forks(forks)
-            .warmupIterations(3)
-            .warmupTime(TimeValue.milliseconds(300))
+            .warmupIterations(4)
+            .warmupTime(TimeValue.milliseconds(400))
             .measurementIterations(2)
             .measurementTime(TimeValue.milliseconds(250))
             .shouldFailOnError(true)

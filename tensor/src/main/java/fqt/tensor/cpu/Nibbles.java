@@ -23,9 +23,6 @@ final class Nibbles {
   /** Added to a number below 2^22, this leaves its nearest integer in the lowest bits. */
   private static final float WHOLE = 0x1.8p23f;
 
-  /** Bytes of the weight that stay in the cache while all rows of x pass. */
-  private static final long BLOCK = 1 << 15;
-
   private final Threads threads;
   private final DotKernels kernels;
   private final Streaming memory;
@@ -69,7 +66,7 @@ final class Nibbles {
       Call call = new Call(kernel, groups, tables, stride, rows, w.codes().segment(), depth / 2);
       threads.forEach(
           w.rows(),
-          Streaming.grain(depth / 2),
+          Streaming.grain(depth / 2, w.rows()),
           (from, to) -> {
             Streaming.Sums sums = new Streaming.Sums(rows, (int) (to - from));
             call.range(scales, from, sums);
@@ -96,7 +93,7 @@ final class Nibbles {
       long rowBytes) {
     /** The sums of the rows of the weight from one on. */
     void range(Scales scales, long from, Streaming.Sums sums) {
-      int block = (int) Math.max(1, BLOCK / rowBytes / DotKernel.GROUP) * DotKernel.GROUP;
+      int block = rows == 1 ? sums.count : Streaming.blockRows(rowBytes);
       long size = (long) groups * (block + DotKernel.GROUP) * Float.BYTES;
       MemorySegment scratch = scratch(2 * size);
       MemorySegment zeros = scratch.asSlice(size);
@@ -187,7 +184,7 @@ final class Nibbles {
   private static boolean tabulate(NibbleKernel kernel, int group, float[] x, MemorySegment table) {
     int[] whole = new int[group];
     byte[] digits = new byte[2 * NibbleKernel.DIGITS * kernel.vectors() * kernel.vectorBytes()];
-    float[] ends = new float[3 * kernel.vectorBytes() / Float.BYTES];
+    float[] ends = new float[4 * kernel.vectorBytes() / Float.BYTES];
     for (int g = 0; g < x.length / group; g++) {
       float largest = largest(x, g * group, group);
       if (!(largest < Float.POSITIVE_INFINITY)) {
@@ -238,7 +235,10 @@ final class Nibbles {
     }
   }
 
-  /** The sums of the numbers whose codes share an i32 lane, and the unit and 256 times the unit. */
+  /**
+   * The sums of the numbers whose codes share an i32 lane, the unit, 256 times the unit, 8 times
+   * the sums.
+   */
   private static void ends(int[] whole, int vectorBytes, float unit, float[] to) {
     int lanes = vectorBytes / Integer.BYTES;
     for (int lane = 0; lane < lanes; lane++) {
@@ -251,6 +251,7 @@ final class Nibbles {
       to[lane] = sum * unit;
       to[lane + lanes] = unit;
       to[lane + 2 * lanes] = 256 * unit;
+      to[lane + 3 * lanes] = 8 * to[lane];
     }
   }
 }

@@ -18,8 +18,11 @@ final class Streaming {
   /** Rows of x up to which this is faster than packing. */
   static final int MOST_ROWS = 16;
 
-  /** Bytes of the weight in one range of the loop over its rows. */
-  private static final long GRAIN = 1 << 17;
+  /** Bytes of the weight in one range of the loop over its rows, at most. */
+  private static final long GRAIN = 1 << 18;
+
+  /** Ranges that a loop has at least, if they are large enough to be worth a call. */
+  private static final long RANGES = 16;
 
   /** Bytes of the weight that stay in the cache while all rows of x pass. */
   private static final long BLOCK = 1 << 15;
@@ -73,7 +76,7 @@ final class Streaming {
     MemorySegment first = w.bytes().asSlice(w.offset() * kind.bytes);
     threads.forEach(
         w.outer(),
-        grain(stride),
+        grain(stride, w.outer()),
         (from, to) -> {
           int count = (int) (to - from);
           Sums sums = new Sums(rows, count);
@@ -138,7 +141,7 @@ final class Streaming {
     MemorySegment bytes = w.storage().segment();
     threads.forEach(
         w.dim(0),
-        grain(stride),
+        grain(stride, w.dim(0)),
         (from, to) -> {
           int count = (int) (to - from);
           Sums sums = new Sums(rows, count);
@@ -217,14 +220,16 @@ final class Streaming {
     }
   }
 
-  private static int blockRows(long stride) {
+  /** Rows of the weight that stay in the cache while all rows of x pass. */
+  static int blockRows(long stride) {
     long rows = BLOCK / Math.max(1, stride);
     return (int) Math.max(1, rows / DotKernel.GROUP) * DotKernel.GROUP;
   }
 
   /** Rows of the weight in one range: whole groups. */
-  static long grain(long stride) {
-    return Math.max(1, GRAIN / Math.max(1, stride) / DotKernel.GROUP) * DotKernel.GROUP;
+  static long grain(long stride, long rows) {
+    long bytes = Math.clamp(rows * stride / RANGES, GRAIN / RANGES, GRAIN);
+    return Math.max(1, bytes / Math.max(1, stride) / DotKernel.GROUP) * DotKernel.GROUP;
   }
 
   /** The rows of x as a kernel wants them. */

@@ -19,7 +19,7 @@ import java.lang.invoke.MethodHandle;
  *
  * For every group the table of x holds, vector by vector of codes: high, middle and low bytes, each
  * for the even and then the odd terms; after these the sum of the numbers that meet in each lane as
- * f32, and in every lane the unit of the whole numbers and 256 times the unit.
+ * f32, in every lane the unit of the whole numbers and 256 times the unit, and 8 times the sums.
  */
 public final class NibbleKernel {
   /** Bytes that a whole number of x is made of. */
@@ -36,17 +36,15 @@ public final class NibbleKernel {
           ValueLayout.ADDRESS,
           ValueLayout.ADDRESS);
 
-  // The first four registers are sums of four rows.
-  private static final int DIGIT = 4;
-  private static final int CODES = 7;
-  private static final int EVEN = 8;
-  private static final int ODD = 9;
-  private static final int PRODUCT = 10;
-  private static final int MASK = 11;
-  private static final int ONES = 12;
-  private static final int RADIX = 13;
-  private static final int ZERO = 14;
-  private static final int SCALE = 15;
+  // The first four registers are sums of four rows. Behind them come the sums of digits of two rows
+  // by turns: one is scaled while the other is multiplied.
+  private static final int[] DIGIT = {4, 7};
+  private static final int EVEN = 10;
+  private static final int ODD = 11;
+  private static final int PRODUCT = 12;
+  private static final int MASK = 13;
+  private static final int ONES = 14;
+  private static final int RADIX = 15;
 
   private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
 
@@ -86,7 +84,7 @@ public final class NibbleKernel {
 
   /** Bytes of the table of x for one group. */
   public int tableBytes() {
-    return (2 * DIGITS * vectors + 3) * vectorBytes();
+    return (2 * DIGITS * vectors + 4) * vectorBytes();
   }
 
   /**
@@ -136,7 +134,6 @@ public final class NibbleKernel {
     constant(code, MASK, 0x0f0f0f0f);
     constant(code, ONES, 0x00010001);
     constant(code, RADIX, 0x01000100);
-    constant(code, ZERO, Float.floatToRawIntBits(8));
     int rows = code.here();
     for (int sum = 0; sum < 4; sum++) {
       code.vector(Op.VXORPS, 256, sum, sum, sum);
@@ -151,9 +148,12 @@ public final class NibbleKernel {
     int group = code.here();
     for (int row = 0; row < 4; row++) {
       code.prefetch(Mem.inRow(Reg.RDI, Reg.R8, Reg.R10, row, 0));
-      digits(code, row);
-      scale(code, row);
+      digits(code, row, DIGIT[row % 2]);
+      if (row > 0) {
+        scale(code, row - 1, DIGIT[(row - 1) % 2]);
+      }
     }
+    scale(code, 3, DIGIT[1]);
     code.add(Reg.R12, tableBytes());
     code.add(Reg.R13, vectors * vectorBytes());
     code.add(Reg.RDI, vectors * vectorBytes());
@@ -189,20 +189,19 @@ public final class NibbleKernel {
   }
 
   /** The sums of one group with each of the three bytes of x. */
-  private void digits(Assembler code, int row) {
+  private void digits(Assembler code, int row, int sums) {
     for (int digit = 0; dots && digit < DIGITS; digit++) {
-      int sum = DIGIT + digit;
-      code.vector(Op.VXORPS, 256, sum, sum, sum);
+      code.vector(Op.VXORPS, 256, sums + digit, sums + digit, sums + digit);
     }
     for (int vector = 0; vector < vectors; vector++) {
-      code.vector(Op.VMOVUPS, bits, CODES, 0, Mem.inRow(Reg.R13, Reg.R8, Reg.R10, row, at(vector)));
-      code.vector(Op.VPAND, bits, EVEN, CODES, MASK);
-      code.shift(Op.VPSRLW, bits, ODD, CODES, 4);
+      code.vector(Op.VMOVUPS, bits, ODD, 0, Mem.inRow(Reg.R13, Reg.R8, Reg.R10, row, at(vector)));
+      code.vector(Op.VPAND, bits, EVEN, ODD, MASK);
+      code.shift(Op.VPSRLW, bits, ODD, ODD, 4);
       code.vector(Op.VPAND, bits, ODD, ODD, MASK);
       for (int digit = 0; digit < DIGITS; digit++) {
         int x = at(2 * (DIGITS * vector + digit));
-        add(code, DIGIT + digit, EVEN, x, vector == 0);
-        add(code, DIGIT + digit, ODD, x + vectorBytes(), false);
+        add(code, sums + digit, EVEN, x, vector == 0);
+        add(code, sums + digit, ODD, x + vectorBytes(), false);
       }
     }
   }
@@ -220,26 +219,35 @@ public final class NibbleKernel {
   }
 
   /** {@code sum += scale * unit * (2^16 high + 2^8 middle + low - zero * sum of x)}. */
-  private void scale(Assembler code, int row) {
+  private void scale(Assembler code, int row, int high) {
+    int low = high + 2;
     if (dots) {
-      code.shift(Op.VPSLLD, bits, DIGIT, DIGIT, 8);
+      code.shift(Op.VPSLLD, bits, high, high, 8);
     } else {
-      code.vector(Op.VPMADDWD, bits, DIGIT, DIGIT, RADIX);
-      code.vector(Op.VPMADDWD, bits, DIGIT + 1, DIGIT + 1, ONES);
-      code.vector(Op.VPMADDWD, bits, DIGIT + 2, DIGIT + 2, ONES);
+      code.vector(Op.VPMADDWD, bits, high, high, RADIX);
+      code.vector(Op.VPMADDWD, bits, high + 1, high + 1, ONES);
+      code.vector(Op.VPMADDWD, bits, low, low, ONES);
     }
-    code.vector(Op.VPADDD, bits, DIGIT, DIGIT, DIGIT + 1);
-    code.vector(Op.VCVTDQ2PS, bits, DIGIT, 0, DIGIT);
-    code.vector(Op.VCVTDQ2PS, bits, DIGIT + 2, 0, DIGIT + 2);
+    code.vector(Op.VPADDD, bits, high, high, high + 1);
+    code.vector(Op.VCVTDQ2PS, bits, low, 0, low);
+    code.vector(Op.VCVTDQ2PS, bits, high, 0, high);
     int ends = at(2 * DIGITS * vectors);
-    code.vector(Op.VMULPS, bits, DIGIT + 2, DIGIT + 2, Reg.R12, ends + at(1));
-    code.vector(Op.VFMADD231PS, bits, DIGIT + 2, DIGIT, Reg.R12, ends + at(2));
     if (zeros) {
-      code.vector(Op.VBROADCASTSS, bits, ZERO, 0, Mem.inRow(Reg.R15, Reg.RBX, Reg.RBP, row, 0));
+      code.vector(Op.VMULPS, bits, low, low, Reg.R12, ends + at(1));
+      code.vector(Op.VBROADCASTSS, bits, PRODUCT, 0, scalar(Reg.R15, row));
+      code.vector(Op.VFNMADD231PS, bits, low, PRODUCT, Reg.R12, ends);
+    } else {
+      // 8 times the sum is what the zero point of all codes takes away.
+      code.vector(Op.VMOVUPS, bits, PRODUCT, Reg.R12, ends + at(1));
+      code.vector(Op.VFMSUB213PS, bits, low, PRODUCT, Reg.R12, ends + at(3));
     }
-    code.vector(Op.VFNMADD231PS, bits, DIGIT + 2, ZERO, Reg.R12, ends);
-    code.vector(Op.VBROADCASTSS, bits, SCALE, 0, Mem.inRow(Reg.R14, Reg.RBX, Reg.RBP, row, 0));
-    code.vector(Op.VFMADD231PS, bits, row, DIGIT + 2, SCALE);
+    code.vector(Op.VFMADD231PS, bits, low, high, Reg.R12, ends + at(2));
+    code.vector(Op.VBROADCASTSS, bits, PRODUCT, 0, scalar(Reg.R14, row));
+    code.vector(Op.VFMADD231PS, bits, row, low, PRODUCT);
+  }
+
+  private static Mem scalar(Reg base, int row) {
+    return Mem.inRow(base, Reg.RBX, Reg.RBP, row, 0);
   }
 
   private int at(int vector) {

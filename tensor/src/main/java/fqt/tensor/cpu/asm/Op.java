@@ -40,8 +40,8 @@ public enum Op {
   VDPBF16PS(2, 2, 0x52, 0, -1, true),
   /** {@code reg = rm - reg * vvvv}: {@code reg -= vvvv * rm}, f32. */
   VFNMADD231PS(1, 2, 0xbc, 0),
-  /** {@code reg = vvvv * reg + rm}, f32. */
-  VFMADD213PS(1, 2, 0xa8, 0),
+  /** {@code reg = vvvv * reg - rm}, f32. */
+  VFMSUB213PS(1, 2, 0xaa, 0),
   /** {@code reg = vvvv - rm}, f32. */
   VSUBPS(0, 1, 0x5c, 0),
   /** i32 to f32. */
