@@ -23,6 +23,7 @@ public final class DotKernel {
   public static final int GROUP = 4;
 
   private static final int UNROLL = 4;
+  private static final int NEAR = 512;
 
   /** What the weight holds, and what x has to be for it. */
   public enum Kind {
@@ -206,7 +207,7 @@ public final class DotKernel {
     for (int k = 0; k < count; k++) {
       boolean line = k * ofW % 64 == 0;
       for (int n = 0; line && n < GROUP; n++) {
-        code.prefetch(Mem.inRow(Reg.R15, Reg.R8, Reg.R10, n, k * ofW));
+        code.prefetch(ahead(n, k * ofW));
       }
       step(code, k * ofX, k * ofW);
     }
@@ -273,6 +274,14 @@ public final class DotKernel {
       case QUADS -> code.vector(Op.VPDPBUSD, bits, sum, value, x(row, xAt));
       case VEX_QUADS -> code.vexDotBytes(bits, sum, value, x(row, xAt));
     }
+  }
+
+  /**
+   * What is wanted soon: the same place four rows on, or for f32, of which four rows are more than
+   * the first-level cache holds, a few lines on in the same row.
+   */
+  private Mem ahead(int row, int at) {
+    return kind == Kind.F32 ? w(row, at + NEAR) : Mem.inRow(Reg.R15, Reg.R8, Reg.R10, row, at);
   }
 
   private static Mem x(int row, int at) {
