@@ -42,13 +42,13 @@ record Factor(
   /**
    * Factors a Hessian, raising the damping until that succeeds.
    *
-   * @param hessian may be null
+   * @param hessian null if no token was seen
    * @param leastTokens what it must have seen
    * @param name of a linear that it belongs to, for errors
    * @throws IllegalArgumentException if it is not finite
    */
   static Factor of(Hessian hessian, double leastTokens, GptqConfig config, String name) {
-    if (hessian == null || hessian.tokens() == 0) {
+    if (hessian == null) {
       return missing(0, List.of("no token reached it: rounded to nearest"));
     }
     long tokens = hessian.tokens();

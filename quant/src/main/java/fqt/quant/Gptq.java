@@ -2,12 +2,15 @@ package fqt.quant;
 
 import fqt.nn.Module;
 import fqt.nn.SparseMoe;
+import fqt.quant.flow.ChunkSum;
+import fqt.quant.flow.JointWork;
 import fqt.quant.flow.SharedInputs;
 import fqt.quant.flow.Stages;
 import fqt.quant.flow.Target;
 import fqt.quant.report.LinearReport;
 import fqt.quant.report.QuantListener;
 import fqt.quant.report.Reports;
+import fqt.tensor.Device;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
@@ -70,7 +73,6 @@ public final class Gptq {
       GptqConfig config,
       QuantListener listener) {
     List<Target> targets = config.rules().targets(prefix, layer);
-    double least = config.leastShare() * forward.allTokens();
     try (Module.Registration shown =
         config.allExperts() ? SparseMoe.showAllTokens(layer) : () -> {}) {
       List<Stages.Stage> stages =
@@ -78,68 +80,68 @@ public final class Gptq {
               ? Stages.of(layer, targets, () -> forward.observe(layer, 0))
               : List.of(Stages.Stage.of(targets));
       for (Stages.Stage stage : stages) {
-        try (Scope scope = Scope.open()) {
-          List<Solved> own = solve(layer, stage, forward, config, least);
-          List<Solved> all = Solved.share(forward.member(), own, stage.targets().size());
-          for (int i = 0; i < all.size(); i++) {
-            Target target = stage.targets().get(i);
-            Scheme.keep(scope, all.get(i).settle(target, config.rules().schemeOf(target)));
-            if (forward.member().leads()) {
-              Reports.linear(all.get(i).report(), listener);
-            }
-          }
-        }
-        if (stage.part() != null) {
-          forward.replay().finish(stage.part());
-        }
+        quantizeStage(layer, stage, forward, config, listener);
       }
     }
   }
 
-  /** Chooses the codes of those linears of a stage that are this device's, in the current scope. */
-  private static List<Solved> solve(
+  private static void quantizeStage(
       Module layer,
       Stages.Stage stage,
       LayerForwardManager forward,
       GptqConfig config,
-      double least) {
-    List<Solved> solved = new ArrayList<>();
-    try (Scope scope = Scope.open();
-        SharedInputs<Hessian> hessians = hessians(layer, stage, forward)) {
-      List<JointHessians.Group> groups =
-          JointHessians.of(forward.member(), stage.targets(), hessians);
-      for (JointHessians.Group group : groups) {
-        long start = System.nanoTime();
-        try (Scope inner = Scope.open()) {
-          String name = stage.targets().get(group.targets().getFirst()).name();
-          Factor factor = Factor.of(group.hessian(), least, config, name);
-          for (int number : group.targets()) {
-            if (forward.member().does(number)) {
-              Target target = stage.targets().get(number);
-              Scheme scheme = config.rules().schemeOf(target);
-              solved.add(solve(number, target, scheme, factor, start).keep(inner).keep(scope));
-              start = System.nanoTime();
-            }
-          }
+      QuantListener listener) {
+    double least = config.leastShare() * forward.allTokens();
+    try (Scope scope = Scope.open()) {
+      List<Solved> solved =
+          JointWork.divide(
+              forward.member(),
+              stage.targets(),
+              () -> sums(layer, stage, forward),
+              (targets, sum) -> solve(targets, sum, least, config),
+              Solved::copy);
+      for (int i = 0; i < solved.size(); i++) {
+        Target target = stage.targets().get(i);
+        solved.get(i).settle(target, config.rules().schemeOf(target), scope);
+        if (forward.member().leads()) {
+          Reports.linear(solved.get(i).report(), listener);
         }
       }
     }
-    return solved;
+    if (stage.part() != null) {
+      forward.replay().finish(stage.part());
+    }
   }
 
-  /** One for each distinct input of a stage's linears. */
-  static SharedInputs<Hessian> hessians(
+  /** What a Hessian is made of, for each distinct input of a stage's linears. */
+  static SharedInputs<ChunkSum> sums(
       Module layer, Stages.Stage stage, LayerForwardManager forward) {
     return SharedInputs.collect(
         stage,
         forward.replay(),
         starting -> forward.observe(layer, starting),
-        input -> new Hessian(forward.member(), input.dim(-1)),
-        (hessian, input) -> hessian.add(input, forward.chunk()));
+        input -> new ChunkSum(forward.member(), input.dim(-1), input.dim(-1)),
+        (sum, input) -> Hessian.add(sum, input, forward.chunk()));
+  }
+
+  /** Chooses the codes of linears with the same inputs. */
+  private static List<Solved> solve(
+      List<Target> targets, ChunkSum sum, double least, GptqConfig config) {
+    long start = System.nanoTime();
+    List<Solved> solved = new ArrayList<>();
+    try (Scope scope = Scope.open()) {
+      Hessian hessian = sum == null ? null : new Hessian(sum);
+      Factor factor = Factor.of(hessian, least, config, targets.getFirst().name());
+      for (Target target : targets) {
+        solved.add(solve(target, config.rules().schemeOf(target), factor, start).keep(scope));
+        start = System.nanoTime();
+      }
+    }
+    return solved;
   }
 
   /** Chooses a linear's codes, by GPTQ if there is a factor. */
-  static Solved solve(int number, Target target, Scheme scheme, Factor factor, long start) {
+  static Solved solve(Target target, Scheme scheme, Factor factor, long start) {
     try (Scope scope = Scope.open()) {
       Tensor weight = target.weight();
       Quantizer quantizer = scheme.weights();
@@ -157,7 +159,26 @@ public final class Gptq {
               factor.damping(),
               (System.nanoTime() - start) / 1e9,
               factor.notes());
-      return new Solved(number, solution.weight(), report).keep(scope);
+      return new Solved(solution.weight(), report).keep(scope);
+    }
+  }
+
+  /** A linear whose codes were chosen. */
+  record Solved(QuantizedWeight weight, LinearReport report) {
+    private Solved copy(Device device) {
+      return new Solved(weight.copy(device), report);
+    }
+
+    /** Lets the codes outlive a scope. */
+    private Solved keep(Scope scope) {
+      weight.keep(scope);
+      return this;
+    }
+
+    /** Puts the quantized linear into its place, where it outlives a scope. */
+    void settle(Target target, Scheme scheme, Scope scope) {
+      Module linear = scheme.linearType().of(weight, target.linear().bias(), scheme);
+      target.place().set(Scheme.keep(scope, linear));
     }
   }
 

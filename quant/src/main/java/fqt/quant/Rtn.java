@@ -31,8 +31,8 @@ public final class Rtn {
       Scheme scheme = rules.schemeOf(target);
       Factor none = Factor.missing(0, List.of());
       try (Scope scope = Scope.open()) {
-        Solved solved = Gptq.solve(0, target, scheme, none, System.nanoTime());
-        Scheme.keep(scope, solved.settle(target, scheme));
+        Gptq.Solved solved = Gptq.solve(target, scheme, none, System.nanoTime());
+        solved.settle(target, scheme, scope);
         Reports.linear(solved.report(), listener);
       }
     }

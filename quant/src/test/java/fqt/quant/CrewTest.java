@@ -8,7 +8,9 @@ import fqt.quant.crew.Crew;
 import fqt.tensor.Device;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
+import java.util.Map;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -55,6 +57,26 @@ class CrewTest {
               taken.add(member.exchange("end"));
             });
     assertEquals(members, taken.size());
+  }
+
+  @ParameterizedTest
+  @ValueSource(ints = {1, 2, 3, 8})
+  void everyMemberGathersWhatEachHasDone(int members) {
+    crew(members)
+        .run(
+            member -> {
+              Map<Integer, String> own = new HashMap<>();
+              List<String> expected = new ArrayList<>();
+              for (int piece = 0; piece < 7; piece++) {
+                if (member.does(piece)) {
+                  own.put(piece, "piece " + piece);
+                }
+                expected.add((member.does(piece) ? "piece " : "copy of piece ") + piece);
+              }
+              assertEquals(expected, member.gather(own, 7, (done, device) -> "copy of " + done));
+              assertThrows(
+                  IllegalStateException.class, () -> member.gather(own, 8, (done, device) -> done));
+            });
   }
 
   @Test

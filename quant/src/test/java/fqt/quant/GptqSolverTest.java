@@ -8,6 +8,8 @@ import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.quant.GptqConfig.ActOrder;
+import fqt.quant.crew.Crew;
+import fqt.quant.flow.ChunkSum;
 import fqt.tensor.Blocks;
 import fqt.tensor.Device;
 import fqt.tensor.Host;
@@ -24,8 +26,7 @@ class GptqSolverTest {
   @Test
   void aSumIsSpentOnItsFactor() {
     Tensor x = new Nets(6).activations(40, 24);
-    Hessian sum = new Hessian(Device.CPU, 24);
-    sum.add(x, 0);
+    Hessian sum = new Hessian(sum(x));
     Hessian kept = new Hessian(Ops.copy(sum.matrix()), sum.tokens());
     int[] order = IntStream.range(0, 24).toArray();
     float[] diagonal = Host.floats(kept.matrix().diagonal());
@@ -37,21 +38,25 @@ class GptqSolverTest {
   @Test
   void chunksAreAddedInTheirOrder() {
     Tensor x = new Nets(7).activations(90, 33);
-    Hessian chunks = new Hessian(Device.CPU, 33);
-    Hessian whole = new Hessian(Device.CPU, 33);
+    ChunkSum chunks = new ChunkSum(Crew.alone(Device.CPU), 33, 33);
     for (int i = 0; i < 9; i++) {
-      chunks.add(Ops.copy(x.slice(0, 10L * i, 10L * i + 10)), i / 3);
+      Hessian.add(chunks, Ops.copy(x.slice(0, 10L * i, 10L * i + 10)), i / 3);
     }
-    whole.add(x, 0);
-    assertEquals(90, chunks.tokens());
-    float[] expected = Host.floats(whole.matrix());
-    assertArrayEquals(expected, Host.floats(chunks.matrix()), 1e-5f * expected[0]);
+    Hessian found = new Hessian(chunks);
+    assertEquals(90, found.tokens());
+    float[] expected = Host.floats(new Hessian(sum(x)).matrix());
+    assertArrayEquals(expected, Host.floats(found.matrix()), 1e-5f * expected[0]);
+  }
+
+  private static ChunkSum sum(Tensor x) {
+    ChunkSum sum = new ChunkSum(Crew.alone(Device.CPU), x.dim(1), x.dim(1));
+    Hessian.add(sum, x, 0);
+    return sum;
   }
 
   private static Hessian hessian(Tensor x) {
-    Hessian hessian = new Hessian(Device.CPU, x.dim(1));
-    hessian.add(x, 0);
-    // A finished one stays as it is when it is factored.
+    Hessian hessian = new Hessian(sum(x));
+    // One that is made of a matrix stays as it is when it is factored.
     return new Hessian(hessian.matrix(), hessian.tokens());
   }
 

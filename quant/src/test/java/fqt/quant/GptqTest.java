@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.quant.flow.ChunkSum;
 import fqt.quant.flow.SharedInputs;
 import fqt.quant.flow.Stages;
 import fqt.quant.flow.Target;
@@ -155,20 +156,20 @@ class GptqTest {
       List<Target> all = GptqConfig.defaults().rules().targets("", layer);
       Map<String, Target> targets =
           all.stream().collect(Collectors.toMap(Target::name, Function.identity()));
-      SharedInputs<Hessian> hessians =
-          Gptq.hessians(layer, Stages.Stage.of(all), new LayerForwardManager(inputs));
-      Hessian query = hessians.of(targets.get("self_attn.q_proj"));
-      assertSame(query, hessians.of(targets.get("self_attn.v_proj")));
-      assertEquals(120, query.tokens());
-      assertNotSame(query, hessians.of(targets.get("self_attn.o_proj")));
+      SharedInputs<ChunkSum> sums =
+          Gptq.sums(layer, Stages.Stage.of(all), new LayerForwardManager(inputs));
+      ChunkSum query = sums.of(targets.get("self_attn.q_proj"));
+      assertSame(query, sums.of(targets.get("self_attn.v_proj")));
+      assertEquals(120, query.rows());
+      assertNotSame(query, sums.of(targets.get("self_attn.o_proj")));
       long routed = 0;
       for (int e = 0; e < 5; e++) {
-        Hessian gate = hessians.of(targets.get("mlp.experts." + e + ".gate_proj"));
-        assertSame(gate, hessians.of(targets.get("mlp.experts." + e + ".up_proj")));
-        routed += gate.tokens();
+        ChunkSum gate = sums.of(targets.get("mlp.experts." + e + ".gate_proj"));
+        assertSame(gate, sums.of(targets.get("mlp.experts." + e + ".up_proj")));
+        routed += gate.rows();
       }
       assertEquals(240, routed);
-      hessians.close();
+      sums.close();
     }
   }
 

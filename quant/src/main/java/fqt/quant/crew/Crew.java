@@ -3,6 +3,9 @@ package fqt.quant.crew;
 import fqt.tensor.Device;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
+import java.util.function.BiFunction;
 import java.util.function.Consumer;
 
 /**
@@ -80,6 +83,27 @@ public final class Crew {
       }
       crew.meet();
       return all;
+    }
+
+    /**
+     * All pieces of a work of which every member did its own.
+     *
+     * @param own what this member did, by number
+     * @param copy copies what another did to this member's device
+     * @return in the order of the numbers
+     */
+    public <T> List<T> gather(Map<Integer, T> own, int pieces, BiFunction<T, Device, T> copy) {
+      Map<Integer, T> all = new TreeMap<>(own);
+      for (Map<Integer, T> some : exchange(own)) {
+        if (some != own) {
+          some.forEach((piece, done) -> all.put(piece, copy.apply(done, device())));
+        }
+      }
+      done();
+      if (all.size() != pieces) {
+        throw new IllegalStateException(all.size() + " of " + pieces + " pieces were done");
+      }
+      return List.copyOf(all.values());
     }
 
     /** Waits until every member has come here. */
