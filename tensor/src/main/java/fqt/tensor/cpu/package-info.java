@@ -3,5 +3,13 @@
  * {@link fqt.tensor.cpu.ScalarBackend} is its twin in plain loops, which says what each operation
  * means and which the tests hold the kernels against. Both allocate from {@link
  * fqt.tensor.cpu.HostMemory}, and kernels share work out over {@link fqt.tensor.cpu.Threads}.
+ *
+ * <p>Matrix products go one of three ways, by machine code where {@link
+ * fqt.tensor.cpu.KernelChoice} found it to run and by the Vector API elsewhere. Many rows: {@link
+ * fqt.tensor.cpu.Gemm} packs blocks of both sides and multiplies tiles. Up to 16 rows: {@link
+ * fqt.tensor.cpu.Streaming} reads the weight once, in the order of memory, and {@link
+ * fqt.tensor.cpu.Nibbles} does so for 4-bit codes without unpacking them. What differs between f32,
+ * bf16 and int8 is what a term of four bytes holds: {@link fqt.tensor.cpu.Bf16Terms}, {@link
+ * fqt.tensor.cpu.ByteTerms}.
  */
 package fqt.tensor.cpu;
