@@ -53,11 +53,13 @@ final class QuantizeBlocks {
 
   /** A device's copy of the blocks and its share of the samples. */
   private static final class Seat {
+    private final TensorSource source;
     private final BlockStack stack;
     private final CalibrationInputs inputs;
     private LayerForwardManager forward;
 
-    Seat(BlockStack stack, CalibrationInputs inputs) {
+    Seat(TensorSource source, BlockStack stack, CalibrationInputs inputs) {
+      this.source = source;
       this.stack = stack;
       this.inputs = inputs;
     }
@@ -77,10 +79,16 @@ final class QuantizeBlocks {
   /**
    * Quantizes all blocks that are not finished yet.
    *
-   * @param stacks the same blocks on each device of the crew, with its share of the samples
+   * @param models the model on each device of the crew
+   * @param stacks the same blocks on each device, with its share of the samples
    * @param samples how many there are on all devices together
    */
-  static void run(Setting setting, Crew crew, List<? extends BlockStack> stacks, int samples) {
+  static void run(
+      Setting setting,
+      Crew crew,
+      List<CausalLm> models,
+      List<? extends BlockStack> stacks,
+      int samples) {
     List<CalibrationInputs> open = new ArrayList<>();
     QuantizeBlocks blocks = new QuantizeBlocks(setting, crew, stacks.getFirst());
     try (Progress progress = new Progress(setting.err, blocks.stack.unit(), blocks.stack.count())) {
@@ -88,7 +96,8 @@ final class QuantizeBlocks {
         CalibrationInputs inputs =
             new CalibrationInputs(member.device(), setting.plan.keeping(), setting.work.path());
         open.add(inputs);
-        blocks.seats.add(new Seat(stacks.get(member.rank()), inputs));
+        TensorSource source = models.get(member.rank()).tensors();
+        blocks.seats.add(new Seat(source, stacks.get(member.rank()), inputs));
       }
       blocks.run(progress, samples);
     } finally {
@@ -155,6 +164,7 @@ final class QuantizeBlocks {
       } else {
         quantize(prefix, block, seat.forward, listener);
       }
+      unload(seat.source, prefix);
       if (advances && setting.plan.format().keepsCodes()) {
         listener.at(0.9, "running the quantized " + stack.unit());
         seat.forward.advance(block);
@@ -182,7 +192,6 @@ final class QuantizeBlocks {
     listener.at(0.8, "writing");
     setting.work.writeBlock(prefix, writer -> write(writer, prefix, block));
     setting.files.requireUnchanged();
-    unload(prefix);
     setting.work.journal().add(new Journal.Entry(prefix, listener.linears, listener.folds));
   }
 
@@ -205,8 +214,7 @@ final class QuantizeBlocks {
   }
 
   /** Takes the pages of a block's source out of memory, where they would pile up. */
-  private void unload(String prefix) {
-    TensorSource tensors = setting.model.tensors();
+  private static void unload(TensorSource tensors, String prefix) {
     for (String name : tensors.names()) {
       if (name.startsWith(prefix + ".")) {
         MemorySegment segment = tensors.get(name).segment();

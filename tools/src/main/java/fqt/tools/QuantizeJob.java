@@ -188,14 +188,15 @@ final class QuantizeJob {
           "%s alone does the work: only gptq with %d samples or more is spread over devices%n",
           model.device(), Crew.CHUNKS);
     }
-    List<CausalLm> working = spreads ? models : List.of(model);
+    int most = spreads ? Math.min(models.size(), Crew.CHUNKS) : 1;
+    List<CausalLm> working = models.subList(0, most);
     Crew crew = new Crew(working.stream().map(CausalLm::device).toList());
     List<BlockStack> stacks = new ArrayList<>();
     for (Crew.Member member : crew.members()) {
       List<int[]> own = plan.samples().subList(member.from(samples), member.to(samples));
       stacks.add(new BlockStack.Layers(working.get(member.rank()), own));
     }
-    QuantizeBlocks.run(setting(), crew, stacks, samples);
+    QuantizeBlocks.run(setting(), crew, working, stacks, samples);
   }
 
   private QuantizeBlocks.Setting setting() {
@@ -242,6 +243,6 @@ final class QuantizeJob {
     }
     BlockStack stack = new BlockStack.Tower(tower, plan.pictures());
     Crew alone = new Crew(List.of(model.device()));
-    QuantizeBlocks.run(setting(), alone, List.of(stack), plan.pictures().size());
+    QuantizeBlocks.run(setting(), alone, List.of(model), List.of(stack), plan.pictures().size());
   }
 }
