@@ -166,10 +166,8 @@ final class CudaProducts {
     Tensor right = split(b, wideB ? wideA ? Parts.RIGHT : Parts.BOTH : parts(wideA));
     // Whatever wrote the right side had ended when the split of the left one began.
     boolean settled = left != a && right == b;
-    MatmulOptions options =
-        settled ? MatmulOptions.FAST.withSettledWeights() : MatmulOptions.FAST;
-    matmul.scaled(
-        launcher.context().stream(), left, right, null, null, shift, out, options);
+    MatmulOptions options = settled ? MatmulOptions.FAST.withSettledWeights() : MatmulOptions.FAST;
+    matmul.scaled(launcher.context().stream(), left, right, null, null, shift, out, options);
     release(left, a);
     release(right, b);
     release(shift, bias);

@@ -110,7 +110,8 @@ final class HopperAttention {
       int blocks = (int) Math.min(context.processors(), works);
       block.shape(blocks, 1, THREADS, sharedBytes, 1);
       long function = context.kernels().find(MODULE, kernel, sharedBytes);
-      // It begins with the queries, which the packing before it does not touch, and waits for the rest.
+      // It begins with the queries, which the packing before it does not touch, and waits for the
+      // rest.
       context.check(
           block.launch(context.stream().handle().address(), function, false, true),
           "launching " + kernel);
