@@ -9,10 +9,10 @@ import fqt.quant.GptqConfig;
 import fqt.quant.LayerForwardManager;
 import fqt.quant.Rtn;
 import fqt.quant.Scheme;
-import fqt.quant.SchemeRules;
 import fqt.quant.SmoothQuant;
 import fqt.quant.SmoothQuantConfig;
 import fqt.quant.report.QuantListener;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
@@ -96,7 +96,7 @@ final class ResultsTable {
         CausalLm model = CausalLm.load(fixtures.resolve(name), Device.CPU);
         Safetensors text = Safetensors.open(fixtures.resolve("eval_ids.safetensors"))) {
       if (method != null) {
-        quantize(fixtures, model, method, SchemeRules.all(scheme(scheme)));
+        quantize(fixtures, model, method, LinearRules.all(scheme(scheme)));
       }
       Tensor ids = Ops.to(text.get("ids"), DType.I32).reshape(-1);
       return new Result(Perplexity.of(model, ids, LENGTH).value(), bytes(model));
@@ -110,7 +110,8 @@ final class ResultsTable {
         : scheme;
   }
 
-  private static void quantize(Path fixtures, CausalLm model, Method method, SchemeRules rules) {
+  private static void quantize(
+      Path fixtures, CausalLm model, Method method, LinearRules<Scheme> rules) {
     try (CalibrationInputs inputs = new CalibrationInputs(Device.CPU);
         Safetensors text = Safetensors.open(fixtures.resolve("calib_ids.safetensors"))) {
       Tensor windows = Ops.to(text.get("ids"), DType.I32);

@@ -6,6 +6,7 @@ module fqt.quant {
   exports fqt.quant.crew;
   exports fqt.quant.format;
   exports fqt.quant.report;
+  exports fqt.quant.rules;
 
   provides fqt.nn.LinearReader with
       fqt.quant.format.AwqReader,

@@ -4,6 +4,7 @@ import fqt.nn.Hooks;
 import fqt.nn.Module;
 import fqt.nn.SparseMoe;
 import fqt.quant.flow.Target;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Axis;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.DType;
@@ -58,13 +59,13 @@ final class ClipSearch {
    *
    * @param samples runs the samples on which the output is judged
    */
-  static void run(Module layer, List<Target> targets, SchemeRules rules, Runnable samples) {
+  static void run(Module layer, List<Target> targets, LinearRules<Scheme> rules, Runnable samples) {
     try (Scope scope = Scope.open();
         Hooks hooks = new Hooks()) {
       hooks.add(SparseMoe.showAllTokens(layer));
       List<ClipSearch> searches = new ArrayList<>();
       for (Target target : targets) {
-        Quantizer weights = rules.schemeOf(target).weights();
+        Quantizer weights = rules.choice(target.name()).weights();
         boolean byRow = weights.codes() == CodeType.INTEGER && weights.blocks().rows() == 1;
         if (byRow && !LEFT_ALONE.matcher(target.name()).find()) {
           ClipSearch search = new ClipSearch(target, weights);

@@ -106,7 +106,8 @@ final class FoldSearch {
       try (Scope scope = Scope.open()) {
         Tensor weight = target.weight();
         if (mean) {
-          long group = config.rules().schemeOf(target).weights().blocks().columnsOf(weight.dim(1));
+          long group =
+              config.rules().choice(target.name()).weights().blocks().columnsOf(weight.dim(1));
           Tensor size = Ops.unary(UnaryOp.ABS, weight);
           Tensor largest = Ops.blockRange(size, new Blocks(1, group)).max();
           Tensor divisor = Ops.affine(largest, 1, 1e-6f);
@@ -148,7 +149,8 @@ final class FoldSearch {
   private double loss(Fold fold, float[] factors) {
     float[] columns = factors == null ? null : fold.scale().columns(factors);
     return fold.runs()
-        .error(fold.targets(), target -> trial(target, config.rules().schemeOf(target), columns));
+        .error(
+            fold.targets(), target -> trial(target, config.rules().choice(target.name()), columns));
   }
 
   /** {@code Q(x / s) Q(W s)ᵀ + b}, fed with x. */

@@ -72,7 +72,7 @@ public final class Gptq {
       LayerForwardManager forward,
       GptqConfig config,
       QuantListener listener) {
-    List<Target> targets = config.rules().targets(prefix, layer);
+    List<Target> targets = Target.of(prefix, layer, config.rules()::includes);
     try (Module.Registration shown =
         config.allExperts() ? SparseMoe.showAllTokens(layer) : () -> {}) {
       List<Stages.Stage> stages =
@@ -102,7 +102,7 @@ public final class Gptq {
               Solved::copy);
       for (int i = 0; i < solved.size(); i++) {
         Target target = stage.targets().get(i);
-        solved.get(i).settle(target, config.rules().schemeOf(target), scope);
+        solved.get(i).settle(target, config.rules().choice(target.name()), scope);
         if (forward.member().leads()) {
           Reports.linear(solved.get(i).report(), listener);
         }
@@ -133,7 +133,7 @@ public final class Gptq {
       Hessian hessian = sum == null ? null : new Hessian(sum);
       Factor factor = Factor.of(hessian, least, config, targets.getFirst().name());
       for (Target target : targets) {
-        solved.add(solve(target, config.rules().schemeOf(target), factor, start).keep(scope));
+        solved.add(solve(target, config.rules().choice(target.name()), factor, start).keep(scope));
         start = System.nanoTime();
       }
     }

@@ -1,5 +1,7 @@
 package fqt.quant;
 
+import fqt.quant.rules.LinearRules;
+
 /**
  * Choices of GPTQ.
  *
@@ -15,7 +17,7 @@ package fqt.quant;
  *     nearest, in the same scheme
  */
 public record GptqConfig(
-    SchemeRules rules,
+    LinearRules<Scheme> rules,
     double damping,
     ActOrder order,
     boolean trueSequential,
@@ -46,11 +48,11 @@ public record GptqConfig(
   /** 4 bits symmetric in groups of 128, damping 0.01, static act-order, true sequential. */
   public static GptqConfig defaults() {
     return new GptqConfig(
-        SchemeRules.all(Scheme.weightOnly(4, 128)), 0.01, ActOrder.STATIC, true, true, 0.005);
+        LinearRules.all(Scheme.weightOnly(4, 128)), 0.01, ActOrder.STATIC, true, true, 0.005);
   }
 
   /** The same with other schemes. */
-  public GptqConfig withRules(SchemeRules newRules) {
+  public GptqConfig withRules(LinearRules<Scheme> newRules) {
     return new GptqConfig(newRules, damping, order, trueSequential, allExperts, leastShare);
   }
 

@@ -4,6 +4,7 @@ import fqt.nn.Module;
 import fqt.quant.flow.Target;
 import fqt.quant.report.QuantListener;
 import fqt.quant.report.Reports;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Scope;
 import java.util.List;
 
@@ -12,7 +13,7 @@ public final class Rtn {
   private Rtn() {}
 
   /** Quantizes all layers. */
-  public static void quantize(List<? extends Module> layers, SchemeRules rules) {
+  public static void quantize(List<? extends Module> layers, LinearRules<Scheme> rules) {
     for (int i = 0; i < layers.size(); i++) {
       quantizeLayer("layers." + i, layers.get(i), rules, QuantListener.NONE);
     }
@@ -26,9 +27,9 @@ public final class Rtn {
    * @throws IllegalArgumentException if a weight holds values that are not finite
    */
   public static void quantizeLayer(
-      String prefix, Module layer, SchemeRules rules, QuantListener listener) {
-    for (Target target : rules.targets(prefix, layer)) {
-      Scheme scheme = rules.schemeOf(target);
+      String prefix, Module layer, LinearRules<Scheme> rules, QuantListener listener) {
+    for (Target target : Target.of(prefix, layer, rules::includes)) {
+      Scheme scheme = rules.choice(target.name());
       Factor none = Factor.missing(0, List.of());
       try (Scope scope = Scope.open()) {
         Gptq.Solved solved = Gptq.solve(target, scheme, none, System.nanoTime());

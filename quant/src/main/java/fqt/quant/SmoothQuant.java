@@ -7,6 +7,7 @@ import fqt.quant.flow.BlockRuns;
 import fqt.quant.flow.Fold;
 import fqt.quant.flow.Target;
 import fqt.quant.report.QuantListener;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.BitSet;
@@ -80,8 +81,8 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    SchemeRules rules = config.rules();
-    List<Target> targets = rules.targets(prefix, layer);
+    LinearRules<Scheme> rules = config.rules();
+    List<Target> targets = Target.of(prefix, layer, rules::includes);
     BitSet chosen = inputs.spread(config.searchTokens());
     LayerForwardManager forward = new LayerForwardManager(inputs);
     Runnable samples = () -> chosen.stream().forEach(i -> forward.observe(layer, i));
@@ -92,7 +93,9 @@ public final class SmoothQuant {
         samples.run();
       }
       Supplier<State> now =
-          () -> State.of(layer, runs.error(targets, t -> rules.schemeOf(t).quantize(t.linear())));
+          () ->
+              State.of(
+                  layer, runs.error(targets, t -> rules.choice(t.name()).quantize(t.linear())));
       State first = now.get();
       List<FoldSearch.Found> found;
       boolean mean = config.statistic() == Statistic.MEAN;

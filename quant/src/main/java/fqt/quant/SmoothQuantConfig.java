@@ -1,5 +1,7 @@
 package fqt.quant;
 
+import fqt.quant.rules.LinearRules;
+
 /**
  * Choices of the smoothing search. What becomes of the linears, {@link #wMethod}, {@link #aMethod},
  * {@link #groupSize} and {@link #linearType}, stands in the base scheme of the rules; whether there
@@ -15,7 +17,7 @@ package fqt.quant;
  *     all
  */
 public record SmoothQuantConfig(
-    SchemeRules rules,
+    LinearRules<Scheme> rules,
     Statistic statistic,
     boolean duoScale,
     int grid,
@@ -44,13 +46,13 @@ public record SmoothQuantConfig(
 
   /** AWQ: 4-bit weights in groups of 128, 20 ratios of both scales, clip search. */
   public static SmoothQuantConfig awq() {
-    SchemeRules rules = SchemeRules.all(Scheme.weightOnly(4, 128));
+    LinearRules<Scheme> rules = LinearRules.all(Scheme.weightOnly(4, 128));
     return new SmoothQuantConfig(rules, Statistic.MEAN, true, 20, Double.NaN, true, 4096);
   }
 
   /** SmoothQuant: 8-bit integers on both sides, 20 ratios. */
   public static SmoothQuantConfig smoothQuant() {
-    SchemeRules rules = SchemeRules.all(Scheme.w8a8Int8());
+    LinearRules<Scheme> rules = LinearRules.all(Scheme.w8a8Int8());
     return new SmoothQuantConfig(rules, Statistic.MAX, false, 20, Double.NaN, false, 4096);
   }
 
@@ -80,7 +82,7 @@ public record SmoothQuantConfig(
   }
 
   /** The same with other schemes. */
-  public SmoothQuantConfig withRules(SchemeRules newRules) {
+  public SmoothQuantConfig withRules(LinearRules<Scheme> newRules) {
     return new SmoothQuantConfig(newRules, statistic, duoScale, grid, alpha, clip, searchTokens);
   }
 

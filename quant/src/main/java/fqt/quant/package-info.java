@@ -13,10 +13,11 @@
  * Gptq.quantize(model.layers(), inputs, GptqConfig.defaults());
  * }</pre>
  *
- * <p>What becomes of each linear is a {@link fqt.quant.Scheme}, chosen by {@link
- * fqt.quant.SchemeRules}. Checkpoint formats are in {@code fqt.quant.format}: they know no
- * algorithm, and nothing here knows a format. What a job reports is in {@code fqt.quant.report};
- * what is known of the flow through a layer, so that calibration takes little memory and time, in
- * {@code fqt.quant.flow}; how several devices work together, in {@code fqt.quant.crew}.
+ * <p>What becomes of each linear is a {@link fqt.quant.Scheme}; which linear gets which is decided
+ * by rules in {@code fqt.quant.rules}. Checkpoint formats are in {@code fqt.quant.format}: they
+ * know no algorithm, and nothing here knows a format. What a job reports is in {@code
+ * fqt.quant.report}; what is known of the flow through a layer, so that calibration takes little
+ * memory and time, in {@code fqt.quant.flow}; how several devices work together, in {@code
+ * fqt.quant.crew}.
  */
 package fqt.quant;

@@ -15,6 +15,7 @@ import fqt.quant.flow.Stages;
 import fqt.quant.flow.Target;
 import fqt.quant.report.LinearReport;
 import fqt.quant.report.QuantListener;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Axis;
 import fqt.tensor.Backends;
 import fqt.tensor.Device;
@@ -129,10 +130,10 @@ class GptqTest {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(2, 30)) {
       Module layer = new Nets(4).sparseLayer(5);
-      SchemeRules rules = GptqConfig.defaults().rules();
+      LinearRules<Scheme> rules = GptqConfig.defaults().rules();
       LayerForwardManager forward = new LayerForwardManager(inputs);
       List<Stages.Stage> stages =
-          Stages.of(layer, rules.targets("m", layer), () -> forward.observe(layer, 0));
+          Stages.of(layer, Target.of("m", layer, rules::includes), () -> forward.observe(layer, 0));
       List<List<String>> names =
           stages.stream()
               .map(stage -> stage.targets().stream().map(Target::name).toList())
@@ -153,7 +154,7 @@ class GptqTest {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(4, 30)) {
       Module layer = new Nets(4).sparseLayer(5);
-      List<Target> all = GptqConfig.defaults().rules().targets("", layer);
+      List<Target> all = Target.of("", layer, GptqConfig.defaults().rules()::includes);
       Map<String, Target> targets =
           all.stream().collect(Collectors.toMap(Target::name, Function.identity()));
       SharedInputs<ChunkSum> sums =

@@ -10,7 +10,9 @@ import fqt.nn.DecoderLayer;
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.quant.flow.Stages;
+import fqt.quant.flow.Target;
 import fqt.quant.report.QuantListener;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Backends;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.Device;
@@ -185,14 +187,16 @@ class ReplayTest {
       for (Stages.Stage stage : stages(both, inputs)) {
         assertNull(stage.part());
       }
-      SchemeRules firstOnly = GptqConfig.defaults().rules().ignoring("m\\.0");
-      List<Stages.Stage> second = Stages.of(both, firstOnly.targets("m", both), once(both, inputs));
+      LinearRules<Scheme> firstOnly = GptqConfig.defaults().rules().ignoring("m\\.0");
+      List<Stages.Stage> second =
+          Stages.of(both, Target.of("m", both, firstOnly::includes), once(both, inputs));
       assertSame(both.place("1.self_attn"), second.get(1).part().place());
     }
   }
 
   private static List<Stages.Stage> stages(Module layer, CalibrationInputs inputs) {
-    return Stages.of(layer, GptqConfig.defaults().rules().targets("m", layer), once(layer, inputs));
+    return Stages.of(
+        layer, Target.of("m", layer, GptqConfig.defaults().rules()::includes), once(layer, inputs));
   }
 
   private static Runnable once(Module layer, CalibrationInputs inputs) {

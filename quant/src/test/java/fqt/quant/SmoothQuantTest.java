@@ -10,6 +10,7 @@ import fqt.nn.Module;
 import fqt.nn.RmsNorm;
 import fqt.quant.report.FoldReport;
 import fqt.quant.report.QuantListener;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Axis;
 import fqt.tensor.Backends;
 import fqt.tensor.Blocks;
@@ -135,7 +136,7 @@ class SmoothQuantTest {
     SmoothQuantConfig base =
         parsed.activations() == null ? SmoothQuantConfig.awq() : SmoothQuantConfig.smoothQuant();
     // More tokens than there are, so that candidates are judged on all of them.
-    return base.withRules(SchemeRules.all(parsed)).withSearchTokens(10_000);
+    return base.withRules(LinearRules.all(parsed)).withSearchTokens(10_000);
   }
 
   private static Module layer(String kind, long seed) {

@@ -6,9 +6,9 @@ import fqt.models.CausalLm;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
 import fqt.quant.Scheme;
-import fqt.quant.SchemeRules;
 import fqt.quant.format.CheckpointFormat;
 import fqt.quant.format.GptqFormat;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import java.io.IOException;
@@ -111,7 +111,7 @@ final class DemoCommand implements Callable<Integer> {
         source,
         destination,
         way.method(),
-        SchemeRules.all(scheme),
+        LinearRules.all(scheme),
         format,
         GptqConfig.defaults(),
         samples,

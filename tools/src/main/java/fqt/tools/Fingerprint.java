@@ -5,7 +5,7 @@ import fqt.models.Pictures;
 import fqt.quant.GptqConfig;
 import fqt.quant.Quantizer;
 import fqt.quant.Scheme;
-import fqt.quant.SchemeRules;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Backends;
 import java.nio.ByteBuffer;
 import java.security.MessageDigest;
@@ -41,12 +41,12 @@ record Fingerprint(SequencedMap<String, String> parts) {
       parts.put("kernels", kernels(model));
     }
     parts.put("--method", plan.method().toString());
-    SchemeRules rules = plan.rules();
+    LinearRules<Scheme> rules = plan.rules();
     parts.put("--scheme", text(rules.base()));
     parts.put("--ignore", rules.ignore().toString());
     List<String> exceptions = new ArrayList<>();
-    for (SchemeRules.Rule rule : rules.rules()) {
-      exceptions.add(rule.pattern() + "=" + text(rule.scheme()));
+    for (LinearRules.Rule<Scheme> rule : rules.rules()) {
+      exceptions.add(rule.pattern() + "=" + text(rule.choice()));
     }
     parts.put("--rule", exceptions.toString());
     parts.put("--format", plan.format().name());

@@ -1,7 +1,8 @@
 package fqt.tools;
 
-import fqt.quant.SchemeRules;
+import fqt.quant.Scheme;
 import fqt.quant.SmoothQuantConfig;
+import fqt.quant.rules.LinearRules;
 import java.util.Arrays;
 import java.util.Locale;
 import java.util.stream.Collectors;
@@ -50,7 +51,7 @@ enum Method {
    * Choices of the search for scales, or null if there is none. GPTQ's integers need no clip search
    * before them.
    */
-  SmoothQuantConfig search(SchemeRules rules) {
+  SmoothQuantConfig search(LinearRules<Scheme> rules) {
     return switch (smoothing) {
       case NONE -> null;
       case AWQ -> SmoothQuantConfig.awq().withRules(rules).withClip(!secondOrder);

@@ -65,7 +65,7 @@ final class PlannedContents {
         (path, module) -> {
           if (module instanceof Linear) {
             String name = prefix + "." + path;
-            Scheme scheme = rounded ? plan.rules().schemeOf(name) : null;
+            Scheme scheme = rounded ? plan.rules().choice(name) : null;
             if (scheme == null) {
               unquantized.add(name);
             } else {

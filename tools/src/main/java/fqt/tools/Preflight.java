@@ -58,7 +58,7 @@ final class Preflight {
                       linear.inputs(),
                       linear.outputs(),
                       plan.format(),
-                      plan.rules().schemeOf(name)));
+                      plan.rules().choice(name)));
             }
           });
     }

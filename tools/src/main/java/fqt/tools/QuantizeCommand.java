@@ -6,9 +6,9 @@ import fqt.models.Pictures;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
 import fqt.quant.Scheme;
-import fqt.quant.SchemeRules;
 import fqt.quant.format.CheckpointFormat;
 import fqt.quant.format.CheckpointFormats;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Backends;
 import fqt.tensor.DType;
 import fqt.tensor.Scope;
@@ -172,7 +172,7 @@ final class QuantizeCommand implements Callable<Integer> {
     try (ModelOptions.Models models = model.loadAll();
         Scope scope = Scope.open()) {
       CausalLm lm = models.first();
-      SchemeRules rules = rules(chosen, stored(lm));
+      LinearRules<Scheme> rules = rules(chosen, stored(lm));
       List<int[]> drawn = drawn(lm, err);
       QuantizeJob.Plan plan =
           new QuantizeJob.Plan(
@@ -277,18 +277,18 @@ final class QuantizeCommand implements Callable<Integer> {
   }
 
   /** All schemes as the format stores them. */
-  private SchemeRules rules(CheckpointFormat chosen, DType stored) {
+  private LinearRules<Scheme> rules(CheckpointFormat chosen, DType stored) {
     return Options.usage(
         spec,
         () -> {
-          List<Pattern> leftAlone = new ArrayList<>(SchemeRules.ALWAYS_IGNORED);
+          List<Pattern> leftAlone = new ArrayList<>(LinearRules.ALWAYS_IGNORED);
           leftAlone.addAll(ignored);
-          List<SchemeRules.Rule> rules = new ArrayList<>();
+          List<LinearRules.Rule<Scheme>> rules = new ArrayList<>();
           for (String exception : exceptions) {
             rules.add(rule(exception, chosen, stored));
           }
           Scheme base = chosen.prepare(parse(schemeName(), groupSize), stored);
-          return new SchemeRules(base, leftAlone, rules);
+          return new LinearRules<>(base, leftAlone, rules);
         });
   }
 
@@ -297,7 +297,7 @@ final class QuantizeCommand implements Callable<Integer> {
     return asymmetric ? parsed.withWeights(parsed.weights().withSymmetric(false)) : parsed;
   }
 
-  private SchemeRules.Rule rule(String text, CheckpointFormat chosen, DType stored) {
+  private LinearRules.Rule<Scheme> rule(String text, CheckpointFormat chosen, DType stored) {
     Matcher matcher = RULE.matcher(text);
     if (!matcher.matches()) {
       throw Options.wrong(
@@ -305,7 +305,7 @@ final class QuantizeCommand implements Callable<Integer> {
     }
     long group = matcher.group(3) == null ? groupSize : Long.parseLong(matcher.group(3));
     Scheme other = parse(matcher.group(2), group);
-    return new SchemeRules.Rule(Pattern.compile(matcher.group(1)), chosen.prepare(other, stored));
+    return new LinearRules.Rule<>(Pattern.compile(matcher.group(1)), chosen.prepare(other, stored));
   }
 
   private List<int[]> drawn(CausalLm lm, PrintWriter err) {

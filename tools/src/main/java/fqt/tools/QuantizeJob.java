@@ -11,12 +11,13 @@ import fqt.models.Pictures;
 import fqt.models.VisionTower;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.GptqConfig;
-import fqt.quant.SchemeRules;
+import fqt.quant.Scheme;
 import fqt.quant.crew.Crew;
 import fqt.quant.format.CheckpointContents;
 import fqt.quant.format.CheckpointFormat;
 import fqt.quant.report.FoldReport;
 import fqt.quant.report.LinearReport;
+import fqt.quant.rules.LinearRules;
 import java.io.PrintWriter;
 import java.nio.file.Path;
 import java.time.Duration;
@@ -52,7 +53,7 @@ final class QuantizeJob {
       Path source,
       Path destination,
       Method method,
-      SchemeRules rules,
+      LinearRules<Scheme> rules,
       CheckpointFormat format,
       GptqConfig gptq,
       List<int[]> samples,

@@ -21,7 +21,7 @@ final class SmoothingBytes {
   private SmoothingBytes(String prefix, Module layer, SmoothQuantConfig config) {
     layer.visit(
         (path, module) -> {
-          Scheme scheme = config.rules().schemeOf(prefix + "." + path);
+          Scheme scheme = config.rules().choice(prefix + "." + path);
           if (module instanceof Linear linear && scheme != null) {
             weights.put(linear, linear.weight().count() * Float.BYTES);
             long inputs = linear.inputs();

@@ -13,9 +13,9 @@ import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.Rtn;
 import fqt.quant.Scheme;
-import fqt.quant.SchemeRules;
 import fqt.quant.SmoothQuant;
 import fqt.quant.SmoothQuantConfig;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Axis;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
@@ -138,8 +138,8 @@ class OutlierTest {
   @Test
   void smoothQuantRecoversWhatOutliersCost() {
     Scheme w8a8 = Scheme.w8a8Int8();
-    SchemeRules rules =
-        SchemeRules.all(w8a8.withActivations(w8a8.activations().withBlocks(Blocks.PER_TENSOR)));
+    LinearRules<Scheme> rules =
+        LinearRules.all(w8a8.withActivations(w8a8.activations().withBlocks(Blocks.PER_TENSOR)));
     double exact = perplexity(false, model -> {});
     double same = perplexity(true, model -> {});
     double rounded = perplexity(true, model -> Rtn.quantize(model.layers(), rules));

@@ -13,9 +13,9 @@ import fqt.quant.Gptq;
 import fqt.quant.GptqConfig;
 import fqt.quant.Rtn;
 import fqt.quant.Scheme;
-import fqt.quant.SchemeRules;
 import fqt.quant.format.GptqFormat;
 import fqt.quant.report.QuantListener;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
@@ -59,7 +59,7 @@ class ReferenceTest {
     try (Scope scope = Scope.open();
         CausalLm model = CausalLm.load(MODEL, Device.CPU)) {
       if (method.equals("NONE")) {
-        Rtn.quantize(model.layers(), SchemeRules.all(scheme));
+        Rtn.quantize(model.layers(), LinearRules.all(scheme));
       } else {
         GptqConfig.ActOrder order =
             method.equals("GPTQ") ? GptqConfig.ActOrder.NONE : GptqConfig.ActOrder.STATIC;

@@ -8,6 +8,9 @@ import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Tensor;
+import java.util.ArrayList;
+import java.util.List;
+import java.util.function.Predicate;
 
 /**
  * A linear that will be quantized.
@@ -17,6 +20,29 @@ import fqt.tensor.Tensor;
  * @param linear what stands there
  */
 public record Target(String name, Module.Child place, Linear linear) {
+  /**
+   * The linears of a layer that are chosen, in the order of the tree.
+   *
+   * @param prefix path of the layer
+   * @param chosen asks for a linear's full path
+   * @throws IllegalArgumentException if the layer is itself a chosen linear
+   */
+  public static List<Target> of(String prefix, Module layer, Predicate<String> chosen) {
+    List<Target> found = new ArrayList<>();
+    layer.visit(
+        (path, module) -> {
+          String name = prefix.isEmpty() || path.isEmpty() ? prefix + path : prefix + "." + path;
+          if (module instanceof Linear linear && chosen.test(name)) {
+            if (path.isEmpty()) {
+              throw new IllegalArgumentException(
+                  name + " is itself a linear; put it into a block, where it has a place");
+            }
+            found.add(new Target(name, layer.place(path), linear));
+          }
+        });
+    return found;
+  }
+
   /**
    * The weight in F32.
    *
