@@ -77,7 +77,7 @@ public final class ModelBench {
           case "int4" -> Scheme.weightOnly(4, 128)::quantize;
           default -> linear -> linear;
         };
-    model.layers().forEach(layer -> Scheme.replaceLinears(layer, replace, (_, _) -> true));
+    model.layers().forEach(layer -> Linear.replaceLinears(layer, replace, (_, _) -> true));
     return model;
   }
 

@@ -6,7 +6,6 @@ import fqt.quant.flow.ArgsStore;
 import fqt.tensor.AttentionMask;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
-import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
@@ -35,8 +34,6 @@ public final class CalibrationInputs implements AutoCloseable {
   }
 
   private final Device device;
-  private final Keeping keeping;
-  private final Path folder;
   private final ActivationStore hidden;
   private final ArgsStore tables;
   private final List<LayerArgs> args = new ArrayList<>();
@@ -55,8 +52,6 @@ public final class CalibrationInputs implements AutoCloseable {
    */
   public CalibrationInputs(Device device, Keeping keeping, Path folder) {
     this.device = device;
-    this.keeping = keeping;
-    this.folder = folder;
     DType type = keeping.rounds(device) ? DType.BF16 : DType.F32;
     hidden = new ActivationStore(device, type, keeping == Keeping.DISK, folder);
     tables = new ArgsStore(device);
@@ -122,17 +117,6 @@ public final class CalibrationInputs implements AutoCloseable {
       chosen.set((int) (i * size() / count));
     }
     return chosen;
-  }
-
-  /** The same samples as they stand now, to be changed independently. */
-  public CalibrationInputs copy() {
-    CalibrationInputs copy = new CalibrationInputs(device, keeping, folder);
-    for (int i = 0; i < size(); i++) {
-      try (Scope scope = Scope.open()) {
-        copy.add(hidden(i), args(i));
-      }
-    }
-    return copy;
   }
 
   /** Frees all samples; closing twice does nothing. */

@@ -18,26 +18,13 @@ import java.util.Arrays;
 import java.util.DoubleSummaryStatistics;
 import java.util.List;
 
-/** Tries factors for one fold of a layer after the other and applies the best. */
-final class FoldSearch {
-  private final SmoothQuantConfig config;
-  private final List<Target> quantized;
-  private final List<Fold> folds;
-  private final QuantListener listener;
-
-  /**
-   * A search over the folds of a layer.
-   *
-   * @param quantized all linears that will be quantized: their weights may stay in F32
-   */
-  FoldSearch(
-      SmoothQuantConfig config, List<Target> quantized, List<Fold> folds, QuantListener listener) {
-    this.config = config;
-    this.quantized = quantized;
-    this.folds = folds;
-    this.listener = listener;
-  }
-
+/**
+ * Tries factors for one fold of a layer after the other and applies the best.
+ *
+ * @param quantized all linears that will be quantized: their weights may stay in F32
+ */
+record FoldSearch(
+    SmoothQuantConfig config, List<Target> quantized, List<Fold> folds, QuantListener listener) {
   /**
    * What was found for a fold.
    *

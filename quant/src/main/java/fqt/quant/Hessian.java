@@ -1,6 +1,7 @@
 package fqt.quant;
 
 import fqt.quant.flow.ChunkSum;
+import fqt.tensor.BinaryOp;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
@@ -13,7 +14,7 @@ import java.util.stream.IntStream;
  * squared output error, which all linears with the same inputs share.
  */
 final class Hessian {
-  /** Rows that are moved or scaled at a time: whole copies of a large matrix take its memory. */
+  /** Rows that are moved at a time: whole copies of a large matrix take its memory. */
   private static final long PIECE = 1024;
 
   private final Tensor matrix;
@@ -37,11 +38,9 @@ final class Hessian {
     tokens = sum.rows();
     spare = sum.spare();
     Ops.completeSyrk(matrix);
-    for (long from = 0; from < matrix.dim(0); from += PIECE) {
-      try (Scope scope = Scope.open()) {
-        Tensor rows = matrix.slice(0, from, Math.min(matrix.dim(0), from + PIECE));
-        Ops.copyInto(Ops.affine(rows, 2f / tokens, 0), rows);
-      }
+    try (Scope scope = Scope.open()) {
+      Tensor mean = Ops.full(matrix.device(), DType.F32, 2f / tokens, matrix.dim(1));
+      Ops.binaryInto(BinaryOp.MULTIPLY, matrix, mean, matrix);
     }
   }
 

@@ -31,16 +31,7 @@ public final class LayerForwardManager {
 
   /** Runs layers over these samples. */
   public LayerForwardManager(CalibrationInputs inputs) {
-    this(inputs, Long.MAX_VALUE);
-  }
-
-  /**
-   * Runs layers over these samples.
-   *
-   * @param replayLimit bytes of results to keep at most; 0 runs everything each time
-   */
-  public LayerForwardManager(CalibrationInputs inputs, long replayLimit) {
-    this(inputs, replayLimit, Crew.alone(inputs.device()), inputs.size());
+    this(inputs, Crew.alone(inputs.device()), inputs.size());
   }
 
   /**
@@ -50,18 +41,16 @@ public final class LayerForwardManager {
    * @param samples how many there are on all devices together
    */
   public LayerForwardManager(CalibrationInputs inputs, Crew.Member member, int samples) {
-    this(inputs, Long.MAX_VALUE, member, samples);
+    this(inputs, member, samples, replayBytes(inputs.store().byteSize()));
   }
 
-  private LayerForwardManager(
-      CalibrationInputs inputs, long replayLimit, Crew.Member member, int samples) {
-    // What has to travel takes longer than to compute it again.
-    long most = inputs.store().isElsewhere() ? 0 : replayBytes(inputs.store().byteSize());
-    long limit = Math.min(replayLimit, most);
+  /** The same with a limit of the results that are kept, in bytes; 0 runs everything each time. */
+  LayerForwardManager(CalibrationInputs inputs, Crew.Member member, int samples, long replay) {
     this.inputs = inputs;
     this.member = member;
     this.samples = samples;
-    this.replay = new Replay(inputs.store(), limit);
+    // What has to travel takes longer than to compute it again.
+    this.replay = new Replay(inputs.store(), inputs.store().isElsewhere() ? 0 : replay);
   }
 
   /**
@@ -84,11 +73,7 @@ public final class LayerForwardManager {
 
   /** Tokens of the samples of all members, who ask together. */
   long allTokens() {
-    long tokens = 0;
-    for (long some : member.exchange(inputs.tokens())) {
-      tokens += some;
-    }
-    return tokens;
+    return member.exchange(inputs.tokens()).stream().mapToLong(Long::longValue).sum();
   }
 
   /** The chunk of the sample that runs now. */
@@ -114,24 +99,14 @@ public final class LayerForwardManager {
 
   /** Moves every sample from before the layer to after it. */
   public void advance(Module layer) {
-    try (Module.Registration known = replay(layer)) {
-      for (int i = 0; i < inputs.size(); i++) {
-        replay.at(i);
-        try (Scope scope = Scope.open()) {
-          inputs.replace(i, layer.apply(inputs.hidden(i), inputs.args(i)));
-        }
-      }
-    }
+    each(
+        layer,
+        sample -> {
+          try (Scope scope = Scope.open()) {
+            inputs.replace(sample, layer.apply(inputs.hidden(sample), inputs.args(sample)));
+          }
+        });
     replay.clear();
-  }
-
-  /** Puts what is known of a layer in place; forgets what was known of another. */
-  private Module.Registration replay(Module layer) {
-    if (layer != replayed) {
-      replay.clear();
-      replayed = layer;
-    }
-    return replay.install();
   }
 
   /**
@@ -141,12 +116,24 @@ public final class LayerForwardManager {
    * @param starting is told the number of each sample before it runs
    */
   public void observe(Module layer, IntConsumer starting) {
-    try (Module.Registration known = replay(layer)) {
-      for (int i = 0; i < inputs.size(); i++) {
-        replay.at(i);
-        running = i;
-        starting.accept(i);
-        observe(layer, i);
+    each(
+        layer,
+        sample -> {
+          starting.accept(sample);
+          observe(layer, sample);
+        });
+  }
+
+  /** Runs samples with what is known of a layer in place; forgets what was known of another. */
+  private void each(Module layer, IntConsumer run) {
+    if (layer != replayed) {
+      replay.clear();
+      replayed = layer;
+    }
+    try (Module.Registration known = replay.install()) {
+      for (running = 0; running < inputs.size(); running++) {
+        replay.at(running);
+        run.accept(running);
       }
     }
   }

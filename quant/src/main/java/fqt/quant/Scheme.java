@@ -6,8 +6,6 @@ import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
-import java.util.function.BiPredicate;
-import java.util.function.Function;
 import java.util.regex.Matcher;
 import java.util.regex.Pattern;
 
@@ -120,23 +118,6 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
       QuantizedWeight weight = weights.quantize(Ops.to(Ops.contiguous(linear.weight()), DType.F32));
       return keep(scope, linearType.of(weight, linear.bias(), this));
     }
-  }
-
-  /**
-   * Puts other modules in the places of linears.
-   *
-   * @param root the module below which to look
-   * @param factory what replaces a linear
-   * @param filter which linears, by path below the root
-   */
-  public static void replaceLinears(
-      Module root, Function<Linear, Module> factory, BiPredicate<String, Linear> filter) {
-    root.visit(
-        (path, module) -> {
-          if (module instanceof Linear linear && !path.isEmpty() && filter.test(path, linear)) {
-            root.place(path).set(factory.apply(linear));
-          }
-        });
   }
 
   /** Lets a linear's tensors outlive a scope. */

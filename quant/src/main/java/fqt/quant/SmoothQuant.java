@@ -1,19 +1,16 @@
 package fqt.quant;
 
 import fqt.nn.Module;
-import fqt.nn.ScaleFold;
 import fqt.quant.SmoothQuantConfig.Statistic;
 import fqt.quant.flow.BlockRuns;
 import fqt.quant.flow.Fold;
+import fqt.quant.flow.Snapshot;
 import fqt.quant.flow.Target;
 import fqt.quant.report.QuantListener;
 import fqt.quant.rules.LinearRules;
 import fqt.tensor.Scope;
-import fqt.tensor.Tensor;
 import java.util.BitSet;
-import java.util.IdentityHashMap;
 import java.util.List;
-import java.util.Map;
 import java.util.function.Supplier;
 
 /**
@@ -94,8 +91,9 @@ public final class SmoothQuant {
       }
       Supplier<State> now =
           () ->
-              State.of(
-                  layer, runs.error(targets, t -> rules.choice(t.name()).quantize(t.linear())));
+              new State(
+                  runs.error(targets, t -> rules.choice(t.name()).quantize(t.linear())),
+                  Snapshot.of(layer));
       State first = now.get();
       List<FoldSearch.Found> found;
       boolean mean = config.statistic() == Statistic.MEAN;
@@ -110,7 +108,7 @@ public final class SmoothQuant {
       }
       boolean undone = config.searches() && best == first;
       if (config.searches()) {
-        best.restore();
+        best.layer.restore();
       }
       found.forEach(one -> one.tell(undone, listener));
       layer.visit((path, module) -> Scheme.keep(scope, module));
@@ -118,30 +116,13 @@ public final class SmoothQuant {
   }
 
   /**
-   * What the norms and linears of a layer are made of at some time.
+   * A layer at some time.
    *
    * @param error of the layer's output when all its linears are rounded to nearest
    */
-  private record State(double error, Map<Module, Tensor> weights, Map<Module, Tensor> biases) {
-    static State of(Module layer, double error) {
-      State state = new State(error, new IdentityHashMap<>(), new IdentityHashMap<>());
-      layer.visit(
-          (path, module) -> {
-            if (ScaleFold.canSet(module)) {
-              state.weights.put(module, module.parameters().get("weight"));
-              state.biases.put(module, module.parameters().get("bias"));
-            }
-          });
-      return state;
-    }
-
+  private record State(double error, Snapshot layer) {
     State orBetter(State other) {
       return other.error < error ? other : this;
-    }
-
-    void restore() {
-      weights.forEach(
-          (module, weight) -> ScaleFold.setParameters(module, weight, biases.get(module)));
     }
   }
 }

@@ -81,7 +81,7 @@ class GptqTest {
       double roundedError = distance(exact, run(rounded, inputs));
       List<Module> quantized = layers(2);
       Reports reports = new Reports();
-      try (CalibrationInputs running = inputs.copy()) {
+      try (CalibrationInputs running = Nets.copy(inputs)) {
         Gptq.quantize(quantized, running, config, reports);
         Tensor after = run(quantized, inputs);
         for (int i = 0; i < running.size(); i++) {
@@ -273,7 +273,7 @@ class GptqTest {
       List<Module> first = layers(2);
       List<Module> second = layers(2);
       for (List<Module> layers : List.of(first, second)) {
-        try (CalibrationInputs copy = inputs.copy()) {
+        try (CalibrationInputs copy = Nets.copy(inputs)) {
           Gptq.quantize(layers, copy, GptqConfig.defaults());
         }
       }
@@ -288,7 +288,7 @@ class GptqTest {
               });
       long before = Backends.of(Device.CPU).liveBytes();
       try (Scope inner = Scope.open();
-          CalibrationInputs copy = inputs.copy()) {
+          CalibrationInputs copy = Nets.copy(inputs)) {
         Gptq.quantize(layers(2), copy, GptqConfig.defaults());
       }
       assertEquals(before, Backends.of(Device.CPU).liveBytes());

@@ -88,11 +88,11 @@ class LinearsTest {
   void presetsAndReplacement() {
     try (Scope scope = Scope.open()) {
       Module layer = new Nets(5).denseLayer();
-      Scheme.replaceLinears(
+      Linear.replaceLinears(
           layer, W8A8FakeLinear::fromModule, (path, linear) -> path.startsWith("mlp"));
-      Scheme.replaceLinears(
+      Linear.replaceLinears(
           layer, Fp8Linear::fromModule, (path, linear) -> path.endsWith("o_proj"));
-      Scheme.replaceLinears(
+      Linear.replaceLinears(
           layer, W4A16FakeLinear::fromModule, (path, linear) -> path.endsWith("q_proj"));
       assertInstanceOf(Fp8Linear.class, layer.find("self_attn.o_proj"));
       assertInstanceOf(Linear.class, layer.find("self_attn.k_proj"));

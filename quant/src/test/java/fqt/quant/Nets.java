@@ -28,6 +28,15 @@ final class Nets {
     random = new Random(seed);
   }
 
+  /** The same samples as they stand now, to be changed independently. */
+  static CalibrationInputs copy(CalibrationInputs inputs) {
+    CalibrationInputs copy = new CalibrationInputs(inputs.device());
+    for (int i = 0; i < inputs.size(); i++) {
+      copy.add(inputs.hidden(i), inputs.args(i));
+    }
+    return copy;
+  }
+
   Tensor gaussian(double spread, long... dims) {
     long count = 1;
     for (long dim : dims) {

@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import fqt.nn.DecoderLayer;
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.Stages;
 import fqt.quant.flow.Target;
 import fqt.quant.report.QuantListener;
@@ -102,12 +103,15 @@ class ReplayTest {
       for (int i = 0; i < SAMPLES; i++) {
         replayed.add(full.hidden(i), full.args(i));
       }
-      Supplier<List<float[]>> naive =
-          () -> quantize(layer(kind), full, new LayerForwardManager(full, 0));
+      Supplier<List<float[]>> naive = () -> quantize(layer(kind), full, limited(full, 0));
       assertSameBits(
           naive.get(), quantize(layer(kind), replayed, new LayerForwardManager(replayed)));
     }
     assertEquals(before, Backends.of(Device.CPU).liveBytes());
+  }
+
+  private static LayerForwardManager limited(CalibrationInputs inputs, long bytes) {
+    return new LayerForwardManager(inputs, Crew.alone(Device.CPU), inputs.size(), bytes);
   }
 
   /** How often each part of a dense layer runs while it is quantized and advanced. */
@@ -122,7 +126,7 @@ class ReplayTest {
         layer.find(parts.get(i)).before((module, input, args) -> counts[part]++);
       }
       List<Module> before = parts.stream().map(layer::find).toList();
-      quantize(layer, inputs, new LayerForwardManager(inputs, limit));
+      quantize(layer, inputs, limited(inputs, limit));
       for (int i = 0; i < parts.size(); i++) {
         assertSame(before.get(i), layer.find(parts.get(i)));
       }

@@ -319,7 +319,7 @@ class SmoothQuantTest {
         CalibrationInputs inputs = new Nets(1).inputs(3, 20)) {
       long before = Backends.of(Device.CPU).liveBytes();
       try (Scope inner = Scope.open();
-          CalibrationInputs copy = inputs.copy()) {
+          CalibrationInputs copy = Nets.copy(inputs)) {
         List<Module> layers = List.of(withOutliers(6), withOutliers(7));
         Tensor exact =
             layers

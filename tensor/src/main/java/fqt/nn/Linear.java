@@ -3,6 +3,8 @@ package fqt.nn;
 import fqt.tensor.Ops;
 import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
+import java.util.function.BiPredicate;
+import java.util.function.Function;
 
 /** {@code y = x Wᵀ + b}. */
 public final class Linear extends Module {
@@ -24,6 +26,23 @@ public final class Linear extends Module {
     }
     parameter("weight", weight);
     parameter("bias", bias);
+  }
+
+  /**
+   * Puts other modules in the places of linears.
+   *
+   * @param root the module below which to look
+   * @param factory what replaces a linear
+   * @param filter which linears, by path below the root
+   */
+  public static void replaceLinears(
+      Module root, Function<Linear, Module> factory, BiPredicate<String, Linear> filter) {
+    root.visit(
+        (path, module) -> {
+          if (module instanceof Linear linear && !path.isEmpty() && filter.test(path, linear)) {
+            root.place(path).set(factory.apply(linear));
+          }
+        });
   }
 
   /** The weight, [outputs, inputs]. */

@@ -47,6 +47,7 @@ record GuideShell(Path folder) {
       import fqt.nn.Module;
       import fqt.quant.*;
       import fqt.quant.format.*;
+      import fqt.quant.rules.*;
       import fqt.tensor.*;
       import fqt.tools.plot.*;
       import java.nio.file.Path;
