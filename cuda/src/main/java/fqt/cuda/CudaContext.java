@@ -34,6 +34,7 @@ public final class CudaContext implements AutoCloseable {
           CUresult.CUDA_ERROR_LAUNCH_FAILED);
 
   private static final String LIMIT = "fqt.cuda.memory";
+  private static final long PIECE = 32L << 20;
 
   private final Device device;
   private final CUdevice handle;
@@ -189,25 +190,25 @@ public final class CudaContext implements AutoCloseable {
     faults.check();
   }
 
-  /** Copies a contiguous tensor from another GPU to this one; the source is free on return. */
+  /**
+   * Copies a contiguous tensor from another GPU to this one, through the host; the source is free
+   * on return.
+   */
   void copyFromPeer(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     CudaContext peer = ((DeviceStorage) source.storage()).context();
     long from = Checks.address(source, peer.device, "source");
     long to = Checks.address(target, device, "target");
-    peer.stream.synchronize();
-    bind();
-    memory.letIn(peer.memory);
-    check(
-        JCudaDriver.cuMemcpyPeerAsync(
-            new Handles.DevicePointer(to),
-            context,
-            new Handles.DevicePointer(from),
-            peer.context,
-            source.byteSize(),
-            stream.handle()),
-        "copying " + source.byteSize() + " bytes from " + peer.device + " to " + device);
-    stream.synchronize();
+    try (Arena between = Arena.ofConfined()) {
+      long size = source.byteSize();
+      MemorySegment piece = between.allocate(Math.min(size, PIECE), Long.BYTES);
+      for (long at = 0; at < size; at += PIECE) {
+        MemorySegment bytes = piece.asSlice(0, Math.min(PIECE, size - at));
+        peer.bind();
+        peer.downloads.download(from + at, bytes);
+        upload(bytes, to + at);
+      }
+    }
   }
 
   /** Sets every byte of a storage of this GPU; done when the call returns. */

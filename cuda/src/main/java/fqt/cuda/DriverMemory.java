@@ -10,8 +10,6 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.invoke.MethodHandle;
-import java.util.Set;
-import java.util.concurrent.ConcurrentHashMap;
 import jcuda.driver.CUmemPool_attribute;
 import jcuda.driver.CUresult;
 import jcuda.driver.JCudaDriver;
@@ -23,20 +21,15 @@ import jcuda.driver.JCudaDriver;
  */
 final class DriverMemory implements DevicePool.Source {
   /** Size from which on pieces are large. */
-  private static final long LARGE = 128L << 20;
+  private static final long LARGE = 256L << 20;
 
   /** Bytes that may stay reserved without being used, when a large piece is asked for. */
-  private static final long SLACK = 512L << 20;
-
-  // Values of CUmemLocationType and CUmemAccess_flags.
-  private static final int LOCATION_DEVICE = 1;
-  private static final int READ_WRITE = 3;
+  private static final long SLACK = 1L << 30;
 
   private static final MethodHandle DEFAULT_POOL;
   private static final MethodHandle SET;
   private static final MethodHandle GET;
   private static final MethodHandle TRIM;
-  private static final MethodHandle SET_ACCESS;
 
   static {
     Driver.require();
@@ -53,15 +46,10 @@ final class DriverMemory implements DevicePool.Source {
         linker.downcallHandle(
             cuda.findOrThrow("cuMemPoolTrimTo"),
             FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG));
-    SET_ACCESS =
-        linker.downcallHandle(
-            cuda.findOrThrow("cuMemPoolSetAccess"),
-            FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG));
   }
 
   private final CudaContext context;
   private final MemorySegment pool;
-  private final Set<DriverMemory> peers = ConcurrentHashMap.newKeySet();
 
   DriverMemory(CudaContext context) {
     this.context = context;
@@ -97,30 +85,6 @@ final class DriverMemory implements DevicePool.Source {
   /** The most bytes that the driver's pool has held at once, in use or not. */
   long mostReserved() {
     return attribute(CUmemPool_attribute.CU_MEMPOOL_ATTR_RESERVED_MEM_HIGH);
-  }
-
-  /**
-   * Lets this GPU read the memory of another directly, if the two are connected; otherwise the
-   * driver copies through the host.
-   */
-  void letIn(DriverMemory peer) {
-    if (!peers.add(peer)) {
-      return;
-    }
-    int[] connected = new int[1];
-    int own = context.device().index();
-    context.check(
-        JCudaDriver.cuDeviceCanAccessPeer(
-            connected, CudaDevices.device(own), CudaDevices.device(peer.context.device().index())),
-        "asking whether GPUs are connected");
-    if (connected[0] != 0) {
-      try (Arena arena = Arena.ofConfined()) {
-        MemorySegment access = arena.allocateFrom(JAVA_INT, LOCATION_DEVICE, own, READ_WRITE);
-        context.check(
-            call(SET_ACCESS, peer.pool, access, 1L),
-            "letting " + context.device() + " read " + peer.context.device());
-      }
-    }
   }
 
   @Override

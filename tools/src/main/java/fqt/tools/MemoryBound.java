@@ -34,7 +34,7 @@ record MemoryBound(
   private static final long PROCESS = 350L << 20;
 
   /** What the driver takes on a GPU, and its kernels; what is freed and kept for reuse; gaps. */
-  private static final long ON_GPU = (640L << 20) + (256L << 20) + (1L << 30);
+  private static final long ON_GPU = (640L << 20) + (256L << 20) + (1536L << 20);
 
   /** The process beside a GPU: the driver has its part. */
   private static final long BESIDE_GPU = 640L << 20;
@@ -49,6 +49,7 @@ record MemoryBound(
   /** What the bound is made of. */
   private static final class Terms {
     private final QuantizeJob.Plan plan;
+    private final int devices;
     private final long length;
     private final long tokens;
     private final long ends;
@@ -62,6 +63,7 @@ record MemoryBound(
 
     Terms(CausalLm model, QuantizeJob.Plan plan, Device device, int devices) {
       this.plan = plan;
+      this.devices = devices;
       length = plan.samples().isEmpty() ? 0 : plan.samples().getFirst().length;
       tokens = plan.samples().size() * length;
       ends = model.embedding().parameters().get("weight").byteSize();
@@ -113,7 +115,7 @@ record MemoryBound(
       // The embedding has gone when the first layer comes.
       long layer = Math.max(gpuLayer, plan.method().calibrates() ? ends : 0);
       // Of the file's pages, those of the activations are all in use again and again.
-      long host = BESIDE_GPU + ends + hostLayer + onDisk;
+      long host = BESIDE_GPU + ends + devices * hostLayer + onDisk;
       return new MemoryBound(device, ON_GPU, activations, replay, smoothing, layer, host);
     }
   }
