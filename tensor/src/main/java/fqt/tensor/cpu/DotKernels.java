@@ -5,6 +5,7 @@ import fqt.tensor.cpu.asm.DotKernel;
 import fqt.tensor.cpu.asm.DotKernel.Kind;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.NibbleKernel;
+import fqt.tensor.cpu.asm.WidenKernel;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
@@ -17,16 +18,27 @@ final class DotKernels {
   private final int bits;
   private final ConcurrentMap<String, DotKernel> dots = new ConcurrentHashMap<>();
   private final ConcurrentMap<Integer, NibbleKernel> nibbles = new ConcurrentHashMap<>();
+  private final WidenKernel widen;
 
-  /** Kernels for vectors of that many bits. */
-  DotKernels(CpuFeatures features, int bits) {
+  /**
+   * Kernels for vectors of that many bits.
+   *
+   * @throws ExecutableMemory.Refused if machine code cannot run here
+   */
+  DotKernels(CpuFeatures features, int bits) throws ExecutableMemory.Refused {
     this.features = features;
     this.bits = bits;
+    this.widen = new WidenKernel();
   }
 
   /** Width of the vectors. */
   int bits() {
     return bits;
+  }
+
+  /** Turns f16 into f32. */
+  WidenKernel widen() {
+    return widen;
   }
 
   /** How bytes are multiplied. */

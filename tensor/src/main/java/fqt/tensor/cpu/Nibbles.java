@@ -1,8 +1,10 @@
 package fqt.tensor.cpu;
 
+import fqt.tensor.DType;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.cpu.asm.DotKernel;
 import fqt.tensor.cpu.asm.NibbleKernel;
+import fqt.tensor.cpu.asm.WidenKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -62,7 +64,7 @@ final class Nibbles {
       finite = tabulate(kernel, group, line, tables.asSlice(m * stride, stride));
     }
     if (finite) {
-      Scales scales = new Scales(w, groups);
+      Scales scales = new Scales(w, groups, kernels.widen());
       Call call = new Call(kernel, groups, tables, stride, rows, w.codes().segment(), depth / 2);
       threads.forEach(
           w.rows(),
@@ -144,20 +146,23 @@ final class Nibbles {
   }
 
   /** The scales and zero points of a weight, spread over the groups of the kernel. */
-  private record Scales(PackedWeight w, int groups) {
+  private record Scales(PackedWeight w, int groups, WidenKernel widen) {
     /** Those of some rows. */
     void read(long row, int count, MemorySegment scales, MemorySegment zeros) {
       int own = (int) w.groups();
-      float[] values = new float[count * own];
-      FloatRuns.read(
-          w.scales().dtype(),
-          w.scales().storage().segment(),
-          w.scales().offset() + row * own,
-          values.length,
-          values,
-          0);
-      write(values, scales);
+      int total = count * own;
+      long first = w.scales().offset() + row * own;
+      MemorySegment source = w.scales().storage().segment();
+      int done = 0;
+      if (w.scales().dtype() == DType.F16 && own == groups && total >= WidenKernel.BLOCK) {
+        done = total / WidenKernel.BLOCK * WidenKernel.BLOCK;
+        widen.widen(done / WidenKernel.BLOCK, source.asSlice(first * Short.BYTES), scales);
+      }
+      float[] rest = new float[total - done];
+      FloatRuns.read(w.scales().dtype(), source, first + done, rest.length, rest, 0);
+      write(rest, scales.asSlice((long) done * Float.BYTES));
       if (w.zeros() != null) {
+        float[] values = new float[total];
         MemorySegment bytes = w.zeros().segment();
         for (int i = 0; i < values.length; i++) {
           values[i] = Byte.toUnsignedInt(bytes.get(Element.BYTE, row * own + i));
