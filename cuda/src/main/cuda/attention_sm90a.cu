@@ -53,6 +53,16 @@ DEVICE uint32_t workIndex(uint32_t turn) {
   return turn * gridDim.x + (turn & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
 }
 
+/// Brings the queries of what comes next into the L2 cache.
+DEVICE void prefetchQueries(const AttentionArgs& g, const Work& work) {
+  const uint32_t bytes = static_cast<uint32_t>(g.size) * 4;
+  if (((bytes | (g.qToken | g.qHead) * 4 | reinterpret_cast<uint64_t>(g.q)) & 15) != 0) return;
+  const float* q = g.q + work.tile.query * g.qToken + work.head * g.qHead;
+  for (uint32_t r = 0; r < work.tile.count; r++, q += g.qToken) {
+    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(q), "r"(bytes) : "memory");
+  }
+}
+
 template <int D>
 DEVICE void produce(
     const TensorMap* keys, const TensorMap* values, const AttentionArgs& g, uint32_t memory, uint32_t works) {
@@ -77,6 +87,7 @@ DEVICE void produce(
         }
       }
       ring.advance();
+      if (key == work.from && workIndex(turn + 1) < works) prefetchQueries(g, Work(g, workIndex(turn + 1)));
     }
   }
 }
@@ -169,27 +180,42 @@ struct Softmax {
   DEVICE_MEMBER explicit Softmax(float scale) : scale(scale), largest{-INFINITY, -INFINITY}, total{}, rest{} {}
 
   DEVICE_MEMBER void apply(float (&scores)[kKeys / 2]) {
+    // Four chains a row, since a warp has nobody else on its part of the multiprocessor to wait with.
+    constexpr int chains = 4;
+    float shift[2], part[2][chains];
+#pragma unroll
+    for (int j = 0; j < kKeys / 8; j++) {
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
+        const float pair = fmaxf(scores[j * 4 + h * 2], scores[j * 4 + h * 2 + 1]);
+        part[h][j % chains] = j < chains ? pair : fmaxf(part[h][j % chains], pair);
+      }
+    }
 #pragma unroll
     for (int h = 0; h < 2; h++) {
-      float now = largest[h];
-#pragma unroll
-      for (int j = 0; j < kKeys / 8; j++) now = fmaxf(now, fmaxf(scores[j * 4 + h * 2], scores[j * 4 + h * 2 + 1]));
+      float now = fmaxf(fmaxf(part[h][0], part[h][1]), fmaxf(part[h][2], part[h][3]));
       now = fmaxf(now, __shfl_xor_sync(~0u, now, 1));
-      now = fmaxf(now, __shfl_xor_sync(~0u, now, 2));
-      const float shift = now == -INFINITY ? 0.0f : now * scale;
-      rest[h] = power2(__fmaf_rn(largest[h], scale, -shift));
+      now = fmaxf(largest[h], fmaxf(now, __shfl_xor_sync(~0u, now, 2)));
+      shift[h] = now == -INFINITY ? 0.0f : now * scale;
+      rest[h] = power2(__fmaf_rn(largest[h], scale, -shift[h]));
       largest[h] = now;
-      float sum = 0.0f;
+    }
 #pragma unroll
-      for (int j = 0; j < kKeys / 8; j++) {
+    for (int j = 0; j < kKeys / 8; j++) {
+#pragma unroll
+      for (int h = 0; h < 2; h++) {
 #pragma unroll
         for (int e = 0; e < 2; e++) {
           float& score = scores[j * 4 + h * 2 + e];
-          score = power2(__fmaf_rn(score, scale, -shift));
-          sum += score;
+          score = power2(__fmaf_rn(score, scale, -shift[h]));
+          float& sum = part[h][j % 2 * 2 + e];
+          sum = j < 2 ? score : sum + score;
         }
       }
-      total[h] = __fmaf_rn(total[h], rest[h], sum);
+    }
+#pragma unroll
+    for (int h = 0; h < 2; h++) {
+      total[h] = __fmaf_rn(total[h], rest[h], (part[h][0] + part[h][1]) + (part[h][2] + part[h][3]));
     }
   }
 };
@@ -307,8 +333,10 @@ DEVICE void consume(const AttentionArgs& g, uint8_t* base, uint32_t memory, uint
         wgmmaWait<0>();
         pin(sums);
         valuesDone();
+        if (__any_sync(~0u, softmax.rest[0] != 1.0f || softmax.rest[1] != 1.0f)) {
 #pragma unroll
-        for (int i = 0; i < D / 2; i++) sums[i] *= softmax.rest[i / 2 % 2];
+          for (int i = 0; i < D / 2; i++) sums[i] *= softmax.rest[i / 2 % 2];
+        }
         packWeights(weights, scores);
       }
       const uint32_t values = (2 + 2 * valueRing.slot) * L::tile;

@@ -231,9 +231,9 @@ DEVICE void multiplyStage(typename T::Acc (&acc)[Slices][BN / 2], uint32_t a, ui
   wgmmaCommit();
 }
 
-/// Starts the multiplication of one stage by half of a tile's columns.
-template <class T, int BN>
-DEVICE void multiplyHalf(float (&part)[BN / 4], uint32_t a, uint32_t b) {
+/// Starts the multiplication of one stage by some of a tile's columns.
+template <class T, int Width>
+DEVICE void multiplyPart(float (&part)[Width / 2], uint32_t a, uint32_t b) {
   const uint64_t descA = tileDescriptor(a), descB = tileDescriptor(b);
   wgmmaFence();
   wgmma<false>(T{}, part, descA, descB);
@@ -267,56 +267,82 @@ DEVICE void sumFast(
   if (thread < cluster) barrierArriveAt(empty + previous * 8, thread);
 }
 
-/// Sums each stage afresh and adds it in float32, scaled if the scales are blockwise. A warpgroup starts both
-/// halves of its columns and adds the first while the second is multiplied; then the other one may start, so
-/// that one multiplies while the other adds.
+/// How many columns are summed at a time: the registers hold the sum and two parts, one that is multiplied
+/// and one that is added meanwhile.
+template <int BN>
+constexpr int kPart = BN > 128 ? BN / 2 : BN;
+
+/// What the results of a stage are multiplied by where scales are blockwise.
+struct BlockScales {
+  const float* a[2];
+  const float* b;
+  uint32_t stepA, stepB;
+  DEVICE_MEMBER BlockScales(const GemmArgs& g, uint32_t m, uint32_t n0)
+      : a{g.scaleA + static_cast<uint64_t>(m < g.m ? m : 0) * g.strideA,
+          g.scaleA + static_cast<uint64_t>(m + 8 < g.m ? m + 8 : 0) * g.strideA},
+        b(g.scaleB + static_cast<uint64_t>(n0 / 128) * g.strideB),
+        stepA(g.blockStrideA),
+        stepB(g.blockStrideB) {}
+  DEVICE_MEMBER float of(uint32_t k, int row) const {
+    return __ldg(a[row] + static_cast<uint64_t>(k) * stepA) * __ldg(b + static_cast<uint64_t>(k) * stepB);
+  }
+};
+
+/// Sums `Count` stages: each part is multiplied afresh and added in float32 while the next is multiplied.
+template <class T, int BN, Sum Mode, int Stages, int Count>
+DEVICE void sumStages(
+    const BlockScales& scales, float (&acc)[1][BN / 2], Ring& ring, uint32_t memory, uint32_t full, uint32_t empty,
+    uint32_t cluster, uint32_t first) {
+  using L = LargeLayout<BN, Mode, Stages>;
+  constexpr int width = kPart<BN>, cuts = BN / width;
+  const uint32_t group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
+  float part[2][width / 2], factor[Count][2];
+#pragma unroll
+  for (int k = 0; k < Count; k++) {
+#pragma unroll
+    for (int r = 0; r < 2; r++) factor[k][r] = Mode == BLOCKWISE ? scales.of(first + k, r) : 1.0f;
+  }
+  const auto finish = [&](int p, uint32_t slot) {
+    pin(part[p % 2]);
+    if (p % cuts == cuts - 1 && thread < cluster) barrierArriveAt(empty + slot * 8, thread);
+#pragma unroll
+    for (int i = 0; i < width / 2; i++) {
+      float& sum = acc[0][p % cuts * (width / 2) + i];
+      sum = Mode == BLOCKWISE ? __fmaf_rn(part[p % 2][i], factor[p / cuts][i / 2 % 2], sum) : sum + part[p % 2][i];
+    }
+  };
+  uint32_t before = ring.slot;
+#pragma unroll
+  for (int p = 0; p < Count * cuts; p++) {
+    const uint32_t stage = memory + ring.slot * L::stage;
+    if (p % cuts == 0) barrierWait(full + ring.slot * 8, ring.phase);
+    multiplyPart<T, width>(part[p % 2], stage + group * 8192, stage + kBytesA + p % cuts * (width * kRowBytes));
+    if (p > 0) {
+      wgmmaWait<1>();
+      finish(p - 1, before);
+    }
+    before = ring.slot;
+    if (p % cuts == cuts - 1) ring.advance(Stages);
+  }
+  wgmmaWait<0>();
+  finish(Count * cuts - 1, before);
+}
+
+/// Sums over all of K. Several stages at a time, since at the end of each run the tensor core has only the
+/// other warpgroup's work.
 template <class T, int BN, Sum Mode, int Stages>
 DEVICE void sumPrecise(
     const GemmArgs& g, float (&acc)[1][BN / 2], Ring ring, uint32_t memory, uint32_t full, uint32_t empty,
     uint32_t cluster, uint32_t m, uint32_t n0) {
-  using L = LargeLayout<BN, Mode, Stages>;
-  const uint32_t group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  const float* scaleA[2] = {
-      g.scaleA + static_cast<uint64_t>(m < g.m ? m : 0) * g.strideA,
-      g.scaleA + static_cast<uint64_t>(m + 8 < g.m ? m + 8 : 0) * g.strideA};
-  const float* scaleB = g.scaleB + static_cast<uint64_t>(n0 / 128) * g.strideB;
-  float part[2][BN / 4], factor[2] = {1.0f, 1.0f}, next[2] = {1.0f, 1.0f};
-  const auto loadScales = [&](uint32_t k) {
-    if (Mode == BLOCKWISE && k < g.blocks) {
-      const float b = __ldg(scaleB + static_cast<uint64_t>(k) * g.blockStrideB);
-      next[0] = __ldg(scaleA[0] + static_cast<uint64_t>(k) * g.blockStrideA) * b;
-      next[1] = __ldg(scaleA[1] + static_cast<uint64_t>(k) * g.blockStrideA) * b;
-    }
-  };
-  const auto add = [&](int half) {
-#pragma unroll
-    for (int i = 0; i < BN / 4; i++) {
-      float& sum = acc[0][half * (BN / 4) + i];
-      sum = Mode == BLOCKWISE ? __fmaf_rn(part[half][i], factor[i / 2 % 2], sum) : sum + part[half][i];
-    }
-  };
-  loadScales(0);
+  constexpr uint32_t run = 4;
+  const BlockScales scales(g, m, n0);
+  uint32_t k = 0;
 #pragma unroll 1
-  for (uint32_t k = 0; k < g.blocks; k++) {
-    const uint32_t stage = memory + ring.slot * L::stage;
-    factor[0] = next[0], factor[1] = next[1];
-    loadScales(k + 1);
-    barrierWait(full + ring.slot * 8, ring.phase);
-    asm volatile("bar.sync %0, 256;" ::"r"(3 + group) : "memory");
-#pragma unroll
-    for (uint32_t h = 0; h < 2; h++) {
-      multiplyHalf<T, BN>(part[h], stage + group * 8192, stage + kBytesA + h * (BN / 2 * kRowBytes));
-    }
-    wgmmaWait<1>();
-    pin(part[0]);
-    asm volatile("bar.arrive %0, 256;" ::"r"(4 - group) : "memory");
-    add(0);
-    wgmmaWait<0>();
-    pin(part[1]);
-    if (thread < cluster) barrierArriveAt(empty + ring.slot * 8, thread);
-    add(1);
-    ring.advance(Stages);
+  for (; k + run <= g.blocks; k += run) {
+    sumStages<T, BN, Mode, Stages, run>(scales, acc, ring, memory, full, empty, cluster, k);
   }
+#pragma unroll 1
+  for (; k < g.blocks; k++) sumStages<T, BN, Mode, Stages, 1>(scales, acc, ring, memory, full, empty, cluster, k);
 }
 
 template <class T, int BN, Sum Mode, int Stages>
@@ -328,8 +354,6 @@ DEVICE void consume(
   constexpr int slices = kSlices<Mode>;
   const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128 - 1, 0), thread = threadIdx.x % 128, lane = thread % 32;
   const uint32_t warp = __shfl_sync(~0u, thread / 32, 0);
-  // The turns of precise sums: a warpgroup waits for its own barrier, on which the other one arrives.
-  if (Mode != FAST && group == 1) asm volatile("bar.arrive 3, 256;" ::: "memory");
   float* scaleB = reinterpret_cast<float*>(base + L::scales) + group * 2 * BN;
   float* bias = scaleB + BN;
   uint8_t* staging = base + L::staging + (group * 4 + warp) * 16 * kStagingRow<BN, Mode>;

@@ -54,7 +54,9 @@ record GemmPlan(
   static final Tile[] LARGE_FAST = {
     new Tile(192, 5), new Tile(144, 6), new Tile(128, 6), new Tile(112, 6)
   };
-  static final Tile[] LARGE_PRECISE = {new Tile(192, 4), new Tile(144, 5), new Tile(112, 6)};
+  static final Tile[] LARGE_PRECISE = {
+    new Tile(192, 4), new Tile(144, 5), new Tile(128, 5), new Tile(112, 6)
+  };
   static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 5)};
   static final Tile[] SMALL = {
     new Tile(8, 6),
