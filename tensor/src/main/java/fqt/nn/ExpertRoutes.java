@@ -1,10 +1,8 @@
 package fqt.nn;
 
-import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.nio.ByteOrder;
 
@@ -33,35 +31,45 @@ final class ExpertRoutes {
   /** Routes by router logits [tokens, experts]. */
   static ExpertRoutes of(Tensor logits, long topK, boolean renormalize) {
     Ops.TopK chosen = Ops.topK(Ops.softmax(logits), topK);
-    MemorySegment experts = Ops.to(chosen.indices(), Device.CPU).segment();
-    MemorySegment probabilities = Ops.to(chosen.values(), Device.CPU).segment();
-    long rows = logits.dim(0);
-    long[] bounds = bounds(experts, rows * topK, Math.toIntExact(logits.dim(1)));
-    Tensor tokens = Ops.empty(Device.CPU, DType.I32, rows * topK);
-    Tensor weights = Ops.empty(Device.CPU, DType.F32, rows * topK);
-    Tensor every = Ops.empty(Device.CPU, DType.I32, rows);
-    MemorySegment tokenAt = tokens.segment();
-    MemorySegment weightAt = weights.segment();
-    MemorySegment everyAt = every.segment();
+    // As arrays: for the tens of thousands of pairs of a mixture, segments take milliseconds.
+    int[] experts = ints(chosen.indices());
+    float[] probabilities = Ops.to(chosen.values(), Device.CPU).segment().toArray(FLOAT);
+    int rows = Math.toIntExact(logits.dim(0));
+    int count = Math.toIntExact(topK);
+    long[] bounds = bounds(experts, Math.toIntExact(logits.dim(1)));
+    int[] tokens = new int[experts.length];
+    float[] weights = new float[experts.length];
+    int[] every = new int[rows];
     long[] next = bounds.clone();
-    for (long row = 0; row < rows; row++) {
-      everyAt.setAtIndex(INT, row, Math.toIntExact(row));
-      float sum = renormalize ? sum(probabilities, row * topK, topK) : 1;
-      for (long i = row * topK; i < (row + 1) * topK; i++) {
-        long at = next[experts.getAtIndex(INT, i)]++;
-        tokenAt.setAtIndex(INT, at, Math.toIntExact(row));
-        weightAt.setAtIndex(FLOAT, at, probabilities.getAtIndex(FLOAT, i) / sum);
+    for (int row = 0; row < rows; row++) {
+      every[row] = row;
+      float sum = renormalize ? sum(probabilities, row * count, count) : 1;
+      for (int i = row * count; i < (row + 1) * count; i++) {
+        int at = (int) next[experts[i]]++;
+        tokens[at] = row;
+        weights[at] = probabilities[i] / sum;
       }
     }
     Device device = logits.device();
     return new ExpertRoutes(
-        bounds, Ops.to(tokens, device), Ops.to(weights, device), Ops.to(every, device));
+        bounds,
+        move(tokens, device),
+        Ops.to(Ops.of(weights, weights.length), device),
+        move(every, device));
   }
 
-  private static long[] bounds(MemorySegment experts, long pairs, int count) {
+  private static Tensor move(int[] values, Device device) {
+    return Ops.to(Ops.of(values, values.length), device);
+  }
+
+  private static int[] ints(Tensor x) {
+    return Ops.to(x, Device.CPU).segment().toArray(INT);
+  }
+
+  private static long[] bounds(int[] experts, int count) {
     long[] bounds = new long[count + 1];
-    for (long i = 0; i < pairs; i++) {
-      bounds[experts.getAtIndex(INT, i) + 1]++;
+    for (int expert : experts) {
+      bounds[expert + 1]++;
     }
     for (int e = 0; e < count; e++) {
       bounds[e + 1] += bounds[e];
@@ -69,10 +77,10 @@ final class ExpertRoutes {
     return bounds;
   }
 
-  private static float sum(MemorySegment values, long from, long count) {
+  private static float sum(float[] values, int from, int count) {
     float sum = 0;
-    for (long i = from; i < from + count; i++) {
-      sum += values.getAtIndex(FLOAT, i);
+    for (int i = from; i < from + count; i++) {
+      sum += values[i];
     }
     return sum;
   }
