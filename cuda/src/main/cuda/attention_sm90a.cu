@@ -53,16 +53,6 @@ DEVICE uint32_t workIndex(uint32_t turn) {
   return turn * gridDim.x + (turn & 1 ? gridDim.x - 1 - blockIdx.x : blockIdx.x);
 }
 
-/// Brings the queries of what comes next into the L2 cache.
-DEVICE void prefetchQueries(const AttentionArgs& g, const Work& work) {
-  const uint32_t bytes = static_cast<uint32_t>(g.size) * 4;
-  if (((bytes | (g.qToken | g.qHead) * 4 | reinterpret_cast<uint64_t>(g.q)) & 15) != 0) return;
-  const float* q = g.q + work.tile.query * g.qToken + work.head * g.qHead;
-  for (uint32_t r = 0; r < work.tile.count; r++, q += g.qToken) {
-    asm volatile("cp.async.bulk.prefetch.L2.global [%0], %1;" ::"l"(q), "r"(bytes) : "memory");
-  }
-}
-
 template <int D>
 DEVICE void produce(
     const TensorMap* keys, const TensorMap* values, const AttentionArgs& g, uint32_t memory, uint32_t works) {
@@ -87,7 +77,6 @@ DEVICE void produce(
         }
       }
       ring.advance();
-      if (key == work.from && workIndex(turn + 1) < works) prefetchQueries(g, Work(g, workIndex(turn + 1)));
     }
   }
 }
@@ -324,19 +313,17 @@ DEVICE void consume(const AttentionArgs& g, uint8_t* base, uint32_t memory, uint
         multiplyKeys<D>(scores, queries, memory + (1 + 2 * keyRing.slot) * L::tile);
         barrierWait(valueRing.barrier(VALUES_FULL), valueRing.phase);
         multiplyValues<D>(sums, weights, memory + (2 + 2 * valueRing.slot) * L::tile);
-        asm volatile("bar.arrive %0, 256;" ::"r"(4 - group) : "memory");
         wgmmaWait<1>();
         pin(scores);
+        asm volatile("bar.arrive %0, 256;" ::"r"(4 - group) : "memory");
         keysDone();
         leaveOut(scores, g, work, first, place, lane);
         softmax.apply(scores);
         wgmmaWait<0>();
         pin(sums);
         valuesDone();
-        if (__any_sync(~0u, softmax.rest[0] != 1.0f || softmax.rest[1] != 1.0f)) {
 #pragma unroll
-          for (int i = 0; i < D / 2; i++) sums[i] *= softmax.rest[i / 2 % 2];
-        }
+        for (int i = 0; i < D / 2; i++) sums[i] *= softmax.rest[i / 2 % 2];
         packWeights(weights, scores);
       }
       const uint32_t values = (2 + 2 * valueRing.slot) * L::tile;

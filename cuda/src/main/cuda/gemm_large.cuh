@@ -267,11 +267,6 @@ DEVICE void sumFast(
   if (thread < cluster) barrierArriveAt(empty + previous * 8, thread);
 }
 
-/// How many columns are summed at a time: the registers hold the sum and two parts, one that is multiplied
-/// and one that is added meanwhile.
-template <int BN>
-constexpr int kPart = BN > 128 ? BN / 2 : BN;
-
 /// What the results of a stage are multiplied by where scales are blockwise.
 struct BlockScales {
   const float* a[2];
@@ -288,61 +283,97 @@ struct BlockScales {
   }
 };
 
-/// Sums `Count` stages: each part is multiplied afresh and added in float32 while the next is multiplied.
+/// Sums `Count` stages of a narrow tile: each is multiplied afresh and added in float32 while the next one is
+/// multiplied.
 template <class T, int BN, Sum Mode, int Stages, int Count>
-DEVICE void sumStages(
+DEVICE void sumNarrow(
     const BlockScales& scales, float (&acc)[1][BN / 2], Ring& ring, uint32_t memory, uint32_t full, uint32_t empty,
     uint32_t cluster, uint32_t first) {
   using L = LargeLayout<BN, Mode, Stages>;
-  constexpr int width = kPart<BN>, cuts = BN / width;
   const uint32_t group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
-  float part[2][width / 2], factor[Count][2];
+  float part[2][BN / 2], factor[Count][2];
 #pragma unroll
   for (int k = 0; k < Count; k++) {
 #pragma unroll
     for (int r = 0; r < 2; r++) factor[k][r] = Mode == BLOCKWISE ? scales.of(first + k, r) : 1.0f;
   }
-  const auto finish = [&](int p, uint32_t slot) {
-    pin(part[p % 2]);
-    if (p % cuts == cuts - 1 && thread < cluster) barrierArriveAt(empty + slot * 8, thread);
+  const auto finish = [&](int k, uint32_t slot) {
+    pin(part[k % 2]);
+    if (thread < cluster) barrierArriveAt(empty + slot * 8, thread);
 #pragma unroll
-    for (int i = 0; i < width / 2; i++) {
-      float& sum = acc[0][p % cuts * (width / 2) + i];
-      sum = Mode == BLOCKWISE ? __fmaf_rn(part[p % 2][i], factor[p / cuts][i / 2 % 2], sum) : sum + part[p % 2][i];
+    for (int i = 0; i < BN / 2; i++) {
+      float& sum = acc[0][i];
+      sum = Mode == BLOCKWISE ? __fmaf_rn(part[k % 2][i], factor[k][i / 2 % 2], sum) : sum + part[k % 2][i];
     }
   };
   uint32_t before = ring.slot;
 #pragma unroll
-  for (int p = 0; p < Count * cuts; p++) {
+  for (int k = 0; k < Count; k++) {
     const uint32_t stage = memory + ring.slot * L::stage;
-    if (p % cuts == 0) barrierWait(full + ring.slot * 8, ring.phase);
-    multiplyPart<T, width>(part[p % 2], stage + group * 8192, stage + kBytesA + p % cuts * (width * kRowBytes));
-    if (p > 0) {
+    barrierWait(full + ring.slot * 8, ring.phase);
+    multiplyPart<T, BN>(part[k % 2], stage + group * 8192, stage + kBytesA);
+    if (k > 0) {
       wgmmaWait<1>();
-      finish(p - 1, before);
+      finish(k - 1, before);
     }
     before = ring.slot;
-    if (p % cuts == cuts - 1) ring.advance(Stages);
+    ring.advance(Stages);
   }
   wgmmaWait<0>();
-  finish(Count * cuts - 1, before);
+  finish(Count - 1, before);
 }
 
-/// Sums over all of K. Several stages at a time, since at the end of each run the tensor core has only the
-/// other warpgroup's work.
+/// Sums a stage of a wide tile, for which there are not registers enough to do so: a warpgroup starts both
+/// halves of its columns and adds the first while the second is multiplied; then the other warpgroup may
+/// start, so that one multiplies while the other adds.
+template <class T, int BN, Sum Mode, int Stages>
+DEVICE void sumWide(
+    float (&acc)[1][BN / 2], Ring& ring, uint32_t memory, uint32_t full, uint32_t empty, uint32_t cluster) {
+  using L = LargeLayout<BN, Mode, Stages>;
+  const uint32_t group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
+  const uint32_t stage = memory + ring.slot * L::stage;
+  float part[2][BN / 4];
+  const auto add = [&](int half) {
+#pragma unroll
+    for (int i = 0; i < BN / 4; i++) acc[0][half * (BN / 4) + i] += part[half][i];
+  };
+  barrierWait(full + ring.slot * 8, ring.phase);
+  asm volatile("bar.sync %0, 256;" ::"r"(3 + group) : "memory");
+#pragma unroll
+  for (uint32_t h = 0; h < 2; h++) {
+    multiplyPart<T, BN / 2>(part[h], stage + group * 8192, stage + kBytesA + h * (BN / 2 * kRowBytes));
+  }
+  wgmmaWait<1>();
+  pin(part[0]);
+  asm volatile("bar.arrive %0, 256;" ::"r"(4 - group) : "memory");
+  add(0);
+  wgmmaWait<0>();
+  pin(part[1]);
+  if (thread < cluster) barrierArriveAt(empty + ring.slot * 8, thread);
+  add(1);
+  ring.advance(Stages);
+}
+
+/// Sums over all of K. Narrow tiles do several stages at a time, since at the end of each run the tensor cores
+/// have only the other warpgroup's work.
 template <class T, int BN, Sum Mode, int Stages>
 DEVICE void sumPrecise(
     const GemmArgs& g, float (&acc)[1][BN / 2], Ring ring, uint32_t memory, uint32_t full, uint32_t empty,
     uint32_t cluster, uint32_t m, uint32_t n0) {
-  constexpr uint32_t run = 4;
-  const BlockScales scales(g, m, n0);
   uint32_t k = 0;
+  if constexpr (BN > 128) {
 #pragma unroll 1
-  for (; k + run <= g.blocks; k += run) {
-    sumStages<T, BN, Mode, Stages, run>(scales, acc, ring, memory, full, empty, cluster, k);
+    for (; k < g.blocks; k++) sumWide<T, BN, Mode, Stages>(acc, ring, memory, full, empty, cluster);
+  } else {
+    constexpr uint32_t run = BN == 128 && Mode == PRECISE ? 2 : 4;  // measured
+    const BlockScales scales(g, m, n0);
+#pragma unroll 1
+    for (; k + run <= g.blocks; k += run) {
+      sumNarrow<T, BN, Mode, Stages, run>(scales, acc, ring, memory, full, empty, cluster, k);
+    }
+#pragma unroll 1
+    for (; k < g.blocks; k++) sumNarrow<T, BN, Mode, Stages, 1>(scales, acc, ring, memory, full, empty, cluster, k);
   }
-#pragma unroll 1
-  for (; k < g.blocks; k++) sumStages<T, BN, Mode, Stages, 1>(scales, acc, ring, memory, full, empty, cluster, k);
 }
 
 template <class T, int BN, Sum Mode, int Stages>
@@ -354,6 +385,8 @@ DEVICE void consume(
   constexpr int slices = kSlices<Mode>;
   const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128 - 1, 0), thread = threadIdx.x % 128, lane = thread % 32;
   const uint32_t warp = __shfl_sync(~0u, thread / 32, 0);
+  // The turns of wide precise tiles: a warpgroup waits for its own barrier, on which the other one arrives.
+  if (Mode != FAST && BN > 128 && group == 1) asm volatile("bar.arrive 3, 256;" ::: "memory");
   float* scaleB = reinterpret_cast<float*>(base + L::scales) + group * 2 * BN;
   float* bias = scaleB + BN;
   uint8_t* staging = base + L::staging + (group * 4 + warp) * 16 * kStagingRow<BN, Mode>;
