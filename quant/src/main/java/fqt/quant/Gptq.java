@@ -10,13 +10,13 @@ import fqt.quant.flow.Target;
 import fqt.quant.report.LinearReport;
 import fqt.quant.report.QuantListener;
 import fqt.quant.report.Reports;
-import fqt.tensor.Device;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
+import java.util.function.UnaryOperator;
 
 /**
  * GPTQ (Frantar et al. 2022): quantizes the linears of a network layer by layer, each so that the
@@ -99,7 +99,7 @@ public final class Gptq {
               stage.targets(),
               () -> sums(layer, stage, forward),
               (targets, sum) -> solve(targets, sum, least, config),
-              Solved::copy);
+              Solved::map);
       for (int i = 0; i < solved.size(); i++) {
         Target target = stage.targets().get(i);
         solved.get(i).settle(target, config.rules().choice(target.name()), scope);
@@ -133,7 +133,8 @@ public final class Gptq {
       Hessian hessian = sum == null ? null : new Hessian(sum);
       Factor factor = Factor.of(hessian, least, config, targets.getFirst().name());
       for (Target target : targets) {
-        solved.add(solve(target, config.rules().choice(target.name()), factor, start).keep(scope));
+        solved.add(
+            solve(target, config.rules().choice(target.name()), factor, start).map(scope::keep));
         start = System.nanoTime();
       }
     }
@@ -159,20 +160,14 @@ public final class Gptq {
               factor.damping(),
               (System.nanoTime() - start) / 1e9,
               factor.notes());
-      return new Solved(solution.weight(), report).keep(scope);
+      return new Solved(solution.weight(), report).map(scope::keep);
     }
   }
 
   /** A linear whose codes were chosen. */
   record Solved(QuantizedWeight weight, LinearReport report) {
-    private Solved copy(Device device) {
-      return new Solved(weight.copy(device), report);
-    }
-
-    /** Lets the codes outlive a scope. */
-    private Solved keep(Scope scope) {
-      weight.keep(scope);
-      return this;
+    private Solved map(UnaryOperator<Tensor> change) {
+      return new Solved(weight.map(change), report);
     }
 
     /** Puts the quantized linear into its place, where it outlives a scope. */

@@ -77,7 +77,7 @@ final class GptqSolver {
       for (int start = 0; start < solver.inputs; ) {
         start = solver.block(start);
       }
-      return new Solution(solver.result().keep(scope), solver.loss());
+      return new Solution(solver.result().map(scope::keep), solver.loss());
     }
   }
 

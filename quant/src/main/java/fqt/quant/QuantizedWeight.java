@@ -2,12 +2,12 @@ package fqt.quant;
 
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
-import fqt.tensor.Device;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
+import java.util.function.UnaryOperator;
 
 /**
  * A quantized weight before it is stored: what every algorithm produces and every format writes.
@@ -21,18 +21,14 @@ import fqt.tensor.Tensor;
  */
 public record QuantizedWeight(
     Quantizer quantizer, Tensor codes, Tensor scale, Tensor zero, Tensor groupIndex) {
-  /** A copy on a device. */
-  QuantizedWeight copy(Device device) {
+  /** The same with each of its tensors changed, such as copied. */
+  QuantizedWeight map(UnaryOperator<Tensor> change) {
     return new QuantizedWeight(
         quantizer,
-        copy(codes, device),
-        copy(scale, device),
-        zero == null ? null : copy(zero, device),
-        groupIndex == null ? null : copy(groupIndex, device));
-  }
-
-  private static Tensor copy(Tensor x, Device device) {
-    return x.device().equals(device) ? Ops.copy(x) : Ops.to(x, device);
+        change.apply(codes),
+        change.apply(scale),
+        zero == null ? null : change.apply(zero),
+        groupIndex == null ? null : change.apply(groupIndex));
   }
 
   /** Outputs. */
@@ -79,11 +75,5 @@ public record QuantizedWeight(
       return new PackedWeight(
           quantizer.bits(), inputs(), groupSize(), words, scales, zeros, groupIndex);
     }
-  }
-
-  /** Lets the tensors outlive a scope. */
-  QuantizedWeight keep(Scope scope) {
-    scope.keepAll(codes, scale, zero, groupIndex);
-    return this;
   }
 }

@@ -191,11 +191,6 @@ public record Quantizer(
     return Ops.dequantize(encoded, blocks, params.scale(), params.zero(), DType.F32);
   }
 
-  /** What quantizing x [M, K] and decoding gives under given scales. */
-  public Tensor fake(Tensor x, Params params) {
-    return Ops.fakeQuantize(x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype());
-  }
-
   /** Σ (fake − x)² of each block of x under given scales. */
   Tensor error(Tensor x, Params params) {
     return Ops.quantizationError(
@@ -205,7 +200,9 @@ public record Quantizer(
   /** What quantizing x [M, K] with fitted scales and decoding gives. */
   public Tensor fake(Tensor x) {
     try (Scope scope = Scope.open()) {
-      return scope.keep(fake(x, fit(x)));
+      Params params = fit(x);
+      return scope.keep(
+          Ops.fakeQuantize(x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype()));
     }
   }
 

@@ -1,12 +1,15 @@
 package fqt.quant.crew;
 
 import fqt.tensor.Device;
+import fqt.tensor.Ops;
+import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 import java.util.function.BiFunction;
 import java.util.function.Consumer;
+import java.util.function.UnaryOperator;
 
 /**
  * Devices that quantize a layer together: on each, a thread runs the same code over its share of
@@ -89,14 +92,16 @@ public final class Crew {
      * All pieces of a work of which every member did its own.
      *
      * @param own what this member did, by number
-     * @param copy copies what another did to this member's device
+     * @param map gives what another did with each of its tensors changed: copied to this member's
+     *     device
      * @return in the order of the numbers
      */
-    public <T> List<T> gather(Map<Integer, T> own, int pieces, BiFunction<T, Device, T> copy) {
+    public <T> List<T> gather(
+        Map<Integer, T> own, int pieces, BiFunction<T, UnaryOperator<Tensor>, T> map) {
       Map<Integer, T> all = new TreeMap<>(own);
       for (Map<Integer, T> some : exchange(own)) {
         if (some != own) {
-          some.forEach((piece, done) -> all.put(piece, copy.apply(done, device())));
+          some.forEach((piece, done) -> all.put(piece, map.apply(done, this::copy)));
         }
       }
       done();
@@ -104,6 +109,10 @@ public final class Crew {
         throw new IllegalStateException(all.size() + " of " + pieces + " pieces were done");
       }
       return List.copyOf(all.values());
+    }
+
+    private Tensor copy(Tensor x) {
+      return x.device().equals(device()) ? Ops.copy(x) : Ops.to(x, device());
     }
 
     /** Waits until every member has come here. */

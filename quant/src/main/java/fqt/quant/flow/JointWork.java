@@ -1,7 +1,6 @@
 package fqt.quant.flow;
 
 import fqt.quant.crew.Crew;
-import fqt.tensor.Device;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
@@ -12,6 +11,7 @@ import java.util.SequencedMap;
 import java.util.TreeMap;
 import java.util.function.BiFunction;
 import java.util.function.Supplier;
+import java.util.function.UnaryOperator;
 
 /**
  * Work on linears that the members of a crew divide: each linear is done by one of them, who knows
@@ -40,7 +40,7 @@ public final class JointWork {
    * @param collect runs a member's own samples; what it gives is closed when the work is done
    * @param work is given linears that are fed the same tensors, and the sum over these or null if
    *     no sample reached them; gives one result a linear
-   * @param copy copies a result to a device
+   * @param map gives a result with each of its tensors changed
    * @return the results of all linears, in their order; like those of work, in the current scope
    */
   public static <R> List<R> divide(
@@ -48,7 +48,7 @@ public final class JointWork {
       List<Target> targets,
       Supplier<SharedInputs<ChunkSum>> collect,
       BiFunction<List<Target>, ChunkSum, List<R>> work,
-      BiFunction<R, Device, R> copy) {
+      BiFunction<R, UnaryOperator<Tensor>, R> map) {
     Map<Integer, R> done = new TreeMap<>();
     List<Group> groups = new ArrayList<>();
     try (SharedInputs<ChunkSum> own = collect.get();
@@ -61,7 +61,7 @@ public final class JointWork {
         }
       }
     }
-    return member.gather(done, targets.size(), copy);
+    return member.gather(done, targets.size(), map);
   }
 
   /**
