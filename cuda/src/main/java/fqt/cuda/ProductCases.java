@@ -13,6 +13,10 @@ final class ProductCases {
   private static final double WHOLE = 1e-4;
   private static final double ROUNDED = 0.03;
 
+  // Queries, keys, values and probabilities rounded to bfloat16, all else exact, differed by up to
+  // 0.036 in 250 draws of 209 keys and 21 heads.
+  private static final double ATTENTION = 0.05;
+
   private ProductCases() {}
 
   static List<BackendCheck.Case> all() {
@@ -142,7 +146,7 @@ final class ProductCases {
         (mask.causal() ? "causal" : "full")
             + ", window %d, %d sequences, %d keys, %d groups"
                 .formatted(mask.window(), mask.queryBounds().length - 1, mask.keys(), groups),
-        mask.queries() <= 8 ? WHOLE : ROUNDED,
+        mask.queries() <= 8 ? WHOLE : ATTENTION,
         in -> new Tensor[] {Ops.attention(in[0], in[1], in[2], scale, mask)},
         q,
         k,
