@@ -101,12 +101,7 @@ public final class Main implements Callable<Integer> {
               .formatted(Runtime.version()));
       return 1;
     }
-    CommandLine line = new CommandLine(new Main());
-    line.setOut(out).setErr(err);
-    line.setCaseInsensitiveEnumValuesAllowed(true).setAbbreviatedOptionsAllowed(false);
-    line.setExecutionStrategy(Main::execute);
-    line.setParameterExceptionHandler(Main::wrongUsage);
-    line.setExecutionExceptionHandler(Main::failed);
+    CommandLine line = commandLine().setOut(out).setErr(err);
     int code;
     try {
       code = line.execute(arguments);
@@ -119,12 +114,17 @@ public final class Main implements Callable<Integer> {
     return code;
   }
 
-  /** Help needs no log, and is there sooner without one. */
+  /** The command line with all its commands, before it has read any arguments. */
+  static CommandLine commandLine() {
+    return new CommandLine(new Main())
+        .setCaseInsensitiveEnumValuesAllowed(true)
+        .setAbbreviatedOptionsAllowed(false)
+        .setExecutionStrategy(Main::execute)
+        .setParameterExceptionHandler(Main::wrongUsage)
+        .setExecutionExceptionHandler(Main::failed);
+  }
+
   private static int execute(ParseResult parsed) {
-    Integer helped = CommandLine.executeHelpRequest(parsed);
-    if (helped != null) {
-      return helped;
-    }
     try (Logging warnings = Logging.toTerminal(parsed.commandSpec().commandLine().getErr())) {
       return new CommandLine.RunLast().execute(parsed);
     }

@@ -102,24 +102,39 @@ class LauncherTest {
     assertTrue(result.out().endsWith("fqt.tools/fqt.tools.Main eval --json\n"), result.out());
   }
 
-  /** Help starts without modules, and only where help is all that is asked for. */
+  /** The page is shown, and no VM started, only where help is all that is asked for. */
   @ParameterizedTest
   @CsvSource({
-    "--help, true",
-    "-h, true",
-    "eval --help, true",
-    "help, false",
-    "generate model --help, false",
-    "--version, false"
+    "--help, fqt",
+    "-h, fqt",
+    "eval --help, eval",
+    "eval -h, eval",
+    "nonsense --help,",
+    "../help/eval --help,",
+    "eval.color --help,",
+    "help,",
+    "generate model --help,",
+    "--version,"
   })
-  void helpStartsFromTheClassPath(String arguments, boolean quick) throws Exception {
+  void helpComesFromItsPage(String arguments, String page) throws Exception {
     jdk("runtime", "25.0.3");
+    Path pages = Files.createDirectory(folder.resolve("help"));
+    for (String name : new String[] {"fqt", "eval", "generate"}) {
+      Files.writeString(pages.resolve(name), "page of " + name + "\n");
+    }
     Result result = run(Map.of("PATH", "/usr/bin:/bin"), arguments.split(" "));
-    String modules = folder + "/modules";
-    assertEquals(quick, result.out().contains(" -cp " + modules + "/* fqt.tools.Main "));
-    assertEquals(quick, result.out().contains("=" + modules + "/help.jsa "));
-    assertEquals(!quick, result.out().contains(" -p " + modules + " "), result.out());
-    assertTrue(result.out().endsWith(".Main " + arguments + "\n"), result.out());
+    if (page != null) {
+      assertEquals(new Result(0, "page of " + page + "\n", ""), result);
+    } else {
+      assertTrue(result.out().endsWith(".Main " + arguments + "\n"), result.out());
+    }
+  }
+
+  @Test
+  void helpIsAskedOfTheProgramWhereThereAreNoPages() throws Exception {
+    jdk("runtime", "25.0.3");
+    Result result = run(Map.of("PATH", "/usr/bin:/bin"), "eval", "--help");
+    assertTrue(result.out().endsWith(".Main eval --help\n"), result.out());
   }
 
   private Path jdk(String name, String version) throws IOException {

@@ -1,6 +1,7 @@
 package fqt.tools;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
@@ -30,6 +31,20 @@ class MainTest {
     assertTrue(run.out().contains("Usage: fqt"), run.out());
     assertTrue(run.out().contains("doctor"), run.out());
     assertEquals("", run.err());
+  }
+
+  /** What the launcher shows is what the program prints. */
+  @Test
+  void helpPagesAreWhatIsPrinted(@TempDir Path folder) throws IOException {
+    HelpPages.main(folder.toString());
+    assertEquals(CommandRun.of("--help").out(), Files.readString(folder.resolve("fqt")));
+    for (String name : Main.commandLine().getSubcommands().keySet()) {
+      String page = Files.readString(folder.resolve(name));
+      assertEquals(CommandRun.of(name, "--help").out(), page);
+      String color = Files.readString(folder.resolve(name + ".color"));
+      assertNotEquals(page, color);
+      assertEquals(page, color.replaceAll("\u001b\\[[0-9;]*m", ""));
+    }
   }
 
   @Test
