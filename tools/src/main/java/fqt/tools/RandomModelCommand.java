@@ -22,8 +22,8 @@ import picocli.CommandLine.Spec;
     name = "random-model",
     description = {
       "Writes a checkpoint with random weights, for timing and trying out.",
-      "Its shape is that of a published model, of any config.json, or of given sizes. It has the",
-      "tokenizer of the demo model, and 'fqt inspect' says what it is."
+      "Its shape is that of a published model, of any config.json, or of given sizes. It has the"
+          + " tokenizer of the demo model, and 'fqt inspect' says what it is."
     })
 final class RandomModelCommand implements Callable<Integer> {
   /** Entry of config.json that tells random weights from others. */
