@@ -25,6 +25,7 @@ import java.util.Map;
 import java.util.Random;
 import java.util.Set;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 
 /**
  * Models on the GPU, from Java: a decoder layer of Qwen2.5-7B's shape and what it consists of, and
@@ -74,9 +75,9 @@ public final class CudaModelBench {
       count *= dim;
     }
     float[] values = new float[Math.toIntExact(count)];
-    for (int i = 0; i < values.length; i++) {
-      values[i] = (float) Math.sin(i * 12.9898) / 8;
-    }
+    IntStream.range(0, values.length)
+        .parallel()
+        .forEach(i -> values[i] = (float) Math.sin(i * 12.9898) / 8);
     return Ops.to(Ops.to(Ops.of(values, dims), dtype), GPU);
   }
 
