@@ -139,7 +139,7 @@ final class ResultsTable {
     for (int i = 0; i < model.layers().size(); i++) {
       Module layer = model.layers().get(i);
       SmoothQuant.smoothLayer(
-          model.layerPrefix(i), layer, inputs, awq.withClip(false), QuantListener.NONE);
+          model.layerPrefix(i), layer, forward, awq.withClip(false), QuantListener.NONE);
       Gptq.quantizeLayer(model.layerPrefix(i), layer, forward, gptq, QuantListener.NONE);
       forward.advance(layer);
     }

@@ -9,7 +9,6 @@ import fqt.tensor.Device;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.ArrayList;
-import java.util.BitSet;
 import java.util.List;
 
 /**
@@ -106,17 +105,6 @@ public final class CalibrationInputs implements AutoCloseable {
   /** Replaces a sample's hidden states by others of the same shape. */
   public void replace(int index, Tensor state) {
     hidden.replace(index, state);
-  }
-
-  /** Numbers of samples that are spread evenly over all, with about so many tokens together. */
-  BitSet spread(long tokens) {
-    long perSample = Math.max(1, tokens() / Math.max(1, size()));
-    int count = Math.clamp(Math.ceilDiv(tokens, perSample), 1, size());
-    BitSet chosen = new BitSet();
-    for (long i = 0; i < count; i++) {
-      chosen.set((int) (i * size() / count));
-    }
-    return chosen;
   }
 
   /** Frees all samples; closing twice does nothing. */

@@ -100,7 +100,7 @@ record FoldSearch(
           Tensor divisor = Ops.affine(largest, 1, 1e-6f);
           weight = Ops.divide(size, Host.spread(divisor, group, weight.dim(1)));
         }
-        sizes.add(weight);
+        sizes.add(weight, 0);
       }
     }
     return sizes.byChannel(fold.scale());

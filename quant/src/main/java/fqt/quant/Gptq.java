@@ -2,6 +2,7 @@ package fqt.quant;
 
 import fqt.nn.Module;
 import fqt.nn.SparseMoe;
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.ChunkSum;
 import fqt.quant.flow.JointWork;
 import fqt.quant.flow.SharedInputs;
@@ -10,6 +11,7 @@ import fqt.quant.flow.Target;
 import fqt.quant.report.LinearReport;
 import fqt.quant.report.QuantListener;
 import fqt.quant.report.Reports;
+import fqt.quant.rules.LinearRules;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
@@ -100,13 +102,7 @@ public final class Gptq {
               () -> sums(layer, stage, forward),
               (targets, sum) -> solve(targets, sum, least, config),
               Solved::map);
-      for (int i = 0; i < solved.size(); i++) {
-        Target target = stage.targets().get(i);
-        solved.get(i).settle(target, config.rules().choice(target.name()), scope);
-        if (forward.member().leads()) {
-          Reports.linear(solved.get(i).report(), listener);
-        }
-      }
+      settle(stage.targets(), solved, forward.member(), config.rules(), listener, scope);
     }
     if (stage.part() != null) {
       forward.replay().finish(stage.part());
@@ -166,14 +162,28 @@ public final class Gptq {
 
   /** A linear whose codes were chosen. */
   record Solved(QuantizedWeight weight, LinearReport report) {
-    private Solved map(UnaryOperator<Tensor> change) {
+    Solved map(UnaryOperator<Tensor> change) {
       return new Solved(weight.map(change), report);
     }
+  }
 
-    /** Puts the quantized linear into its place, where it outlives a scope. */
-    void settle(Target target, Scheme scheme, Scope scope) {
+  /** Puts quantized linears into their places, where they outlive a scope. */
+  static void settle(
+      List<Target> targets,
+      List<Solved> solved,
+      Crew.Member member,
+      LinearRules<Scheme> rules,
+      QuantListener listener,
+      Scope scope) {
+    for (int i = 0; i < targets.size(); i++) {
+      Target target = targets.get(i);
+      Scheme scheme = rules.choice(target.name());
+      QuantizedWeight weight = solved.get(i).weight;
       Module linear = scheme.linearType().of(weight, target.linear().bias(), scheme);
       target.place().set(Scheme.keep(scope, linear));
+      if (member.leads()) {
+        Reports.linear(solved.get(i).report, listener);
+      }
     }
   }
 

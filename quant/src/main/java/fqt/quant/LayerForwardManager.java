@@ -7,6 +7,7 @@ import fqt.quant.flow.Replay;
 import fqt.quant.report.QuantListener;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
+import java.util.BitSet;
 import java.util.List;
 import java.util.function.BiConsumer;
 import java.util.function.IntConsumer;
@@ -67,7 +68,7 @@ public final class LayerForwardManager {
   }
 
   /** Whose samples these are. */
-  Crew.Member member() {
+  public Crew.Member member() {
     return member;
   }
 
@@ -76,10 +77,39 @@ public final class LayerForwardManager {
     return member.exchange(inputs.tokens()).stream().mapToLong(Long::longValue).sum();
   }
 
+  /** Samples of all members together. */
+  private int allSamples() {
+    return member.size() == 1 ? inputs.size() : samples;
+  }
+
   /** The chunk of the sample that runs now. */
   int chunk() {
-    int all = member.size() == 1 ? inputs.size() : samples;
+    int all = allSamples();
     return Crew.chunk(member.from(all) + running, all);
+  }
+
+  /**
+   * Which of these samples belong to some that are spread evenly over those of all members, who ask
+   * together, and have about so many tokens.
+   */
+  BitSet spread(long tokens) {
+    int all = allSamples();
+    long perSample = Math.max(1, allTokens() / Math.max(1, all));
+    int count = Math.clamp(Math.ceilDiv(tokens, perSample), 1, all);
+    BitSet chosen = new BitSet();
+    for (long i = 0; i < count; i++) {
+      int sample = (int) (i * all / count) - member.from(all);
+      if (sample >= 0 && sample < inputs.size()) {
+        chosen.set(sample);
+      }
+    }
+    return chosen;
+  }
+
+  private BitSet samples() {
+    BitSet all = new BitSet();
+    all.set(0, inputs.size());
+    return all;
   }
 
   /** What need not run again of the layer that ran last. */
@@ -101,6 +131,7 @@ public final class LayerForwardManager {
   public void advance(Module layer) {
     each(
         layer,
+        samples(),
         sample -> {
           try (Scope scope = Scope.open()) {
             inputs.replace(sample, layer.apply(inputs.hidden(sample), inputs.args(sample)));
@@ -116,8 +147,14 @@ public final class LayerForwardManager {
    * @param starting is told the number of each sample before it runs
    */
   public void observe(Module layer, IntConsumer starting) {
+    observe(layer, samples(), starting);
+  }
+
+  /** The same with some of the samples, in their order. */
+  void observe(Module layer, BitSet which, IntConsumer starting) {
     each(
         layer,
+        which,
         sample -> {
           starting.accept(sample);
           observe(layer, sample);
@@ -125,16 +162,19 @@ public final class LayerForwardManager {
   }
 
   /** Runs samples with what is known of a layer in place; forgets what was known of another. */
-  private void each(Module layer, IntConsumer run) {
+  private void each(Module layer, BitSet which, IntConsumer run) {
     if (layer != replayed) {
       replay.clear();
       replayed = layer;
     }
     try (Module.Registration known = replay.install()) {
-      for (running = 0; running < inputs.size(); running++) {
-        replay.at(running);
-        run.accept(running);
-      }
+      which.stream()
+          .forEach(
+              sample -> {
+                running = sample;
+                replay.at(sample);
+                run.accept(sample);
+              });
     }
   }
 

@@ -1,12 +1,15 @@
 package fqt.quant;
 
 import fqt.nn.Module;
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.Target;
 import fqt.quant.report.QuantListener;
-import fqt.quant.report.Reports;
 import fqt.quant.rules.LinearRules;
+import fqt.tensor.Device;
 import fqt.tensor.Scope;
 import java.util.List;
+import java.util.Map;
+import java.util.TreeMap;
 
 /** Round to nearest: quantizes every weight by itself, without calibration. */
 public final class Rtn {
@@ -14,8 +17,9 @@ public final class Rtn {
 
   /** Quantizes all layers. */
   public static void quantize(List<? extends Module> layers, LinearRules<Scheme> rules) {
+    Crew.Member alone = Crew.alone(Device.CPU);
     for (int i = 0; i < layers.size(); i++) {
-      quantizeLayer("layers." + i, layers.get(i), rules, QuantListener.NONE);
+      quantizeLayer("layers." + i, layers.get(i), alone, rules, QuantListener.NONE);
     }
   }
 
@@ -24,18 +28,37 @@ public final class Rtn {
    * scope that is current now.
    *
    * @param prefix path of the layer, for names in reports and rules
+   * @param member whose share of the linears is done here; all members call this together
    * @throws IllegalArgumentException if a weight holds values that are not finite
    */
   public static void quantizeLayer(
-      String prefix, Module layer, LinearRules<Scheme> rules, QuantListener listener) {
-    for (Target target : Target.of(prefix, layer, rules::includes)) {
-      Scheme scheme = rules.choice(target.name());
-      Factor none = Factor.missing(0, List.of());
-      try (Scope scope = Scope.open()) {
-        Gptq.Solved solved = Gptq.solve(target, scheme, none, System.nanoTime());
-        solved.settle(target, scheme, scope);
-        Reports.linear(solved.report(), listener);
+      String prefix,
+      Module layer,
+      Crew.Member member,
+      LinearRules<Scheme> rules,
+      QuantListener listener) {
+    List<Target> targets = Target.of(prefix, layer, rules::includes);
+    // One by one where there is nobody to wait for: the next needs the memory.
+    int step = member.size() == 1 ? 1 : Math.max(1, targets.size());
+    for (int from = 0; from < targets.size(); from += step) {
+      quantize(targets.subList(from, from + step), member, rules, listener);
+    }
+  }
+
+  private static void quantize(
+      List<Target> targets, Crew.Member member, LinearRules<Scheme> rules, QuantListener listener) {
+    Factor none = Factor.missing(0, List.of());
+    try (Scope scope = Scope.open()) {
+      Map<Integer, Gptq.Solved> own = new TreeMap<>();
+      for (int i = 0; i < targets.size(); i++) {
+        Target target = targets.get(i);
+        if (member.does(i)) {
+          Scheme scheme = rules.choice(target.name());
+          own.put(i, Gptq.solve(target, scheme, none, System.nanoTime()));
+        }
       }
+      List<Gptq.Solved> solved = member.gather(own, targets.size(), Gptq.Solved::map);
+      Gptq.settle(targets, solved, member, rules, listener, scope);
     }
   }
 }

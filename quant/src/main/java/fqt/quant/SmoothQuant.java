@@ -2,6 +2,7 @@ package fqt.quant;
 
 import fqt.nn.Module;
 import fqt.quant.SmoothQuantConfig.Statistic;
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.BlockRuns;
 import fqt.quant.flow.Fold;
 import fqt.quant.flow.Snapshot;
@@ -47,22 +48,22 @@ public final class SmoothQuant {
       CalibrationInputs inputs,
       SmoothQuantConfig config,
       QuantListener listener) {
-    new LayerForwardManager(inputs)
-        .walk(
-            layers,
-            listener,
-            (prefix, layer) -> quantizeLayer(prefix, layer, inputs, config, listener));
+    LayerForwardManager forward = new LayerForwardManager(inputs);
+    forward.walk(
+        layers,
+        listener,
+        (prefix, layer) -> quantizeLayer(prefix, layer, forward, config, listener));
   }
 
   /** Smooths one layer, clips if wanted, and rounds; leaves the inputs before it. */
   public static void quantizeLayer(
       String prefix,
       Module layer,
-      CalibrationInputs inputs,
+      LayerForwardManager forward,
       SmoothQuantConfig config,
       QuantListener listener) {
-    smoothLayer(prefix, layer, inputs, config, listener);
-    Rtn.quantizeLayer(prefix, layer, config.rules(), listener);
+    smoothLayer(prefix, layer, forward, config, listener);
+    Rtn.quantizeLayer(prefix, layer, forward.member(), config.rules(), listener);
   }
 
   /**
@@ -70,24 +71,27 @@ public final class SmoothQuant {
    * algorithm to quantize. GPTQ is better off without clipping.
    *
    * @param prefix path of the layer, for names in reports and rules
-   * @param inputs calibration inputs of this layer
+   * @param forward runs the layer over its calibration inputs
    */
   public static void smoothLayer(
       String prefix,
       Module layer,
-      CalibrationInputs inputs,
+      LayerForwardManager forward,
       SmoothQuantConfig config,
       QuantListener listener) {
     LinearRules<Scheme> rules = config.rules();
     List<Target> targets = Target.of(prefix, layer, rules::includes);
-    BitSet chosen = inputs.spread(config.searchTokens());
-    LayerForwardManager forward = new LayerForwardManager(inputs);
-    Runnable samples = () -> chosen.stream().forEach(i -> forward.observe(layer, i));
+    BitSet chosen = forward.spread(config.searchTokens());
+    Crew.Member member = forward.member();
+    QuantListener told = member.leads() ? listener : QuantListener.NONE;
+    Fold.Samples samples =
+        new Fold.Samples(
+            member, chosen, forward::chunk, starting -> forward.observe(layer, starting));
     try (Scope scope = Scope.open();
-        BlockRuns runs = new BlockRuns(layer, "")) {
+        BlockRuns runs = new BlockRuns(member, layer, "")) {
       try (Module.Registration hook =
           layer.after((module, input, args, output) -> runs.add(input, args, output, 1))) {
-        samples.run();
+        forward.observe(layer, chosen, sample -> {});
       }
       Supplier<State> now =
           () ->
@@ -97,20 +101,19 @@ public final class SmoothQuant {
       State first = now.get();
       List<FoldSearch.Found> found;
       boolean mean = config.statistic() == Statistic.MEAN;
-      try (Fold.All folds =
-          Fold.watch(prefix, layer, targets, mean, chosen, s -> forward.observe(layer, s))) {
-        found = new FoldSearch(config, targets, folds.folds(), listener).run();
+      try (Fold.All folds = Fold.watch(prefix, layer, targets, mean, samples)) {
+        found = new FoldSearch(config, targets, folds.folds(), told).run();
       }
       State best = first.orBetter(now.get());
       if (config.clip()) {
-        ClipSearch.run(layer, targets, rules, samples);
+        ClipSearch.run(layer, targets, rules, forward, chosen);
         best = best.orBetter(now.get());
       }
       boolean undone = config.searches() && best == first;
       if (config.searches()) {
         best.layer.restore();
       }
-      found.forEach(one -> one.tell(undone, listener));
+      found.forEach(one -> one.tell(undone, told));
       layer.visit((path, module) -> Scheme.keep(scope, module));
     }
   }

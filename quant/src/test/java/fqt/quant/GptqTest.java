@@ -9,6 +9,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.nn.Linear;
 import fqt.nn.Module;
+import fqt.quant.crew.Crew;
 import fqt.quant.flow.ChunkSum;
 import fqt.quant.flow.SharedInputs;
 import fqt.quant.flow.Stages;
@@ -183,7 +184,7 @@ class GptqTest {
       Reports reports = new Reports();
       GptqConfig config = GptqConfig.defaults().withGroupSize(32).withAllExperts(false);
       Gptq.quantizeLayer("m", layer, new LayerForwardManager(inputs), config, reports);
-      Rtn.quantizeLayer("m", twin, config.rules(), QuantListener.NONE);
+      Rtn.quantizeLayer("m", twin, Crew.alone(Device.CPU), config.rules(), QuantListener.NONE);
       assertEquals(4 + 3 * 9, reports.reports.size());
       List<LinearReport> missed =
           reports.reports.values().stream().filter(r -> r.method().equals("rtn")).toList();

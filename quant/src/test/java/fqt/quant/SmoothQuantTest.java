@@ -8,6 +8,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import fqt.nn.Linear;
 import fqt.nn.Module;
 import fqt.nn.RmsNorm;
+import fqt.quant.crew.Crew;
 import fqt.quant.report.FoldReport;
 import fqt.quant.report.QuantListener;
 import fqt.quant.rules.LinearRules;
@@ -82,9 +83,10 @@ class SmoothQuantTest {
     Module layer = layers.get();
     Tensor exact = run(layer, inputs);
     if (config.grid() == 1) {
-      Rtn.quantizeLayer("l", layer, config.rules(), QuantListener.NONE);
+      Rtn.quantizeLayer("l", layer, Crew.alone(Device.CPU), config.rules(), QuantListener.NONE);
     } else {
-      SmoothQuant.quantizeLayer("l", layer, inputs, config, QuantListener.NONE);
+      SmoothQuant.quantizeLayer(
+          "l", layer, new LayerForwardManager(inputs), config, QuantListener.NONE);
     }
     return distance(exact, run(layer, inputs));
   }
@@ -97,7 +99,8 @@ class SmoothQuantTest {
       Module layer = sparse ? new Nets(2).sparseLayer(4) : withOutliers(2);
       Tensor before = run(layer, inputs);
       Folds folds = new Folds();
-      SmoothQuant.smoothLayer("model.layers.7", layer, inputs, AWQ.withClip(false), folds);
+      SmoothQuant.smoothLayer(
+          "model.layers.7", layer, new LayerForwardManager(inputs), AWQ.withClip(false), folds);
       Tensor after = run(layer, inputs);
       double size = Host.sum(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, before));
       assertTrue(distance(before, after) < 1e-9 * size);
@@ -171,7 +174,8 @@ class SmoothQuantTest {
         CalibrationInputs inputs = new Nets(1).inputs(1, 5)) {
       Folds folds = new Folds();
       // Ten choices cannot reach all of sixteen experts.
-      SmoothQuant.smoothLayer("l", new Nets(3).sparseLayer(16, false), inputs, AWQ, folds);
+      SmoothQuant.smoothLayer(
+          "l", new Nets(3).sparseLayer(16, false), new LayerForwardManager(inputs), AWQ, folds);
       assertEquals(3 + 16, folds.reports.size());
       for (FoldReport report : folds.reports) {
         assertTrue(Double.isFinite(report.lossBefore()), report.toString());
@@ -227,7 +231,11 @@ class SmoothQuantTest {
       }
       recorder.close();
       SmoothQuant.smoothLayer(
-          "l", layer, inputs, SmoothQuantConfig.smoothQuant().withAlpha(0.7), QuantListener.NONE);
+          "l",
+          layer,
+          new LayerForwardManager(inputs),
+          SmoothQuantConfig.smoothQuant().withAlpha(0.7),
+          QuantListener.NONE);
       float[] after = ((RmsNorm) layer.find("input_layernorm")).weight().toFloats();
       for (int c = 0; c < after.length; c++) {
         double factor = expected[c] / Math.sqrt(smallest * largest);
@@ -246,7 +254,8 @@ class SmoothQuantTest {
         norm.setWeight(Ops.to(norm.weight(), DType.BF16));
       }
       Tensor before = run(layer, inputs);
-      SmoothQuant.smoothLayer("l", layer, inputs, AWQ.withClip(false), QuantListener.NONE);
+      SmoothQuant.smoothLayer(
+          "l", layer, new LayerForwardManager(inputs), AWQ.withClip(false), QuantListener.NONE);
       assertEquals(DType.BF16, ((RmsNorm) layer.find("input_layernorm")).weight().dtype());
       double size = Host.sum(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, before));
       assertTrue(distance(before, run(layer, inputs)) < 1e-9 * size);
@@ -270,7 +279,8 @@ class SmoothQuantTest {
       assertEquals(32, config.groupSize());
       assertEquals(-1, SmoothQuantConfig.smoothQuant().groupSize());
       Module layer = withOutliers(4);
-      SmoothQuant.quantizeLayer("l", layer, inputs, config, QuantListener.NONE);
+      SmoothQuant.quantizeLayer(
+          "l", layer, new LayerForwardManager(inputs), config, QuantListener.NONE);
       FakeQuantLinear fake = (FakeQuantLinear) layer.find("mlp.down_proj");
       assertEquals(config.wMethod(), fake.scheme().weights());
       assertEquals(activations, fake.scheme().activations());
@@ -279,7 +289,8 @@ class SmoothQuantTest {
         Module other = withOutliers(4);
         SmoothQuantConfig typed = AWQ.withGrid(2).withLinearType(type);
         assertEquals(type, typed.linearType());
-        SmoothQuant.quantizeLayer("l", other, inputs, typed, QuantListener.NONE);
+        SmoothQuant.quantizeLayer(
+            "l", other, new LayerForwardManager(inputs), typed, QuantListener.NONE);
         boolean packed = other.find("self_attn.q_proj") instanceof QuantLinear;
         assertEquals(type == LinearType.COMPUTING, packed);
       }
@@ -305,7 +316,8 @@ class SmoothQuantTest {
       double awq = error(() -> withOutliers(5), inputs, config);
       Module layer = withOutliers(5);
       Tensor exact = run(layer, inputs);
-      SmoothQuant.smoothLayer("l", layer, inputs, config.withClip(false), QuantListener.NONE);
+      SmoothQuant.smoothLayer(
+          "l", layer, new LayerForwardManager(inputs), config.withClip(false), QuantListener.NONE);
       GptqConfig gptq = GptqConfig.defaults().withRules(config.rules());
       Gptq.quantizeLayer("l", layer, new LayerForwardManager(inputs), gptq, QuantListener.NONE);
       double both = distance(exact, run(layer, inputs));

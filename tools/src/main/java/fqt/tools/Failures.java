@@ -33,9 +33,7 @@ final class Failures {
       case OutOfMemoryError full ->
           "out of memory (" + oneLine(message) + "); FQT_OPTS=-Xmx… gives the Java heap more";
       case CudaException full when full.isOutOfMemory() ->
-          oneLine(message)
-              + "; fewer or shorter samples (--samples, --seq-len) need less, and to quantize,"
-              + " --activations disk";
+          oneLine(message) + "; shorter inputs need less, and --device cpu has the host's memory";
       case Throwable plain when message != null && isOurs(plain) -> oneLine(message);
       default -> "internal error, " + oneLine(cause.toString()) + " (--verbose shows where)";
     };

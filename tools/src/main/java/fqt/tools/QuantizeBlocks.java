@@ -202,14 +202,14 @@ final class QuantizeBlocks {
     CalibrationInputs inputs = forward.inputs();
     SmoothQuantConfig search = plan.method().search(plan.rules());
     if (inputs.size() == 0) {
-      Rtn.quantizeLayer(prefix, block, plan.rules(), listener);
+      Rtn.quantizeLayer(prefix, block, forward.member(), plan.rules(), listener);
     } else if (plan.method().secondOrder) {
       if (search != null) {
-        SmoothQuant.smoothLayer(prefix, block, inputs, search, listener);
+        SmoothQuant.smoothLayer(prefix, block, forward, search, listener);
       }
       Gptq.quantizeLayer(prefix, block, forward, plan.gptq().withRules(plan.rules()), listener);
     } else {
-      SmoothQuant.quantizeLayer(prefix, block, inputs, search, listener);
+      SmoothQuant.quantizeLayer(prefix, block, forward, search, listener);
     }
   }
 

@@ -2,6 +2,7 @@ package fqt.tools;
 
 import static java.lang.System.Logger.Level.INFO;
 
+import fqt.cuda.CudaException;
 import fqt.io.AtomicFolder;
 import fqt.io.Json;
 import fqt.io.TensorSource;
@@ -139,12 +140,37 @@ final class QuantizeJob {
         try {
           job.run();
         } catch (RuntimeException e) {
-          LOG.log(INFO, () -> "stopped: " + Failures.sentence(e));
-          throw interruption.explain(e);
+          RuntimeException advised = job.advised(e);
+          LOG.log(INFO, () -> "stopped: " + Failures.sentence(advised));
+          throw interruption.explain(advised);
         }
       }
       return job.result(Duration.ofNanos(System.nanoTime() - start));
     }
+  }
+
+  /** The failure; if the GPU had too little memory, with what needs less than this job. */
+  private RuntimeException advised(RuntimeException failure) {
+    return failure instanceof CudaException full && full.isOutOfMemory()
+        ? new IllegalStateException(
+            full.getMessage() + "; less need " + needLess(plan.method(), plan.keeping()), full)
+        : failure;
+  }
+
+  /** What needs less memory of a GPU than a job that keeps its hidden states there. */
+  static String needLess(Method method, CalibrationInputs.Keeping keeping) {
+    List<String> options = new ArrayList<>();
+    if (method.calibrates()) {
+      boolean resting = keeping == CalibrationInputs.Keeping.DISK;
+      options.add(resting ? "shorter samples (--seq-len)" : "--activations disk");
+    }
+    if (method.secondOrder) {
+      options.add("--method awq, which keeps no Hessians");
+    } else if (method.calibrates()) {
+      options.add("--method rtn");
+    }
+    options.add("--device cpu");
+    return String.join(", or ", options);
   }
 
   private void run() {
@@ -180,13 +206,10 @@ final class QuantizeJob {
   /** The decoder layers, on all devices where the method allows it. */
   private void quantizeLayers() {
     int samples = plan.samples().size();
-    boolean spreads =
-        plan.method().secondOrder
-            && plan.method().search(plan.rules()) == null
-            && samples >= Crew.CHUNKS;
+    boolean spreads = plan.method().calibrates() && samples >= Crew.CHUNKS;
     if (models.size() > 1 && !spreads) {
       err.printf(
-          "%s alone does the work: only gptq with %d samples or more is spread over devices%n",
+          "%s alone does the work: only calibration with %d samples or more is spread over devices%n",
           model.device(), Crew.CHUNKS);
     }
     int most = spreads ? Math.min(models.size(), Crew.CHUNKS) : 1;

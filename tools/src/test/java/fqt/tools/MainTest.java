@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import fqt.quant.CalibrationInputs;
 import java.io.File;
 import java.io.IOException;
 import java.lang.foreign.Arena;
@@ -131,6 +132,18 @@ class MainTest {
         1,
         output.lines().filter(line -> line.startsWith("warning: matrix products run on")).count(),
         output);
+  }
+
+  /** What a job does already is no advice for it. */
+  @Test
+  void aGpuWithTooLittleMemoryIsToldWhatNeedsLess() {
+    assertEquals(
+        "--activations disk, or --method awq, which keeps no Hessians, or --device cpu",
+        QuantizeJob.needLess(Method.GPTQ, CalibrationInputs.Keeping.BF16));
+    assertEquals(
+        "shorter samples (--seq-len), or --method rtn, or --device cpu",
+        QuantizeJob.needLess(Method.AWQ, CalibrationInputs.Keeping.DISK));
+    assertEquals("--device cpu", QuantizeJob.needLess(Method.RTN, CalibrationInputs.Keeping.BF16));
   }
 
   /** What the Java VM throws when a page of a mapped file is not there any more. */

@@ -2,6 +2,7 @@ package fqt.quant.flow;
 
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
+import fqt.quant.crew.Crew;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
@@ -14,9 +15,10 @@ import java.util.function.Function;
 
 /**
  * What went into and came out of a block in some samples, and how far the block is from that when
- * other modules stand in the places of its linears.
+ * other modules stand in the places of its linears. Each member of a crew has its own samples.
  */
 public final class BlockRuns implements AutoCloseable {
+  private final Crew.Member member;
   private final Module root;
   private final String path;
   private ActivationStore inputs;
@@ -27,10 +29,12 @@ public final class BlockRuns implements AutoCloseable {
   /**
    * No samples yet.
    *
+   * @param member whose samples will be added
    * @param root the layer
    * @param path where the block stands below it; empty for the layer itself
    */
-  public BlockRuns(Module root, String path) {
+  public BlockRuns(Crew.Member member, Module root, String path) {
+    this.member = member;
     this.root = root;
     this.path = path;
   }
@@ -63,29 +67,46 @@ public final class BlockRuns implements AutoCloseable {
     return Ops.gatherRows(x, Host.index(x.device(), rows));
   }
 
-  /** Number of samples. */
+  /** Number of samples of all members, who ask together. */
   public int size() {
-    return args.size();
+    return member.exchange(args.size()).stream().mapToInt(Integer::intValue).sum();
   }
 
+  /** What a member's samples show: the squared distance of each, and how many elements all have. */
+  private record Distance(List<Double> squares, long count) {}
+
   /**
-   * Mean squared distance of the block's outputs from those that were added.
+   * Mean squared distance of the block's outputs from those that were added, by all members, who
+   * ask together; the same bits however many they are.
    *
    * @param standIn what takes the place of each target meanwhile
    */
   public double error(List<Target> targets, Function<Target, Module> standIn) {
+    Distance own = args.isEmpty() ? new Distance(List.of(), 0) : distance(targets, standIn);
+    double sum = 0;
+    long count = 0;
+    for (Distance part : member.exchange(own)) {
+      for (double squares : part.squares) {
+        sum += squares;
+      }
+      count += part.count;
+    }
+    return sum / count;
+  }
+
+  private Distance distance(List<Target> targets, Function<Target, Module> standIn) {
+    List<Double> squares = new ArrayList<>();
+    long count = 0;
     try (Scope scope = Scope.open()) {
       targets.forEach(target -> target.place().set(standIn.apply(target)));
-      double sum = 0;
-      long count = 0;
-      for (int i = 0; i < size(); i++) {
+      for (int i = 0; i < args.size(); i++) {
         try (Scope one = Scope.open()) {
           Tensor found = block().apply(inputs.get(i), args.get(i));
-          sum += Host.sumOfSquares(Ops.subtract(found, outputs.get(i)));
+          squares.add(Host.sumOfSquares(Ops.subtract(found, outputs.get(i))));
           count += found.count();
         }
       }
-      return sum / count;
+      return new Distance(squares, count);
     } finally {
       targets.forEach(target -> target.place().set(target.linear()));
     }

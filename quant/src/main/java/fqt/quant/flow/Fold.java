@@ -6,11 +6,13 @@ import fqt.nn.Module;
 import fqt.nn.ModuleList;
 import fqt.nn.ScaleFold;
 import fqt.nn.SparseMoe;
+import fqt.quant.crew.Crew;
 import java.util.ArrayList;
 import java.util.BitSet;
 import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.function.IntSupplier;
 
 /**
  * A fold of a layer, with the names and places of its modules and what calibration samples show.
@@ -41,30 +43,37 @@ public record Fold(
   }
 
   /**
+   * Samples that show what there is to know of a fold.
+   *
+   * @param member whose they are
+   * @param chosen those of which the runs are kept
+   * @param chunk to which chunk of all samples the one belongs that runs now
+   * @param all runs them
+   */
+  public record Samples(
+      Crew.Member member, BitSet chosen, IntSupplier chunk, SharedInputs.Samples all) {}
+
+  /**
    * Runs all samples through a layer and watches the folds that have a target among their
    * consumers. Every expert of a mixture sees every token.
    *
    * @param prefix full path of the layer
    * @param mean whether sizes are means, rather than maxima
-   * @param chosen samples of which the runs are kept
    */
   public static All watch(
-      String prefix,
-      Module layer,
-      List<Target> targets,
-      boolean mean,
-      BitSet chosen,
-      SharedInputs.Samples samples) {
+      String prefix, Module layer, List<Target> targets, boolean mean, Samples samples) {
     List<Fold> folds = new ArrayList<>();
     boolean[] keeping = new boolean[1];
     try (Hooks hooks = new Hooks()) {
       hooks.add(SparseMoe.showAllTokens(layer));
-      for (Fold fold : of(prefix, layer, targets, mean)) {
+      for (Fold fold : of(prefix, layer, targets, mean, samples.member)) {
         folds.add(fold);
         ScaleFold scale = fold.scale();
         // The first consumer sees every token.
         Module reader = scale.consumers().getFirst();
-        hooks.add(reader.before((module, input, args) -> fold.sizes.add(input)));
+        hooks.add(
+            reader.before(
+                (module, input, args) -> fold.sizes.add(input, samples.chunk.getAsInt())));
         int stride = stride(layer, scale);
         hooks.add(
             fold.runs
@@ -76,7 +85,8 @@ public record Fold(
                       }
                     }));
       }
-      samples.run(sample -> keeping[0] = chosen.get(sample));
+      samples.all.run(sample -> keeping[0] = samples.chosen.get(sample));
+      folds.forEach(fold -> fold.sizes.join(samples.member));
     } catch (RuntimeException e) {
       new All(folds).close();
       throw e;
@@ -84,7 +94,8 @@ public record Fold(
     return new All(folds);
   }
 
-  private static List<Fold> of(String prefix, Module layer, List<Target> targets, boolean mean) {
+  private static List<Fold> of(
+      String prefix, Module layer, List<Target> targets, boolean mean, Crew.Member member) {
     Map<Module, String> paths = paths(layer);
     List<Fold> folds = new ArrayList<>();
     for (ScaleFold scale : layer.scaleFolds()) {
@@ -99,7 +110,7 @@ public record Fold(
                 scale.consumers().stream().map(m -> prefix + "." + paths.get(m)).toList(),
                 quantized,
                 new ColumnSizes(mean),
-                new BlockRuns(layer, block)));
+                new BlockRuns(member, layer, block)));
       }
     }
     return folds;

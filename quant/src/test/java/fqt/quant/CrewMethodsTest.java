@@ -2,11 +2,13 @@ package fqt.quant;
 
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.quant.crew.Crew;
+import fqt.quant.report.FoldReport;
 import fqt.quant.report.LinearReport;
 import fqt.quant.report.QuantListener;
 import fqt.tensor.AttentionMask;
@@ -27,9 +29,9 @@ import org.junit.jupiter.api.Timeout;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
 
-/** GPTQ by several members of a crew gives the very codes that one gives. */
+/** Every method by several members of a crew gives the very codes that one gives. */
 @Timeout(120)
-class CrewGptqTest {
+class CrewMethodsTest {
   private static final int SAMPLES = 11;
   private static final int TOKENS = 13;
 
@@ -50,11 +52,39 @@ class CrewGptqTest {
     return values;
   }
 
-  private static Outcome run(List<Device> devices, boolean sparse, boolean allExperts) {
+  /** What is done to a layer. */
+  enum Method {
+    GPTQ,
+    GPTQ_OF_CHOSEN,
+    AWQ,
+    AWQ_GPTQ,
+    SMOOTHQUANT;
+
+    void run(Module layer, LayerForwardManager forward, QuantListener listener) {
+      SmoothQuantConfig awq = SmoothQuantConfig.awq().withGroupSize(24).withSearchTokens(60);
+      switch (this) {
+        case GPTQ -> Gptq.quantizeLayer("m", layer, forward, GptqConfig.defaults(), listener);
+        case GPTQ_OF_CHOSEN -> {
+          GptqConfig config = GptqConfig.defaults().withAllExperts(false);
+          Gptq.quantizeLayer("m", layer, forward, config, listener);
+        }
+        case AWQ -> SmoothQuant.quantizeLayer("m", layer, forward, awq, listener);
+        case AWQ_GPTQ -> {
+          SmoothQuant.smoothLayer("m", layer, forward, awq.withClip(false), listener);
+          Gptq.quantizeLayer("m", layer, forward, GptqConfig.defaults(), listener);
+        }
+        case SMOOTHQUANT -> {
+          SmoothQuantConfig config = SmoothQuantConfig.smoothQuant().withSearchTokens(60);
+          SmoothQuant.quantizeLayer("m", layer, forward, config, listener);
+        }
+      }
+    }
+  }
+
+  private static Outcome run(List<Device> devices, boolean sparse, Method method) {
     Map<String, List<Float>> parameters = new LinkedHashMap<>();
     List<String> reports = new ArrayList<>();
     Map<Integer, float[]> hidden = Collections.synchronizedMap(new TreeMap<>());
-    GptqConfig config = GptqConfig.defaults().withAllExperts(allExperts);
     new Crew(devices)
         .run(
             member -> {
@@ -68,8 +98,13 @@ class CrewGptqTest {
                       public void linearFinished(LinearReport report) {
                         reports.add(report.name() + " " + report.loss() + " " + report.tokens());
                       }
+
+                      @Override
+                      public void foldFinished(FoldReport report) {
+                        reports.add(report.producer() + " " + report.ratio() + " " + report.loss());
+                      }
                     };
-                Gptq.quantizeLayer("m", layer, forward, config, listener);
+                method.run(layer, forward, listener);
                 forward.advance(layer);
                 for (int i = 0; i < inputs.size(); i++) {
                   hidden.put(member.from(SAMPLES) + i, Host.floats(inputs.hidden(i)));
@@ -98,18 +133,25 @@ class CrewGptqTest {
 
   @ParameterizedTest
   @CsvSource({
-    "2, false, true",
-    "3, false, true",
-    "8, false, true",
-    "2, true, true",
-    "3, true, false",
-    "8, true, false"
+    "2, false, GPTQ",
+    "3, false, GPTQ",
+    "8, false, GPTQ",
+    "2, true, GPTQ",
+    "3, true, GPTQ_OF_CHOSEN",
+    "8, true, GPTQ_OF_CHOSEN",
+    "2, false, AWQ",
+    "3, true, AWQ",
+    "8, false, AWQ",
+    "2, false, AWQ_GPTQ",
+    "2, true, SMOOTHQUANT",
+    "3, false, SMOOTHQUANT"
   })
-  void severalGiveTheBitsOfOne(int members, boolean sparse, boolean allExperts) {
+  void severalGiveTheBitsOfOne(int members, boolean sparse, Method method) {
     long before = Backends.of(Device.CPU).liveBytes();
-    Outcome one = run(List.of(Device.CPU), sparse, allExperts);
-    Outcome several = run(Collections.nCopies(members, Device.CPU), sparse, allExperts);
+    Outcome one = run(List.of(Device.CPU), sparse, method);
+    Outcome several = run(Collections.nCopies(members, Device.CPU), sparse, method);
     assertEquals(one.parameters, several.parameters);
+    assertFalse(one.reports.isEmpty());
     assertEquals(one.reports, several.reports);
     assertEquals(SAMPLES, several.hidden.size());
     for (int i = 0; i < SAMPLES; i++) {
