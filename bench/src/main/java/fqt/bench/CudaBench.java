@@ -52,8 +52,10 @@ public final class CudaBench {
       }
       header();
       for (int[] layer : LAYERS) {
-        for (int m : TOKENS) {
-          System.out.println(row(context, peer, m, layer[0], layer[1]));
+        try (CudaOperands operands = new CudaOperands(context, layer[0], layer[1])) {
+          for (int m : TOKENS) {
+            System.out.println(row(context, peer, m, operands));
+          }
         }
       }
       hostTime(context, peer);
@@ -70,18 +72,18 @@ public final class CudaBench {
     System.out.println("|" + "---|".repeat(16));
   }
 
-  private static String row(CudaContext context, TorchPeer peer, int m, int n, int k) {
+  private static String row(CudaContext context, TorchPeer peer, int m, CudaOperands layer) {
     Map<String, DoubleSupplier> work = new LinkedHashMap<>();
     List<CudaWork> ours = new ArrayList<>();
     try {
-      add(work, ours, "fast", context, DType.F8_E4M3, MatmulOptions.FAST, m, n, k);
-      add(work, ours, "precise", context, DType.F8_E4M3, MatmulOptions.PRECISE, m, n, k);
-      add(work, ours, "s8", context, DType.I8, MatmulOptions.FAST, m, n, k);
-      add(work, ours, "bf16 ours", context, DType.BF16, MatmulOptions.FAST, m, n, k);
+      add(work, ours, "fast", context, DType.F8_E4M3, MatmulOptions.FAST, layer, m);
+      add(work, ours, "precise", context, DType.F8_E4M3, MatmulOptions.PRECISE, layer, m);
+      add(work, ours, "s8", context, DType.I8, MatmulOptions.FAST, layer, m);
+      add(work, ours, "bf16 ours", context, DType.BF16, MatmulOptions.FAST, layer, m);
       if (peer != null) {
-        peer.shape(m, n, k).forEach(name -> work.put(name, () -> peer.time(name)));
+        peer.shape(m, layer.n(), layer.k()).forEach(name -> work.put(name, () -> peer.time(name)));
       }
-      return format(m, n, k, medians(work));
+      return format(m, layer.n(), layer.k(), medians(work));
     } finally {
       ours.forEach(CudaWork::close);
     }
@@ -94,10 +96,9 @@ public final class CudaBench {
       CudaContext context,
       DType operand,
       MatmulOptions options,
-      int m,
-      int n,
-      int k) {
-    CudaWork one = new CudaWork(context, operand, options.withSettledWeights(), m, n, k);
+      CudaOperands layer,
+      int m) {
+    CudaWork one = new CudaWork(context, operand, options.withSettledWeights(), layer, m);
     ours.add(one);
     work.put(name, one::time);
   }
@@ -167,8 +168,9 @@ public final class CudaBench {
     int m = 16;
     int n = 4608;
     int k = 3584;
-    try (CudaWork work =
-        new CudaWork(context, DType.F8_E4M3, MatmulOptions.FAST.withSettledWeights(), m, n, k)) {
+    MatmulOptions settled = MatmulOptions.FAST.withSettledWeights();
+    try (CudaOperands layer = new CudaOperands(context, n, k);
+        CudaWork work = new CudaWork(context, DType.F8_E4M3, settled, layer, m)) {
       for (int i = 0; i < 50; i++) {
         work.call();
       }

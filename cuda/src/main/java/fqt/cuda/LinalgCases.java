@@ -6,9 +6,6 @@ import java.util.List;
 
 /** Checks of symmetric products, Cholesky factors and triangular inverses. */
 final class LinalgCases {
-  /** Products of numbers cut into two bfloat16 halves: 2^-17 typically, of many the worst. */
-  private static final double SYRK_BOUND = 0x1p-14;
-
   private static final double TRIANGULAR_BOUND = 1e-5;
 
   private LinalgCases() {}
@@ -26,16 +23,18 @@ final class LinalgCases {
     float beta = twin.choose(0f, 1f, 0.25f);
     long columns = twin.size() + twin.choose(0, 0, 400);
     Tensor old = twin.normal(columns, columns);
-    twin.check(
+    Tensor x = twin.normal(twin.size() * twin.choose(1, 5), columns);
+    Tensor square = Ops.matmul(old, old.transpose(0, 1));
+    twin.within(
         "%s xᵀx + %s".formatted(alpha, beta),
-        SYRK_BOUND,
+        Reference.syrk(alpha, x, beta, square),
         in -> {
           Tensor out = Ops.copy(in[1]);
           Ops.syrkInto(alpha, in[0], beta, out);
-          return new Tensor[] {out};
+          return out;
         },
-        twin.normal(twin.size() * twin.choose(1, 5), columns),
-        Ops.matmul(old, old.transpose(0, 1)));
+        x,
+        square);
   }
 
   /** Symmetric, its eigenvalues from about 1 to 5. */

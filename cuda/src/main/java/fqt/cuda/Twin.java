@@ -117,6 +117,30 @@ final class Twin {
     }
   }
 
+  /**
+   * Demands a result that differs by no more than a reference allows for each element.
+   *
+   * @param operation must not change its inputs
+   * @param inputs tensors on the CPU
+   */
+  void within(
+      String what, Reference reference, Function<Tensor[], Tensor> operation, Tensor... inputs) {
+    try (Scope scope = Scope.open()) {
+      Tensor[] moved = new Tensor[inputs.length];
+      for (int i = 0; i < inputs.length; i++) {
+        moved[i] = onGpu(inputs[i]);
+      }
+      poison();
+      Tensor first = operation.apply(moved);
+      poison();
+      Tensor second = operation.apply(moved);
+      String title = "%s %s -> %s".formatted(name, what, first);
+      Tensor result = Ops.to(first, Device.CPU);
+      report.add(title, reference.error(result));
+      report.add(title + ", again", error(0, result, Ops.to(second, Device.CPU)));
+    }
+  }
+
   /** The same elements with the same strides, as far as a transposed matrix goes. */
   private Tensor onGpu(Tensor x) {
     boolean transposed = x.rank() == 2 && !x.isContiguous() && x.stride(0) == 1;
