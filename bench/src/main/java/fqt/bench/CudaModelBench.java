@@ -103,9 +103,26 @@ public final class CudaModelBench {
       row("rotary", 8.0 * hidden.count() / COPY_RATE, () -> Ops.rotary(q, angles, angles));
       double scores = 2.0 * HEADS * TOKENS * TOKENS * SIZE;
       row("attention", scores / GEMM_RATE, () -> Ops.attention(q, k, k, 0.09f, mask));
+      hessian("Hessian of 3584 inputs", hidden);
+      hessian("Hessian of 18944 inputs", wide);
       Tensor one = hidden.slice(0, 0, 1);
       row("linear of one token", 2.0 * up.count() / COPY_RATE, () -> Ops.linear(one, up, null));
       row("launch", 0, () -> Ops.affine(one, 1, 0));
+    }
+  }
+
+  /** What GPTQ adds up over the inputs of a linear, of which it needs one triangle. */
+  private static void hessian(String title, Tensor x) {
+    try (Scope scope = Scope.open()) {
+      Tensor sum = Ops.zeros(GPU, DType.F32, x.dim(1), x.dim(1));
+      double floor = (double) x.dim(0) * x.dim(1) * x.dim(1) / GEMM_RATE;
+      row(
+          title,
+          floor,
+          () -> {
+            Ops.lowerSyrkInto(1, x, 1, sum);
+            return sum;
+          });
     }
   }
 

@@ -9,14 +9,17 @@ import fqt.quant.report.FoldReport;
 import fqt.quant.report.QuantListener;
 import fqt.quant.report.Reports;
 import fqt.tensor.Blocks;
+import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
+import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.DoubleSummaryStatistics;
 import java.util.List;
+import java.util.function.Function;
 
 /**
  * Tries factors for one fold of a layer after the other and applies the best.
@@ -57,17 +60,19 @@ record FoldSearch(
         ratio = config.alpha();
         factors = factors(activations, weights, ratio);
       } else {
-        before = loss(fold, null);
+        List<float[]> candidates = new ArrayList<>();
+        candidates.add(null);
+        for (int i = 0; i < config.grid(); i++) {
+          candidates.add(factors(activations, weights, (double) i / config.grid()));
+        }
+        double[] losses = losses(fold, candidates);
+        before = losses[0];
         best = before;
         for (int i = 0; i < config.grid(); i++) {
-          double tried = (double) i / config.grid();
-          listener.searching(fold.producer(), (folds.indexOf(fold) + tried) / folds.size());
-          float[] candidate = factors(activations, weights, tried);
-          double loss = loss(fold, candidate);
-          if (loss < best) {
-            best = loss;
-            ratio = tried;
-            factors = candidate;
+          if (losses[i + 1] < best) {
+            best = losses[i + 1];
+            ratio = (double) i / config.grid();
+            factors = candidates.get(i + 1);
           }
         }
         if (!Double.isFinite(best)) {
@@ -132,18 +137,25 @@ record FoldSearch(
     return Math.max(config.duoScale() ? size / (Math.pow(weight, 1 - ratio) + 1e-4) : size, 1e-4);
   }
 
-  /** Mean squared error of the block's output with the consumers quantized under the factors. */
-  private double loss(Fold fold, float[] factors) {
-    float[] columns = factors == null ? null : fold.scale().columns(factors);
-    return fold.runs()
-        .error(
-            fold.targets(), target -> trial(target, config.rules().choice(target.name()), columns));
+  /** Mean squared errors of the block's output with the consumers quantized under the factors. */
+  private double[] losses(Fold fold, List<float[]> candidates) {
+    List<Function<Target, Module>> trials = new ArrayList<>();
+    for (float[] factors : candidates) {
+      float[] columns = factors == null ? null : fold.scale().columns(factors);
+      double share = (double) trials.size() / candidates.size();
+      trials.add(
+          target -> {
+            listener.searching(fold.producer(), (folds.indexOf(fold) + share) / folds.size());
+            return trial(target, config.rules().choice(target.name()), columns);
+          });
+    }
+    return fold.runs().errors(fold.targets(), trials);
   }
 
   /** {@code Q(x / s) Q(W s)ᵀ + b}, fed with x. */
   private static Module trial(Target target, Scheme scheme, float[] factors) {
     try (Scope scope = Scope.open()) {
-      Tensor weight = target.weight();
+      Tensor weight = Ops.to(Ops.contiguous(target.linear().weight()), DType.F32);
       Tensor divisor = null;
       if (factors != null) {
         divisor = Host.tensor(weight.device(), factors, factors.length);

@@ -3,9 +3,11 @@ package fqt.quant.flow;
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
 import fqt.quant.crew.Crew;
+import fqt.tensor.Axis;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
+import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
@@ -72,41 +74,66 @@ public final class BlockRuns implements AutoCloseable {
     return member.exchange(args.size()).stream().mapToInt(Integer::intValue).sum();
   }
 
-  /** What a member's samples show: the squared distance of each, and how many elements all have. */
-  private record Distance(List<Double> squares, long count) {}
-
   /**
-   * Mean squared distance of the block's outputs from those that were added, by all members, who
-   * ask together; the same bits however many they are.
+   * What a member's samples show.
    *
-   * @param standIn what takes the place of each target meanwhile
+   * @param squares the squared distance of each sample, for each way to stand in
+   * @param count how many elements all samples have
    */
+  private record Distance(List<List<Double>> squares, long count) {}
+
+  /** {@link #errors} with one way to stand in. */
   public double error(List<Target> targets, Function<Target, Module> standIn) {
-    Distance own = args.isEmpty() ? new Distance(List.of(), 0) : distance(targets, standIn);
-    double sum = 0;
-    long count = 0;
-    for (Distance part : member.exchange(own)) {
-      for (double squares : part.squares) {
-        sum += squares;
-      }
-      count += part.count;
-    }
-    return sum / count;
+    return errors(targets, List.of(standIn))[0];
   }
 
-  private Distance distance(List<Target> targets, Function<Target, Module> standIn) {
-    List<Double> squares = new ArrayList<>();
-    long count = 0;
+  /**
+   * Mean squared distances of the block's outputs from those that were added, by all members, who
+   * ask together; the same bits however many they are. A device is asked when it has run all.
+   *
+   * @param standIns ways to stand in: what takes the place of each target meanwhile
+   */
+  public double[] errors(List<Target> targets, List<Function<Target, Module>> standIns) {
+    List<Distance> parts = member.exchange(distance(targets, standIns));
+    long count = parts.stream().mapToLong(Distance::count).sum();
+    double[] errors = new double[standIns.size()];
+    for (int i = 0; i < errors.length; i++) {
+      for (Distance part : parts) {
+        for (double squares : part.squares.get(i)) {
+          errors[i] += squares;
+        }
+      }
+      errors[i] /= count;
+    }
+    return errors;
+  }
+
+  private Distance distance(List<Target> targets, List<Function<Target, Module>> standIns) {
+    try (Scope scope = Scope.open()) {
+      List<List<Tensor>> rows = new ArrayList<>();
+      for (Function<Target, Module> standIn : standIns) {
+        rows.add(args.isEmpty() ? List.of() : squares(targets, standIn));
+      }
+      List<List<Double>> squares =
+          rows.stream().map(some -> some.stream().map(Host::sum).toList()).toList();
+      return new Distance(squares, outputs == null ? 0 : outputs.byteSize() / Float.BYTES);
+    }
+  }
+
+  /** The squared distance in each row of each sample; in the current scope. */
+  private List<Tensor> squares(List<Target> targets, Function<Target, Module> standIn) {
+    List<Tensor> squares = new ArrayList<>();
     try (Scope scope = Scope.open()) {
       targets.forEach(target -> target.place().set(standIn.apply(target)));
       for (int i = 0; i < args.size(); i++) {
         try (Scope one = Scope.open()) {
           Tensor found = block().apply(inputs.get(i), args.get(i));
-          squares.add(Host.sumOfSquares(Ops.subtract(found, outputs.get(i))));
-          count += found.count();
+          Tensor away = Host.rows(Ops.subtract(found, outputs.get(i)));
+          Tensor rows = Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, away);
+          squares.add(scope.keep(one.keep(rows)));
         }
       }
-      return new Distance(squares, count);
+      return squares;
     } finally {
       targets.forEach(target -> target.place().set(target.linear()));
     }
