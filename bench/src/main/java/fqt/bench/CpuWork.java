@@ -118,7 +118,7 @@ final class CpuWork {
           case "openblas" -> openblas(own);
           default ->
               type.equals("s8")
-                  ? () -> Ops.int8Linear(x, xScale, own, wScale, null)
+                  ? () -> Ops.scaledLinear(x, xScale, own, wScale, null)
                   : () -> Ops.linear(x, own, null);
         });
   }

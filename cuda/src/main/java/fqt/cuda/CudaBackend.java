@@ -129,12 +129,6 @@ final class CudaBackend implements Backend {
   }
 
   @Override
-  public void int8Linear(
-      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
-    products.scaledLinear(x, xScale, w, wScale, bias, out);
-  }
-
-  @Override
   public void syrk(float alpha, Tensor x, float beta, Tensor out) {
     linalg.syrk(alpha, x, beta, out);
   }

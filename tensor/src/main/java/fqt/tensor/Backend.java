@@ -99,19 +99,6 @@ public interface Backend {
    */
   void scaledLinear(Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out);
 
-  /**
-   * {@code out[m][n] = (Σ x[m][k] w[n][k]) * (xScale[m] * wScale[n]) + bias[n]} with exact sums; x
-   * I8 [M, K], w I8 [N, K], scales F32 [M] and [N], bias [N] of any float type or null; K at most
-   * 131071.
-   *
-   * @throws UnsupportedOperationException if the device has no such kernel
-   */
-  default void int8Linear(
-      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
-    throw new UnsupportedOperationException(
-        "device " + x.device() + " has no int8 product of " + x + " and " + w);
-  }
-
   /** {@code out = beta * out + alpha * xᵀ x}, symmetric, both triangles; x [T, K], out [K, K]. */
   void syrk(float alpha, Tensor x, float beta, Tensor out);
 

@@ -274,39 +274,6 @@ public final class Ops {
     return out;
   }
 
-  /**
-   * {@code x wᵀ} of integers, exactly, times a scale for each row of x and of w, plus a bias: the
-   * product of a layer whose weights and activations are both quantized.
-   *
-   * @param x I8 [M, K], K at most 131071
-   * @param xScale F32 [M]
-   * @param w I8 [N, K]
-   * @param wScale F32 [N]
-   * @param bias [N] of any float type, or null
-   * @return [M, N]
-   */
-  public static Tensor int8Linear(Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias) {
-    requireMatrix("x", x);
-    requireMatrix("w", w);
-    requireType("x", x, DType.I8);
-    requireType("w", w, DType.I8);
-    if (x.dim(1) != w.dim(1) || x.dim(1) > 131071) {
-      throw new IllegalArgumentException("cannot multiply x " + x + " by w " + w + " in int8");
-    }
-    requireType("xScale", xScale, DType.F32);
-    requireType("wScale", wScale, DType.F32);
-    requireShape("xScale", xScale, Shape.of(x.dim(0)));
-    requireShape("wScale", wScale, Shape.of(w.dim(0)));
-    if (bias != null) {
-      requireShape("bias", bias, Shape.of(w.dim(0)));
-    }
-    Tensor out = empty(x.device(), DType.F32, x.dim(0), w.dim(0));
-    backend(x, w)
-        .int8Linear(
-            contiguous(x), contiguous(xScale), contiguous(w), contiguous(wScale), bias, out);
-    return out;
-  }
-
   /** {@code out = beta * out + alpha * xᵀ x}: x [T, K], out F32 [K, K], both triangles. */
   public static void syrkInto(float alpha, Tensor x, float beta, Tensor out) {
     requireSyrk(x, out);

@@ -78,7 +78,7 @@ final class SelfMeasure {
     Tensor scale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
     Tensor codes = Ops.to(Ops.affine(x, 127, 0), DType.I8);
     Tensor weights = Ops.to(Ops.affine(w, 127, 0), DType.I8);
-    Supplier<Tensor> int8 = () -> Ops.int8Linear(codes, scale, weights, scale, null);
+    Supplier<Tensor> int8 = () -> Ops.scaledLinear(codes, scale, weights, scale, null);
     add("int8 product" + shape, "Gop/s", flops, operations, inScope(int8));
   }
 

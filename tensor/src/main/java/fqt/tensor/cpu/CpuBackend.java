@@ -88,16 +88,10 @@ final class CpuBackend implements Backend {
   public void scaledLinear(
       Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
     if (x.dtype() == DType.I8) {
-      int8Linear(x, xScale, w, wScale, bias, out);
+      byteProducts.linear(x, xScale, w, wScale, Matrices.floats(bias), out);
     } else {
       scaledProduct.linear(x, xScale, w, wScale, bias, out);
     }
-  }
-
-  @Override
-  public void int8Linear(
-      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
-    byteProducts.linear(x, xScale, w, wScale, Matrices.floats(bias), out);
   }
 
   @Override

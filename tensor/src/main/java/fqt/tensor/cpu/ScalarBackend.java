@@ -76,12 +76,6 @@ final class ScalarBackend implements Backend {
   }
 
   @Override
-  public void int8Linear(
-      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
-    ScalarMatrix.int8Linear(x, xScale, w, wScale, bias, out);
-  }
-
-  @Override
   public void syrk(float alpha, Tensor x, float beta, Tensor out) {
     ScalarMatrix.syrk(alpha, x, beta, out);
   }

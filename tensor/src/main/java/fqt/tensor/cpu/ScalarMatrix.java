@@ -49,8 +49,9 @@ final class ScalarMatrix {
                   * Element.getFloat(w.segment(), w.dtype(), n * w.dim(1) + k);
         }
         float scale = Element.f32(xScale.segment(), m) * Element.f32(wScale.segment(), n);
-        float shift = bias == null ? 0 : (float) bias.get(n);
-        Element.f32(out.segment(), m * w.dim(0) + n, (float) sum * scale + shift);
+        float value = (float) sum * scale;
+        Element.f32(
+            out.segment(), m * w.dim(0) + n, bias == null ? value : value + (float) bias.get(n));
       }
     }
   }
@@ -77,22 +78,6 @@ final class ScalarMatrix {
       values[k] = scales[group] * (ScalarQuantize.code(words, k, w.bits()) - zero);
     }
     return values;
-  }
-
-  static void int8Linear(
-      Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out) {
-    float[] shift = bias == null ? null : ScalarRows.floats(bias);
-    for (long m = 0; m < x.dim(0); m++) {
-      for (long n = 0; n < w.dim(0); n++) {
-        int sum = 0;
-        for (long k = 0; k < x.dim(1); k++) {
-          sum += (int) x.getLong(m, k) * (int) w.getLong(n, k);
-        }
-        float value = sum * ((float) wScale.get(n) * (float) xScale.get(m));
-        Element.f32(
-            out.segment(), m * w.dim(0) + n, shift == null ? value : value + shift[(int) n]);
-      }
-    }
   }
 
   static void syrk(float alpha, Tensor x, float beta, Tensor out) {

@@ -48,7 +48,7 @@ class ByteProductsTest {
       Tensor out = empty(DType.F32, m, n);
       products.linear(x, xScale, w, wScale, Matrices.floats(bias), out);
       Tensor twin = empty(DType.F32, m, n);
-      ScalarMatrix.int8Linear(x, xScale, w, wScale, bias, twin);
+      ScalarMatrix.scaledLinear(x, xScale, w, wScale, bias, twin);
       assertSameBits(twin, out, x + " " + w);
       assertSurroundingsIntact(out);
     }

@@ -44,7 +44,7 @@ class MachineTiersTest {
       Tensor out = empty(DType.F32, m, n);
       new ByteProducts(new Threads(2), kernels).linear(x, xScale, w, wScale, null, out);
       Tensor twin = empty(DType.F32, m, n);
-      ScalarMatrix.int8Linear(x, xScale, w, wScale, null, twin);
+      ScalarMatrix.scaledLinear(x, xScale, w, wScale, null, twin);
       assertSameBits(twin, out, x + " " + w);
       assertSurroundingsIntact(out);
     }
@@ -118,7 +118,7 @@ class MachineTiersTest {
           Tensor xScale = random(random, DType.F32, 1, 37).reshape(37);
           Tensor wScale = random(random, DType.F32, 1, 96).reshape(96);
           new ByteProducts(new Threads(1), kernels).linear(x, xScale, w, wScale, null, out);
-          ScalarMatrix.int8Linear(x, xScale, w, wScale, null, twin);
+          ScalarMatrix.scaledLinear(x, xScale, w, wScale, null, twin);
         } else {
           new Matrices(new Threads(1), kernels).linear(x, w, null, out);
           ScalarMatrix.linear(x, w, null, twin);

@@ -87,7 +87,7 @@ class StreamingTest {
         Tensor out = pages.copy(empty(DType.F32, m, n));
         products.linear(x, xScale, w, wScale, Matrices.floats(bias), out);
         Tensor twin = empty(DType.F32, m, n);
-        ScalarMatrix.int8Linear(x, xScale, w, wScale, bias, twin);
+        ScalarMatrix.scaledLinear(x, xScale, w, wScale, bias, twin);
         assertSameBits(twin, out, x + " " + w);
       }
     }
