@@ -13,17 +13,21 @@ import torch
 FAR = 400_000_000  # weights in rotation of which none is found in a cache, for a few rows
 
 
+def several(weight, copies):
+    return [weight] + [weight.clone() for _ in range(copies - 1)]
+
+
 def products(kind, m, n, k):
     size = {"f32": 4, "bf16": 2, "s8": 1, "int4": 0.5}[kind]
     copies = max(1, min(16, int(FAR // (size * n * k)))) if m <= 16 else 1
     if kind in ("f32", "bf16"):
         dtype = torch.float32 if kind == "f32" else torch.bfloat16
         x = torch.rand(m, k).mul_(2).sub_(1).to(dtype)
-        w = [torch.rand(n, k).mul_(2).sub_(1).to(dtype) for _ in range(copies)]
+        w = several(torch.rand(n, k).mul_(2).sub_(1).to(dtype), copies)
         return {"matmul": [lambda w=w: x @ w.t() for w in w]}
     if kind == "s8":
         whole = lambda rows: torch.randint(-127, 128, (rows, k), dtype=torch.int8)
-        xi, w = whole(m), [whole(n) for _ in range(copies)]
+        xi, w = whole(m), several(whole(n), copies)
         scale, zero = torch.full((n,), 0.01), torch.zeros(n, dtype=torch.int)
         packed = [torch.ops.onednn.qlinear_prepack(w.t().contiguous(), None) for w in w]
 
@@ -40,7 +44,7 @@ def products(kind, m, n, k):
         }
     x = torch.rand(m, k).to(torch.bfloat16)
     codes = torch.randint(0, 16, (n, k), dtype=torch.int32)
-    w = [torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1) for _ in range(copies)]
+    w = several(torch.ops.aten._convert_weight_to_int4pack_for_cpu(codes, 1), copies)
     scales = torch.rand(k // 128, n, 2).to(torch.bfloat16)
     product = torch.ops.aten._weight_int4pack_mm_for_cpu
     return {"int4pack_mm": [lambda w=w: product(x, w, 128, scales) for w in w]}

@@ -55,6 +55,7 @@ public final class CpuBench {
     for (String type : TYPES) {
       new CpuWork("fqt", type, 256, 512, 512, threads).time(0.7);
       new CpuWork("fqt", type, 1, 512, 512, threads).time(0.5);
+      new CpuWork("fqt", type, 8, 512, 512, threads).time(0.3);
     }
   }
 

@@ -5,6 +5,7 @@ import fqt.tensor.cpu.asm.DotKernel;
 import fqt.tensor.cpu.asm.DotKernel.Kind;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.NibbleKernel;
+import fqt.tensor.cpu.asm.TileDotKernel;
 import fqt.tensor.cpu.asm.WidenKernel;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
@@ -14,20 +15,27 @@ final class DotKernels {
   /** Groups of 4-bit codes that kernels exist for, the largest first. */
   private static final int[] NIBBLE_GROUPS = {128, 64, 32};
 
+  /** Bytes that fit into the second-level cache beside those at work. */
+  private static final long MOST_AHEAD = 1 << 18;
+
   private final CpuFeatures features;
   private final int bits;
+  private final boolean tiled;
   private final ConcurrentMap<String, DotKernel> dots = new ConcurrentHashMap<>();
   private final ConcurrentMap<Integer, NibbleKernel> nibbles = new ConcurrentHashMap<>();
+  private final ConcurrentMap<Integer, TileDotKernel> tiles = new ConcurrentHashMap<>();
   private final WidenKernel widen;
 
   /**
    * Kernels for vectors of that many bits.
    *
+   * @param tiled whether AMX serves where it can
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  DotKernels(CpuFeatures features, int bits) throws ExecutableMemory.Refused {
+  DotKernels(CpuFeatures features, int bits, boolean tiled) throws ExecutableMemory.Refused {
     this.features = features;
     this.bits = bits;
+    this.tiled = tiled;
     this.widen = new WidenKernel();
   }
 
@@ -56,6 +64,30 @@ final class DotKernels {
         _ -> {
           try {
             return new DotKernel(kind, bits, rows);
+          } catch (ExecutableMemory.Refused refused) {
+            throw new IllegalStateException(refused.getMessage(), refused);
+          }
+        });
+  }
+
+  /**
+   * The kernel of AMX for so many rows of x, or null where vectors are the better way.
+   *
+   * @param depth terms of a sum
+   * @param parts tiles of x for each tile of the weight
+   */
+  TileDotKernel tiles(Kind kind, int rows, int depth, int parts) {
+    boolean fits = (kind.integer || kind == Kind.BF16) && depth * kind.bytes >= TileDotKernel.STEP;
+    if (!tiled || !fits || rows <= DotKernel.mostRows(bits)) {
+      return null;
+    }
+    long next = (long) TileDotKernel.SIDE * depth * kind.bytes;
+    boolean ahead = parts == 1 && next <= MOST_AHEAD;
+    return tiles.computeIfAbsent(
+        (kind.integer ? 0 : 2 * parts) + (ahead ? 1 : 0),
+        _ -> {
+          try {
+            return new TileDotKernel(kind.integer, parts, ahead);
           } catch (ExecutableMemory.Refused refused) {
             throw new IllegalStateException(refused.getMessage(), refused);
           }

@@ -109,7 +109,7 @@ record KernelChoice(
         bytes,
         pairs,
         new TurnKernel(floats.columns()),
-        new DotKernels(features, bits),
+        new DotKernels(features, bits, tier == Tier.AMX),
         "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s, bf16 by %s (processor: %s)"
             .formatted(
                 tier == Tier.AVX2 ? "AVX2" : tier == Tier.AMX ? "AMX and AVX-512" : "AVX-512",

@@ -8,6 +8,8 @@ import fqt.tensor.cpu.asm.WidenKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
+import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.VectorOperators;
 
 /**
  * Products of a few rows with a weight of 4-bit codes, by {@link NibbleKernel}, which multiplies
@@ -95,7 +97,7 @@ final class Nibbles {
       long rowBytes) {
     /** The sums of the rows of the weight from one on. */
     void range(Scales scales, long from, Streaming.Sums sums) {
-      int block = rows == 1 ? sums.count : Streaming.blockRows(rowBytes);
+      int block = Streaming.blockRows(rowBytes);
       long size = (long) groups * (block + DotKernel.GROUP) * Float.BYTES;
       MemorySegment scratch = scratch(2 * size);
       MemorySegment zeros = scratch.asSlice(size);
@@ -196,11 +198,7 @@ final class Nibbles {
         return false;
       }
       int exponent = Math.max(LEAST_EXPONENT, Math.getExponent(largest) + 1);
-      float up = scalb(PRECISION - exponent);
-      for (int i = 0; i < group; i++) {
-        float sum = x[g * group + i] * up + WHOLE;
-        whole[i] = Float.floatToRawIntBits(sum) - Float.floatToRawIntBits(WHOLE);
-      }
+      round(x, g * group, scalb(PRECISION - exponent), whole);
       digits(whole, kernel.vectorBytes(), digits);
       float unit = scalb(exponent - PRECISION);
       ends(whole, kernel.vectorBytes(), unit, ends);
@@ -213,11 +211,19 @@ final class Nibbles {
 
   /** The largest magnitude; NaN if there is one. */
   private static float largest(float[] x, int from, int count) {
-    float largest = 0;
-    for (int i = from; i < from + count; i++) {
-      largest = Math.max(largest, Math.abs(x[i]));
+    FloatVector largest = FloatVector.zero(Lanes.F);
+    for (int i = 0; i < count; i += Lanes.LENGTH) {
+      largest = largest.max(FloatVector.fromArray(Lanes.F, x, from + i).abs());
     }
-    return largest;
+    return largest.reduceLanes(VectorOperators.MAX);
+  }
+
+  /** The whole numbers nearest to {@code x * up}. */
+  private static void round(float[] x, int from, float up, int[] whole) {
+    for (int i = 0; i < whole.length; i += Lanes.LENGTH) {
+      FloatVector sum = FloatVector.fromArray(Lanes.F, x, from + i).mul(up).add(WHOLE);
+      sum.reinterpretAsInts().sub(Float.floatToRawIntBits(WHOLE)).intoArray(whole, i);
+    }
   }
 
   /** A power of two from 2^-126 to 2^127. */
@@ -227,16 +233,21 @@ final class Nibbles {
 
   /** The signed bytes of whole numbers, where the kernel wants them. */
   private static void digits(int[] whole, int vectorBytes, byte[] to) {
-    for (int i = 0; i < whole.length; i++) {
-      int vector = i / (2 * vectorBytes);
-      int lane = i % (2 * vectorBytes) >> 1;
-      int at = (2 * NibbleKernel.DIGITS * vector + (i & 1)) * vectorBytes + lane;
-      int low = (byte) whole[i];
-      int rest = whole[i] - low >> 8;
-      int middle = (byte) rest;
-      to[at] = (byte) (rest - middle >> 8);
-      to[at + 2 * vectorBytes] = (byte) middle;
-      to[at + 4 * vectorBytes] = (byte) low;
+    int at = 0;
+    for (int first = 0; first < whole.length; first += 2 * vectorBytes) {
+      for (int odd = 0; odd < 2; odd++) {
+        for (int lane = 0; lane < vectorBytes; lane++) {
+          int number = whole[first + 2 * lane + odd];
+          int low = (byte) number;
+          int rest = number - low >> 8;
+          int middle = (byte) rest;
+          to[at + lane] = (byte) (rest - middle >> 8);
+          to[at + lane + 2 * vectorBytes] = (byte) middle;
+          to[at + lane + 4 * vectorBytes] = (byte) low;
+        }
+        at += vectorBytes;
+      }
+      at += 2 * (NibbleKernel.DIGITS - 1) * vectorBytes;
     }
   }
 

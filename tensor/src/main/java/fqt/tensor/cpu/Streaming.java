@@ -4,6 +4,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.DotKernel;
 import fqt.tensor.cpu.asm.DotKernel.Kind;
+import fqt.tensor.cpu.asm.TileDotKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -60,18 +61,18 @@ final class Streaming {
     Kind kind = kind(w.type());
     int rows = (int) x.outer();
     int depth = Math.toIntExact(x.inner());
-    int step = DotKernel.step(kind, kernels.bits());
+    int parts = TileRows.parts(x);
+    TileDotKernel tiles = kernels.tiles(kind, rows, depth, parts);
+    int step = step(kind, tiles);
     int whole = depth / step * step;
     float[] inputs = new float[rows * depth];
     for (int m = 0; m < rows; m++) {
       x.readInner(m, 0, depth, inputs, m * depth);
     }
-    Left left = left(rows, (long) whole * Float.BYTES);
-    float[] line = new float[whole];
-    for (int m = 0; m < rows; m++) {
-      arrange(kind, inputs, m * depth, step / 2, line);
-      MemorySegment.copy(line, 0, left.memory, Element.FLOAT, m * left.stride, whole);
-    }
+    Left left =
+        tiles == null
+            ? arranged(kind, inputs, rows, depth, whole)
+            : turned(tiles, rows, TileRows.of(inputs, rows, depth, whole, parts));
     long stride = w.outerStride() * kind.bytes;
     MemorySegment first = w.bytes().asSlice(w.offset() * kind.bytes);
     threads.forEach(
@@ -93,6 +94,27 @@ final class Streaming {
           }
         });
     idle.addFirst(left.memory);
+  }
+
+  /** Terms of one step: sums by machine code run over whole steps. */
+  private int step(Kind kind, TileDotKernel tiles) {
+    return tiles == null ? DotKernel.step(kind, kernels.bits()) : TileDotKernel.STEP / kind.bytes;
+  }
+
+  private Left arranged(Kind kind, float[] inputs, int rows, int depth, int whole) {
+    Left left = left(rows, (long) whole * Float.BYTES);
+    float[] line = new float[whole];
+    for (int m = 0; m < rows; m++) {
+      arrange(kind, inputs, m * depth, DotKernel.step(kind, kernels.bits()) / 2, line);
+      MemorySegment.copy(line, 0, left.memory, Element.FLOAT, m * left.stride, whole);
+    }
+    return left;
+  }
+
+  private Left turned(TileDotKernel tiles, int rows, float[] table) {
+    MemorySegment memory = take((long) table.length * Float.BYTES);
+    MemorySegment.copy(table, 0, memory, Element.FLOAT, 0, table.length);
+    return new Left(memory, rows, 0, tiles);
   }
 
   /** As it is, or for bf16 first the even and then the odd ones of each step. */
@@ -127,16 +149,19 @@ final class Streaming {
     Kind kind = kernels.bytes();
     int rows = (int) x.dim(0);
     int depth = Math.toIntExact(x.dim(1));
-    int step = DotKernel.step(kind, kernels.bits());
+    TileDotKernel tiles = kernels.tiles(kind, rows, depth, 1);
+    int step = step(kind, tiles);
     int whole = depth / step * step;
-    Left left = left(rows, kind == Kind.PAIRS ? 2L * whole : whole);
     byte[][] inputs = new byte[rows][depth];
-    int[] excess = new int[rows];
     for (int m = 0; m < rows; m++) {
       long at = x.offset() + m * x.stride(0);
       MemorySegment.copy(x.storage().segment(), Element.BYTE, at, inputs[m], 0, depth);
-      excess[m] = store(kind, inputs[m], whole, left.memory.asSlice(m * left.stride));
     }
+    int[] excess = new int[rows];
+    Left left =
+        tiles == null
+            ? stored(kind, inputs, whole, excess)
+            : turned(tiles, rows, TileRows.of(inputs, whole));
     long stride = w.stride(0);
     MemorySegment bytes = w.storage().segment();
     threads.forEach(
@@ -160,6 +185,14 @@ final class Streaming {
           }
         });
     idle.addFirst(left.memory);
+  }
+
+  private Left stored(Kind kind, byte[][] inputs, int whole, int[] excess) {
+    Left left = left(inputs.length, kind == Kind.PAIRS ? 2L * whole : whole);
+    for (int m = 0; m < inputs.length; m++) {
+      excess[m] = store(kind, inputs[m], whole, left.memory.asSlice(m * left.stride));
+    }
+    return left;
   }
 
   /** Stores x in the form that the kernel wants; returns what its sums will have too much. */
@@ -190,6 +223,10 @@ final class Streaming {
 
   /** Sums over whole steps: all rows of x, block by block of the weight. */
   private void dots(Kind kind, long steps, Left left, MemorySegment w, long stride, Sums sums) {
+    if (left.tiles != null) {
+      TileRows.multiply(left.tiles, steps, left.memory, left.rows, w, stride, sums);
+      return;
+    }
     int together = Math.min(left.rows, DotKernel.mostRows(kernels.bits()));
     int whole = sums.count / DotKernel.GROUP * DotKernel.GROUP;
     int block = left.rows == together ? whole : blockRows(stride);
@@ -232,8 +269,8 @@ final class Streaming {
     return Math.max(1, bytes / Math.max(1, stride) / DotKernel.GROUP) * DotKernel.GROUP;
   }
 
-  /** The rows of x as a kernel wants them. */
-  private record Left(MemorySegment memory, int rows, long stride) {
+  /** The rows of x as a kernel wants them; tiles is null where vectors multiply. */
+  private record Left(MemorySegment memory, int rows, long stride, TileDotKernel tiles) {
     MemorySegment row(int m) {
       return memory.asSlice(m * stride);
     }
@@ -242,7 +279,7 @@ final class Streaming {
   private Left left(int rows, long bytes) {
     // Not a power of two apart, so that rows do not share cache sets.
     long stride = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT + ALIGNMENT;
-    return new Left(take(rows * stride), rows, stride);
+    return new Left(take(rows * stride), rows, stride, null);
   }
 
   /** Memory that an earlier product left, if it is large enough. */
@@ -268,15 +305,24 @@ final class Streaming {
     final int count;
     final long stride;
 
+    private final long tilesAt;
+
     Sums(int rows, int count) {
       this.count = count;
       this.stride = (long) (count + 2 * DotKernel.GROUP) * Float.BYTES;
+      this.tilesAt = Math.ceilDiv(rows * stride, ALIGNMENT) * ALIGNMENT;
+      long size = tilesAt + (long) (count + TileDotKernel.SIDE) * TileDotKernel.STEP;
       MemorySegment scratch = SCRATCH.get();
-      if (scratch.byteSize() < rows * stride) {
-        scratch = Arena.ofAuto().allocate(rows * stride, ALIGNMENT);
+      if (scratch.byteSize() < size) {
+        scratch = Arena.ofAuto().allocate(size, ALIGNMENT);
         SCRATCH.set(scratch);
       }
       this.memory = scratch;
+    }
+
+    /** Room for the tiles that hold the sums at first. */
+    MemorySegment tiles() {
+      return memory.asSlice(tilesAt);
     }
 
     MemorySegment at(int m, int n) {

@@ -2,6 +2,7 @@ package fqt.tensor.cpu;
 
 import static fqt.tensor.cpu.TestMatrices.assertSameBits;
 import static fqt.tensor.cpu.TestMatrices.assertSurroundingsIntact;
+import static fqt.tensor.cpu.TestMatrices.bytes;
 import static fqt.tensor.cpu.TestMatrices.empty;
 import static fqt.tensor.cpu.TestMatrices.random;
 import static fqt.tensor.cpu.TestMatrices.size;
@@ -19,16 +20,6 @@ class ByteProductsTest {
   private static ByteProducts products(String tier, int threads) {
     KernelChoice kernels = tier.equals("best") ? KernelChoice.best() : KernelChoice.vector("");
     return new ByteProducts(new Threads(threads), kernels);
-  }
-
-  private static Tensor bytes(Random random, long rows, long columns) {
-    Tensor x = empty(DType.I8, rows, columns);
-    for (long i = 0; i < rows * columns; i++) {
-      // Extremes are frequent: they are where products and sums overflow first.
-      int value = random.nextInt(8) == 0 ? -128 : random.nextInt(256) - 128;
-      Element.setLong(x.storage().segment(), DType.I8, x.offset() + i, value);
-    }
-    return x;
   }
 
   @ParameterizedTest

@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import static fqt.tensor.cpu.TestMatrices.assertClose;
 import static fqt.tensor.cpu.TestMatrices.assertSameBits;
 import static fqt.tensor.cpu.TestMatrices.assertSurroundingsIntact;
+import static fqt.tensor.cpu.TestMatrices.bytes;
 import static fqt.tensor.cpu.TestMatrices.empty;
 import static fqt.tensor.cpu.TestMatrices.random;
 import static fqt.tensor.cpu.TestMatrices.size;
@@ -28,13 +29,19 @@ class MachineTiersTest {
     }
   }
 
+  /** By turns few, which stream the weight, and many. */
+  private static int rows(Random random, int turn) {
+    int few = 1 + random.nextInt(Streaming.MOST_ROWS);
+    return turn % 2 == 0 ? few : Streaming.MOST_ROWS + size(random);
+  }
+
   @ParameterizedTest
   @EnumSource(Tier.class)
   void bytesAreExact(Tier tier) {
     KernelChoice kernels = kernels(tier);
     Random random = new Random(1);
     for (int i = 0; i < 24; i++) {
-      int m = Streaming.MOST_ROWS + size(random);
+      int m = rows(random, i);
       int n = size(random);
       int k = i % 4 == 0 ? 2100 + size(random) : size(random);
       Tensor x = bytes(random, m, k);
@@ -50,25 +57,16 @@ class MachineTiersTest {
     }
   }
 
-  private static Tensor bytes(Random random, long rows, long columns) {
-    Tensor x = empty(DType.I8, rows, columns);
-    for (long i = 0; i < rows * columns; i++) {
-      int value = random.nextInt(8) == 0 ? -128 : random.nextInt(256) - 128;
-      Element.setLong(x.storage().segment(), DType.I8, x.offset() + i, value);
-    }
-    return x;
-  }
-
   @ParameterizedTest
   @EnumSource(Tier.class)
   void bf16ProductsEqualTheirTwin(Tier tier) {
     Matrices matrices = new Matrices(new Threads(2), kernels(tier));
     Random random = new Random(2);
     for (int i = 0; i < 24; i++) {
-      int m = Streaming.MOST_ROWS + size(random);
+      int m = rows(random, i);
       int n = size(random);
       int k = i % 4 == 0 ? 1100 + size(random) : size(random);
-      Tensor x = random(random, DType.BF16, m, k);
+      Tensor x = random(random, i % 3 == 1 ? DType.F32 : DType.BF16, m, k);
       Tensor w = random(random, DType.BF16, n, k);
       Tensor bias = i % 3 == 0 ? null : random(random, DType.F32, 1, n).reshape(n);
       Tensor out = empty(DType.F32, m, n);

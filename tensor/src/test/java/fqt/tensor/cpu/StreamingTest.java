@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import static fqt.tensor.cpu.TestMatrices.assertClose;
 import static fqt.tensor.cpu.TestMatrices.assertSameBits;
 import static fqt.tensor.cpu.TestMatrices.assertSurroundingsIntact;
+import static fqt.tensor.cpu.TestMatrices.bytes;
 import static fqt.tensor.cpu.TestMatrices.empty;
 import static fqt.tensor.cpu.TestMatrices.random;
 import static fqt.tensor.cpu.TestMatrices.size;
@@ -91,15 +92,6 @@ class StreamingTest {
         assertSameBits(twin, out, x + " " + w);
       }
     }
-  }
-
-  private static Tensor bytes(Random random, long rows, long columns) {
-    Tensor x = empty(DType.I8, rows, columns);
-    for (long i = 0; i < rows * columns; i++) {
-      int value = random.nextInt(8) == 0 ? -128 : random.nextInt(256) - 128;
-      Element.setLong(x.storage().segment(), DType.I8, x.offset() + i, value);
-    }
-    return x;
   }
 
   @ParameterizedTest

@@ -34,7 +34,17 @@ final class TestMatrices {
     return x;
   }
 
-  /** The same, as a contiguous matrix, a transpose, a slice, or every other row and column. */
+  /** A contiguous matrix of I8; extremes, where products and sums overflow first, are frequent. */
+  static Tensor bytes(Random random, long rows, long columns) {
+    Tensor x = empty(DType.I8, rows, columns);
+    for (long i = 0; i < rows * columns; i++) {
+      int value = random.nextInt(8) == 0 ? -128 : random.nextInt(256) - 128;
+      Element.setLong(x.storage().segment(), DType.I8, x.offset() + i, value);
+    }
+    return x;
+  }
+
+  /** Such numbers as a contiguous matrix, a transpose, a slice, or every other row and column. */
   static Tensor randomLayout(Random random, DType type, long rows, long columns) {
     return switch (random.nextInt(4)) {
       case 0 -> random(random, type, rows, columns);

@@ -49,7 +49,7 @@ final class AmxCode {
   }
 
   /** Eight tiles of 16 rows of 64 bytes (Intel SDM, volume 1, section 18.3), below the stack. */
-  private static void shapes(Assembler code) {
+  static void shapes(Assembler code) {
     int at = -64;
     code.vector(Op.VXORPS, 256, 0, 0, 0);
     code.vector(Op.VMOVUPS_STORE, 256, 0, Reg.RSP, at);

@@ -341,12 +341,21 @@ public final class Assembler {
 
   /** {@code prefetcht0 [memory]}: wants a cache line soon. */
   public void prefetch(Mem memory) {
+    prefetch(1, memory);
+  }
+
+  /** {@code prefetcht1 [memory]}: wants a cache line in the second-level cache soon. */
+  public void prefetchSecond(Mem memory) {
+    prefetch(2, memory);
+  }
+
+  private void prefetch(int level, Mem memory) {
     int rex = memory.extendIndex() << 1 | memory.extendBase();
     if (rex != 0) {
       put(0x40 | rex);
     }
     put(0x0f, 0x18);
-    memory(1, memory, 1);
+    memory(level, memory, 1);
   }
 
   /** {@code ret}. */

@@ -147,7 +147,7 @@ public final class NibbleKernel {
     code.move(Reg.R14, Reg.R11);
     int group = code.here();
     for (int row = 0; row < 4; row++) {
-      code.prefetch(Mem.inRow(Reg.RDI, Reg.R8, Reg.R10, row, 0));
+      code.prefetch(Mem.at(Reg.RDI, row * vectors * vectorBytes()));
       digits(code, row, DIGIT[row % 2]);
       if (row > 0) {
         scale(code, row - 1, DIGIT[(row - 1) % 2]);
@@ -156,7 +156,7 @@ public final class NibbleKernel {
     scale(code, 3, DIGIT[1]);
     code.add(Reg.R12, tableBytes());
     code.add(Reg.R13, vectors * vectorBytes());
-    code.add(Reg.RDI, vectors * vectorBytes());
+    code.add(Reg.RDI, 4 * vectors * vectorBytes());
     code.add(Reg.R14, Float.BYTES);
     code.add(Reg.R15, Float.BYTES);
     code.decrement(Reg.RAX);

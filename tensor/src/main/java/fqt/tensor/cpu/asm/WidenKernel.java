@@ -13,6 +13,9 @@ public final class WidenKernel {
   private static final FunctionDescriptor TYPE =
       FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
 
+  /** How far ahead numbers are asked for, in bytes: between two calls others use the memory. */
+  private static final int AHEAD = 1024;
+
   private final MethodHandle function;
 
   /**
@@ -41,6 +44,7 @@ public final class WidenKernel {
   private static byte[] code() {
     Assembler code = new Assembler();
     int block = code.here();
+    code.prefetch(Mem.at(Reg.RSI, AHEAD));
     code.vector(Op.VCVTPH2PS, 256, 0, 0, Mem.at(Reg.RSI, 0));
     code.vector(Op.VMOVUPS_STORE, 256, 0, Reg.RDX, 0);
     code.add(Reg.RSI, BLOCK * Short.BYTES);

@@ -78,6 +78,7 @@ class AssemblerTest {
               Op.VMOVSS_STORE, 128, number(words[2]), base(words[1]), displacement(words[1]));
       case "{vex}" -> vexDotBytes(code, words);
       case "prefetcht0" -> code.prefetch(memory(words[1]));
+      case "prefetcht1" -> code.prefetchSecond(memory(words[1]));
       case "vpslld", "vpsrld", "vpsrlw" ->
           code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
       case "vextractf128", "vextractf32x8" ->
