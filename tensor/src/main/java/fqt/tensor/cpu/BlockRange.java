@@ -72,8 +72,9 @@ final class BlockRange {
     for (int b = 0; b < wide; b++) {
       long offset = (start + b * width) * Float.BYTES;
       int n = (int) Math.min(width, x.dim(1) - b * width);
-      smallest[b] = Math.min(smallest[b], RowLoops.min(from, offset, n));
-      largest[b] = Math.max(largest[b], RowLoops.max(from, offset, n));
+      RowLoops.Range range = RowLoops.range(from, offset, n);
+      smallest[b] = Math.min(smallest[b], range.min());
+      largest[b] = Math.max(largest[b], range.max());
     }
   }
 

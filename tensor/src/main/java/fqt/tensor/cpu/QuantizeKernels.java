@@ -16,6 +16,9 @@ import jdk.incubator.vector.VectorOperators;
 final class QuantizeKernels {
   private static final int CAPACITY = Carrier.CAPACITY;
 
+  /** Columns that share a scale from which on it pays to go from block to block. */
+  private static final long LEAST_AT_ONCE = 16;
+
   private final Blocks blocks;
   private final long rows;
   private final long columns;
@@ -46,14 +49,38 @@ final class QuantizeKernels {
       Tensor codes) {
     MemorySegment from = x.segment();
     MemorySegment to = codes.segment();
-    new QuantizeKernels(x, blocks, scale, zero)
-        .forEachRun(
-            threads,
-            (run, index, n) -> {
-              run.carrier.readFloats(from, DType.F32, index, n);
-              run.encode(codes.dtype(), low, high, n);
-              run.carrier.writeFloatsAs(to, codes.dtype(), index, n);
-            });
+    QuantizeKernels kernels = new QuantizeKernels(x, blocks, scale, zero);
+    if (blocks.columnsOf(kernels.columns) >= LEAST_AT_ONCE
+        && ByteCodes.serves(codes.dtype(), low, high, kernels.zero)) {
+      kernels.toBytes(threads, new ByteCodes(from, to, codes.dtype(), low, high));
+      return;
+    }
+    kernels.forEachRun(
+        threads,
+        (run, index, n) -> {
+          run.carrier.readFloats(from, DType.F32, index, n);
+          run.encode(codes.dtype(), low, high, n);
+          run.carrier.writeFloatsAs(to, codes.dtype(), index, n);
+        });
+  }
+
+  /** Each part of a row that shares a scale in one pass. */
+  private void toBytes(Threads threads, ByteCodes codes) {
+    long size = blocks.columnsOf(columns);
+    long wide = Math.ceilDiv(columns, size);
+    threads.forEach(
+        rows,
+        Pointwise.rowsAtOnce(columns),
+        (first, end) -> {
+          for (long m = first; m < end; m++) {
+            for (long b = 0; b < wide; b++) {
+              long block = m / blocks.rowsOf(rows) * wide + b;
+              int n = (int) Math.min(size, columns - b * size);
+              float offset = zero == null ? 0 : Element.f32(zero, block);
+              codes.quantize(m * columns + b * size, n, Element.f32(scale, block), offset);
+            }
+          }
+        });
   }
 
   static void dequantize(

@@ -1,6 +1,7 @@
 package fqt.tensor.cpu;
 
 import static fqt.tensor.cpu.Lanes.F;
+import static fqt.tensor.cpu.Lanes.I;
 import static fqt.tensor.cpu.Lanes.LENGTH;
 import static fqt.tensor.cpu.Lanes.first;
 import static fqt.tensor.cpu.Lanes.load;
@@ -10,11 +11,17 @@ import static fqt.tensor.cpu.Lanes.store;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /** The inner loops of the row operations: one run of {@code n} F32 at a byte offset. */
 final class RowLoops {
+  private static final int MAGNITUDE = 0x7fffffff;
+
+  /** The bits of infinity; those of a NaN without its sign are larger. */
+  private static final int INFINITE = 0x7f800000;
+
   private RowLoops() {}
 
   /** Σ f(x) in F64; f is |x| if {@code absolute}, else x, squared if {@code squared}. */
@@ -74,47 +81,62 @@ final class RowLoops {
     return sum;
   }
 
-  /** The largest element; NaN if there is one; −∞ of none. */
-  static float max(MemorySegment x, long offset, int n) {
-    FloatVector largest = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
+  /** The smallest and the largest of some elements; both NaN if one is; ∞ and −∞ of none. */
+  record Range(float min, float max) {}
+
+  /**
+   * The range of a run. Floats are compared as integers, for which a processor has single
+   * instructions where Java's order of floats takes many: positive ones have the order of their
+   * bits, negative ones the reverse, and NaN is whatever is beyond infinity.
+   */
+  static Range range(MemorySegment x, long offset, int n) {
+    IntVector smallest = IntVector.broadcast(I, INFINITE);
+    IntVector largest = IntVector.broadcast(I, ~INFINITE);
+    IntVector magnitude = IntVector.zero(I);
     int i = 0;
     for (; i <= n - LENGTH; i += LENGTH) {
-      largest = largest.max(load(x, offset + (long) i * Float.BYTES));
+      IntVector bits = load(x, offset + (long) i * Float.BYTES).reinterpretAsInts();
+      IntVector order =
+          bits.lanewise(VectorOperators.ASHR, 31)
+              .and(MAGNITUDE)
+              .lanewise(VectorOperators.XOR, bits);
+      smallest = smallest.min(order);
+      largest = largest.max(order);
+      magnitude = magnitude.max(bits.and(MAGNITUDE));
     }
-    if (i < n) {
-      VectorMask<Float> tail = first(n - i);
-      FloatVector value = load(x, offset + (long) i * Float.BYTES, tail);
-      largest = largest.max(largest.blend(value, tail));
+    boolean nan = magnitude.reduceLanes(VectorOperators.MAX) > INFINITE;
+    float min = nan ? Float.NaN : inOrder(smallest.reduceLanes(VectorOperators.MIN));
+    float max = nan ? Float.NaN : inOrder(largest.reduceLanes(VectorOperators.MAX));
+    for (; i < n; i++) {
+      float value = x.get(Element.FLOAT, offset + (long) i * Float.BYTES);
+      min = Math.min(min, value);
+      max = Math.max(max, value);
     }
-    return largest.reduceLanes(VectorOperators.MAX);
+    return new Range(min, max);
   }
 
-  /** The smallest element; NaN if there is one; +∞ of none. */
-  static float min(MemorySegment x, long offset, int n) {
-    FloatVector smallest = FloatVector.broadcast(F, Float.POSITIVE_INFINITY);
-    int i = 0;
-    for (; i <= n - LENGTH; i += LENGTH) {
-      smallest = smallest.min(load(x, offset + (long) i * Float.BYTES));
-    }
-    if (i < n) {
-      VectorMask<Float> tail = first(n - i);
-      FloatVector value = load(x, offset + (long) i * Float.BYTES, tail);
-      smallest = smallest.min(smallest.blend(value, tail));
-    }
-    return smallest.reduceLanes(VectorOperators.MIN);
+  private static float inOrder(int order) {
+    return Float.intBitsToFloat(order >> 31 & MAGNITUDE ^ order);
+  }
+
+  /** The largest element; NaN if there is one; −∞ of none. */
+  static float max(MemorySegment x, long offset, int n) {
+    return range(x, offset, n).max();
   }
 
   /** The largest magnitude; NaN if there is one; 0 of none. */
   static float maxAbs(MemorySegment x, long offset, int n) {
-    FloatVector largest = FloatVector.zero(F);
+    IntVector largest = IntVector.zero(I);
     int i = 0;
     for (; i <= n - LENGTH; i += LENGTH) {
-      largest = largest.max(load(x, offset + (long) i * Float.BYTES).abs());
+      IntVector bits = load(x, offset + (long) i * Float.BYTES).reinterpretAsInts();
+      largest = largest.max(bits.and(MAGNITUDE));
     }
-    if (i < n) {
-      largest = largest.max(load(x, offset + (long) i * Float.BYTES, first(n - i)).abs());
+    float max = Float.intBitsToFloat(largest.reduceLanes(VectorOperators.MAX));
+    for (; i < n; i++) {
+      max = Math.max(max, Math.abs(x.get(Element.FLOAT, offset + (long) i * Float.BYTES)));
     }
-    return largest.reduceLanes(VectorOperators.MAX);
+    return max;
   }
 
   /**

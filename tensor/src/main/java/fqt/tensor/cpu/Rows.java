@@ -110,8 +110,8 @@ final class Rows {
       case MEAN -> RowLoops.sum(x, offset, n, false, false) / n;
       case MEAN_ABS -> RowLoops.sum(x, offset, n, true, false) / n;
       case SUM_SQUARES -> RowLoops.sum(x, offset, n, false, true);
-      case MIN -> RowLoops.min(x, offset, n);
-      case MAX -> RowLoops.max(x, offset, n);
+      case MIN -> RowLoops.range(x, offset, n).min();
+      case MAX -> RowLoops.range(x, offset, n).max();
       case MAX_ABS -> RowLoops.maxAbs(x, offset, n);
     };
   }
