@@ -16,7 +16,7 @@ struct GroupArgs {
 };
 
 constexpr int kWidth = 192, kDepth = 5;
-using GroupLayout = LargeLayout<kWidth, FAST, kDepth>;
+using GroupLayout = LargeLayout<kWidth, kDepth>;
 
 DEVICE void produceGroups(
     const TensorMap* mapA, const GemmArgs& g, const GroupArgs& groups, uint32_t columns, uint32_t memory, uint32_t full,
@@ -45,7 +45,7 @@ DEVICE void consumeGroups(
   const uint32_t warp = __shfl_sync(~0u, thread / 32, 0);
   float* scaleB = reinterpret_cast<float*>(base + L::scales) + group * 2 * kWidth;
   float* bias = scaleB + kWidth;
-  uint8_t* staging = base + L::staging + (group * 4 + warp) * 2048;
+  uint8_t* staging = base + L::staging + (group * 4 + warp) * kStagingBytes;
   for (uint32_t n = thread; n < kWidth; n += 128) scaleB[n] = 1.0f, bias[n] = 0.0f;
   namedBarrier(1 + group, 128);
   uint32_t i = group;
@@ -75,7 +75,7 @@ DEVICE void consumeGroups(
 extern "C" __global__ void __launch_bounds__(384, 1) gemm_grouped_bf16(
     const __grid_constant__ TensorMap mapA, const __grid_constant__ GemmArgs g, const __grid_constant__ GroupArgs groups) {
   using L = GroupLayout;
-  static_assert(L::total <= 232448, "more shared memory than a block can have");
+  static_assert(L::total <= kMostShared, "more shared memory than a block can have");
   extern __shared__ __align__(1024) uint8_t base[];
   const uint32_t memory = sharedAddress(base), full = memory + L::barriers, empty = full + kDepth * 8;
   if (threadIdx.x == 0) {

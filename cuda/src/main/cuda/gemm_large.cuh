@@ -25,20 +25,21 @@ constexpr bool kAlternate = Mode == FAST;
 template <Sum Mode>
 constexpr int kSlices = kAlternate<Mode> ? 2 : 1;
 
-/// Bytes of a row in a warp's staging area. What follows the main loop is hidden behind the other
-/// warpgroup's where they take turns; elsewhere whole rows of 16-bit results wait there for the copy engine,
-/// 16 bytes apart, so that neither side has bank conflicts.
-template <int BN, Sum Mode>
-constexpr uint32_t kStagingRow = kAlternate<Mode> ? 128 : BN * 2 + 16;
+/// Bytes in which a warp lays out 16 rows of results, 128 bytes each, for the copy engine to take.
+constexpr uint32_t kStagingBytes = 16 * 128;
+constexpr uint32_t kMostShared = 232448;
 
-template <int BN, Sum Mode, int Stages>
+template <int BN, int Stages>
 struct LargeLayout {
   static constexpr uint32_t bytesB = BN * kRowBytes;
   static constexpr uint32_t stage = kBytesA + bytesB;
   static constexpr uint32_t staging = Stages * stage;
-  static constexpr uint32_t scales = staging + 8 * 16 * kStagingRow<BN, Mode>;
+  static constexpr uint32_t rest = kConsumers * 2 * BN * 4 + (2 * Stages + 2) * 8;
+  /// Two staging areas for each warp where there is room, so that one is filled while the other is copied.
+  static constexpr uint32_t areas = staging + 16 * kStagingBytes + rest <= kMostShared ? 2 : 1;
+  static constexpr uint32_t scales = staging + 8 * areas * kStagingBytes;
   static constexpr uint32_t barriers = scales + kConsumers * 2 * BN * 4;
-  static constexpr uint32_t total = barriers + (2 * Stages + 2) * 8;
+  static constexpr uint32_t total = staging + 8 * areas * kStagingBytes + rest;
 };
 
 struct Ring {
@@ -83,7 +84,7 @@ template <int BN, Sum Mode, int Stages>
 DEVICE void produce(
     const TensorMap* mapA, const TensorMap* mapB, const GemmArgs& g, Schedule schedule, uint32_t memory,
     uint32_t full, uint32_t empty, uint32_t first, uint32_t step, uint32_t rank, uint32_t cluster) {
-  using L = LargeLayout<BN, Mode, Stages>;
+  using L = LargeLayout<BN, Stages>;
   uint32_t row, column;
   // Weights at rest need not wait for the kernel before this one.
   const uint32_t ahead = g.settled && first < schedule.count() ? min(g.blocks, static_cast<uint32_t>(Stages)) : 0;
@@ -143,10 +144,75 @@ DEVICE void storeRows(
   }
 }
 
-/// A warp's 16 rows of the tile, 128 bytes at a time: to shared memory as the accumulators lie, from
-/// there to global memory a row segment at a time. 16-byte chunks are exchanged within a row
-/// (chunk ^ row % 8), so neither direction has bank conflicts. Two-byte results fill 128 bytes with
-/// eight groups of eight columns, four-byte ones with four.
+/// Four 8 x 8 blocks of 16-bit numbers to shared memory, from registers as the accumulators lie: each lane
+/// names the place of one row.
+DEVICE void storeBlocks(uint32_t address, const uint32_t (&w)[4]) {
+  asm volatile("stmatrix.sync.aligned.m8n8.x4.shared.b16 [%0], {%1, %2, %3, %4};" ::"r"(address), "r"(w[0]), "r"(w[1]),
+               "r"(w[2]), "r"(w[3])
+               : "memory");
+}
+
+/// Lets the copy engine take a warp's staging area to where the map says; what lies outside of the result is
+/// left out.
+DEVICE void copyOut(const TensorMap* map, uint32_t staging, uint32_t x, uint32_t y) {
+  asm volatile("cp.async.bulk.tensor.2d.global.shared::cta.bulk_group [%0, {%2, %3}], [%1];\n\tcp.async.bulk.commit_group;" ::"l"(map),
+               "r"(staging), "r"(x), "r"(y)
+               : "memory");
+}
+
+/// Waits until the copy engine has read all of this thread's areas but the last `Pending`.
+template <int Pending>
+DEVICE void awaitCopied() {
+  asm volatile("cp.async.bulk.wait_group.read %0;" ::"n"(Pending) : "memory");
+}
+
+/// A warp's 16 rows of the tile as 16-bit results, 64 columns at a time: to shared memory, from where the copy
+/// engine takes them while the warp goes on. 16-byte chunks are exchanged within a row (chunk ^ row % 8), as the
+/// copy engine expects it; neither side has bank conflicts. Columns that fill no 128 bytes the warp stores itself.
+template <int BN, int Areas, class Acc>
+DEVICE void storeBehind(
+    const TensorMap* map, const GemmArgs& g, const Acc (&acc)[BN / 2], uint8_t* staging, uint32_t& area,
+    const float (&scaleA)[2], const float* scaleB, const float* bias, uint32_t m0, uint32_t n0, uint32_t lane) {
+  const bool half = g.outType == OUT_F16, biased = g.biasType != BIAS_NONE;
+#pragma unroll
+  for (int from = 0; from < BN; from += 64) {
+    uint8_t* place = staging + area * kStagingBytes;
+    const uint32_t address = sharedAddress(place);
+    if (lane == 0) awaitCopied<Areas - 1>();
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < 8 && from + j * 8 < BN; j += 2) {
+      uint32_t words[4];
+#pragma unroll
+      for (int i = 0; i < 2; i++) {
+        const int column = from + (j + i) * 8 + lane % 4 * 2;
+        const float2 sb = *reinterpret_cast<const float2*>(scaleB + column);
+        const float2 bi = biased ? *reinterpret_cast<const float2*>(bias + column) : make_float2(0.0f, 0.0f);
+        const Acc* sum = acc + (from / 8 + j + i) * 4;
+#pragma unroll
+        for (int h = 0; h < 2; h++) {
+          const float x = scaled(asFloat(sum[h * 2]), scaleA[h], sb.x, bi.x);
+          const float y = scaled(asFloat(sum[h * 2 + 1]), scaleA[h], sb.y, bi.y);
+          words[i * 2 + h] = pack2(x, y, half);
+        }
+      }
+      storeBlocks(address + lane % 16 * 128 + ((j + lane / 16) ^ (lane & 7)) * 16, words);
+    }
+    if (from + 64 <= BN) {
+      asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
+      __syncwarp();
+      if (lane == 0) copyOut(map, address, (n0 + from) * 2, m0);
+      area = Areas == 2 ? area ^ 1 : 0;
+    } else {
+      __syncwarp();
+      storeRows<BN>(g, place, m0, n0, from, 2, lane);
+      __syncwarp();
+    }
+  }
+}
+
+/// A warp's 16 rows of the tile in any type, wherever rows begin, 128 bytes at a time: to shared memory as the
+/// accumulators lie, from there to global memory a row segment at a time.
 template <int BN, class Acc>
 DEVICE void storeTile(
     const GemmArgs& g, Acc (&acc)[BN / 2], uint8_t* staging, const float (&scaleA)[2], const float* scaleB,
@@ -177,39 +243,6 @@ DEVICE void storeTile(
       __syncwarp();
     }
   }
-}
-
-/// A warp's 16 rows of the tile as 16-bit results: whole rows to shared memory, from where the copy engine
-/// takes them while the warp goes on.
-template <int BN>
-DEVICE void storeBehind(
-    const GemmArgs& g, const float (&acc)[BN / 2], uint8_t* staging, const float (&scaleA)[2], const float* scaleB,
-    const float* bias, uint32_t m0, uint32_t n0, uint32_t lane) {
-  constexpr uint32_t step = BN * 2 + 16;
-  const uint32_t row = lane / 4, quad = lane % 4;
-  const bool half = g.outType == OUT_F16;
-  asm volatile("cp.async.bulk.wait_group.read 0;" ::: "memory");
-  __syncwarp();
-#pragma unroll
-  for (int j = 0; j < BN / 8; j++) {
-    const float2 sb = *reinterpret_cast<const float2*>(scaleB + j * 8 + quad * 2);
-    const float2 bi = *reinterpret_cast<const float2*>(bias + j * 8 + quad * 2);
-#pragma unroll
-    for (int h = 0; h < 2; h++) {
-      const float x = scaled(acc[j * 4 + h * 2], scaleA[h], sb.x, bi.x);
-      const float y = scaled(acc[j * 4 + h * 2 + 1], scaleA[h], sb.y, bi.y);
-      *reinterpret_cast<uint32_t*>(staging + (row + h * 8) * step + j * 16 + quad * 4) = pack2(x, y, half);
-    }
-  }
-  asm volatile("fence.proxy.async.shared::cta;" ::: "memory");
-  __syncwarp();
-  if (lane < 16 && m0 + lane < g.m) {
-    const uint16_t* target = static_cast<uint16_t*>(g.out) + (m0 + lane) * g.ldOut + n0;
-    asm volatile("cp.async.bulk.global.shared::cta.bulk_group [%0], [%1], %2;" ::"l"(target),
-                 "r"(sharedAddress(staging + lane * step)), "r"(min(static_cast<uint32_t>(BN), g.n - n0) * 2)
-                 : "memory");
-  }
-  asm volatile("cp.async.bulk.commit_group;" ::: "memory");
 }
 
 /// Starts the multiplication of one stage: four steps of 32 bytes of K.
@@ -247,7 +280,7 @@ template <class T, int BN, Sum Mode, int Stages, int Slices>
 DEVICE void sumFast(
     typename T::Acc (&acc)[Slices][BN / 2], uint32_t blocks, Ring ring, uint32_t memory, uint32_t full,
     uint32_t empty, uint32_t next, uint32_t cluster) {
-  using L = LargeLayout<BN, Mode, Stages>;
+  using L = LargeLayout<BN, Stages>;
   const uint32_t thread = threadIdx.x % 128;
   uint32_t previous = 0;
 #pragma unroll 1
@@ -289,7 +322,7 @@ template <class T, int BN, Sum Mode, int Stages, int Count>
 DEVICE void sumNarrow(
     const BlockScales& scales, float (&acc)[1][BN / 2], Ring& ring, uint32_t memory, uint32_t full, uint32_t empty,
     uint32_t cluster, uint32_t first) {
-  using L = LargeLayout<BN, Mode, Stages>;
+  using L = LargeLayout<BN, Stages>;
   const uint32_t group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
   float part[2][BN / 2], factor[Count][2];
 #pragma unroll
@@ -329,7 +362,7 @@ DEVICE void sumNarrow(
 template <class T, int BN, Sum Mode, int Stages>
 DEVICE void sumWide(
     float (&acc)[1][BN / 2], Ring& ring, uint32_t memory, uint32_t full, uint32_t empty, uint32_t cluster) {
-  using L = LargeLayout<BN, Mode, Stages>;
+  using L = LargeLayout<BN, Stages>;
   const uint32_t group = threadIdx.x / 128 - 1, thread = threadIdx.x % 128;
   const uint32_t stage = memory + ring.slot * L::stage;
   float part[2][BN / 4];
@@ -378,9 +411,9 @@ DEVICE void sumPrecise(
 
 template <class T, int BN, Sum Mode, int Stages>
 DEVICE void consume(
-    const GemmArgs& g, Schedule schedule, uint8_t* base, uint32_t memory, uint32_t full, uint32_t empty,
+    const TensorMap* mapOut, const GemmArgs& g, Schedule schedule, uint8_t* base, uint32_t memory, uint32_t full, uint32_t empty,
     uint32_t first, uint32_t step, uint32_t rank, uint32_t cluster) {
-  using L = LargeLayout<BN, Mode, Stages>;
+  using L = LargeLayout<BN, Stages>;
   using Acc = typename T::Acc;
   constexpr int slices = kSlices<Mode>;
   const uint32_t group = __shfl_sync(~0u, threadIdx.x / 128 - 1, 0), thread = threadIdx.x % 128, lane = thread % 32;
@@ -389,7 +422,9 @@ DEVICE void consume(
   if (Mode != FAST && BN > 128 && group == 1) asm volatile("bar.arrive 3, 256;" ::: "memory");
   float* scaleB = reinterpret_cast<float*>(base + L::scales) + group * 2 * BN;
   float* bias = scaleB + BN;
-  uint8_t* staging = base + L::staging + (group * 4 + warp) * 16 * kStagingRow<BN, Mode>;
+  uint8_t* staging = base + L::staging + (group * 4 + warp) * L::areas * kStagingBytes;
+  uint32_t area = 0;
+  const bool copied = g.vector && g.outType <= OUT_F16;
   const uint32_t turns = kAlternate<Mode> ? 2 : 1, turn = kAlternate<Mode> ? group : 0;
   for (uint32_t i = turn, tile = first + turn * step; tile < schedule.count(); i += turns, tile += turns * step) {
     uint32_t row, column;
@@ -435,14 +470,13 @@ DEVICE void consume(
       }
     }
     namedBarrier(1 + group, 128);
-    bool stored = false;
-    if constexpr (!kAlternate<Mode>) {
-      stored = g.vector && g.outType <= OUT_F16 && g.n % 8 == 0;
-      if (stored) storeBehind<BN>(g, acc[0], staging, scaleA[0], scaleB, bias, m0, n0, lane);
-    }
 #pragma unroll
-    for (int s = 0; s < slices && !stored; s++) {
-      storeTile<BN>(g, acc[s], staging, scaleA[s], scaleB, bias, m0 + s * 64, n0, lane);
+    for (int s = 0; s < slices; s++) {
+      if (copied) {
+        storeBehind<BN, L::areas>(mapOut, g, acc[s], staging, area, scaleA[s], scaleB, bias, m0 + s * 64, n0, lane);
+      } else {
+        storeTile<BN>(g, acc[s], staging, scaleA[s], scaleB, bias, m0 + s * 64, n0, lane);
+      }
     }
     namedBarrier(1 + group, 128);
   }
@@ -450,8 +484,8 @@ DEVICE void consume(
 }
 
 template <class T, int BN, Sum Mode, int Stages>
-DEVICE void gemmLarge(const TensorMap* mapA, const TensorMap* mapB, const GemmArgs& g) {
-  using L = LargeLayout<BN, Mode, Stages>;
+DEVICE void gemmLarge(const TensorMap* mapA, const TensorMap* mapB, const TensorMap* mapOut, const GemmArgs& g) {
+  using L = LargeLayout<BN, Stages>;
   extern __shared__ __align__(1024) uint8_t base[];
   const uint32_t memory = sharedAddress(base);
   const uint32_t full = memory + L::barriers, empty = full + Stages * 8;
@@ -459,6 +493,7 @@ DEVICE void gemmLarge(const TensorMap* mapA, const TensorMap* mapB, const GemmAr
   if (threadIdx.x == 0) {
     prefetchMap(mapA);
     prefetchMap(mapB);
+    if (g.vector && g.outType <= OUT_F16) prefetchMap(mapOut);
     for (int i = 0; i < Stages; i++) {
       barrierInit(full + i * 8, 1);
       barrierInit(empty + i * 8, (kAlternate<Mode> ? 1 : kConsumers) * cluster);
@@ -480,16 +515,16 @@ DEVICE void gemmLarge(const TensorMap* mapA, const TensorMap* mapB, const GemmAr
   } else {
     takeRegisters<232>();
     awaitPrecedingKernels();
-    consume<T, BN, Mode, Stages>(g, schedule, base, memory, full, empty, first, step, rank, cluster);
+    consume<T, BN, Mode, Stages>(mapOut, g, schedule, base, memory, full, empty, first, step, rank, cluster);
   }
   // A block must outlive its neighbour's copies and arrivals.
   clusterSync();
 }
 
-#define GEMM_LARGE(NAME, TYPE, BN, MODE, STAGES)                                                             \
-  extern "C" __global__ void __launch_bounds__(384, 1) NAME(                                                 \
-      const __grid_constant__ TensorMap mapA, const __grid_constant__ TensorMap mapB,                        \
-      const __grid_constant__ GemmArgs args) {                                                               \
-    static_assert(LargeLayout<BN, MODE, STAGES>::total <= 232448, "more shared memory than a block can have");     \
-    gemmLarge<TYPE, BN, MODE, STAGES>(&mapA, &mapB, args);                                                   \
+#define GEMM_LARGE(NAME, TYPE, BN, MODE, STAGES)                                                              \
+  extern "C" __global__ void __launch_bounds__(384, 1) NAME(                                                  \
+      const __grid_constant__ TensorMap mapA, const __grid_constant__ TensorMap mapB,                         \
+      const __grid_constant__ TensorMap mapOut, const __grid_constant__ GemmArgs args) {                      \
+    static_assert(LargeLayout<BN, STAGES>::total <= kMostShared, "more shared memory than a block can have"); \
+    gemmLarge<TYPE, BN, MODE, STAGES>(&mapA, &mapB, &mapOut, args);                                           \
   }

@@ -111,51 +111,73 @@ DEVICE void multiplyPart(
   }
 }
 
-DEVICE float4 add(float4 a, float4 b, float) {
-  return make_float4(a.x + b.x, a.y + b.y, a.z + b.z, a.w + b.w);
-}
-DEVICE float4 add(float4 a, float4 b, int) {
-  return make_float4(
-      __int_as_float(__float_as_int(a.x) + __float_as_int(b.x)),
-      __int_as_float(__float_as_int(a.y) + __float_as_int(b.y)),
-      __int_as_float(__float_as_int(a.z) + __float_as_int(b.z)),
-      __int_as_float(__float_as_int(a.w) + __float_as_int(b.w)));
-}
+DEVICE float plus(float a, float b, float) { return a + b; }
+DEVICE float plus(float a, float b, int) { return __int_as_float(__float_as_int(a) + __float_as_int(b)); }
 DEVICE float sumOf(float x, float) { return x; }
 DEVICE int sumOf(float x, int) { return __float_as_int(x); }
 
-/// Adds up the parts of all blocks of the cluster, in the order of K, and stores this block's share.
-template <class T, int BC>
+/// What a thread scales its results by: four neighbouring rows of B, the same for all its tokens; and lane i
+/// has the scale of its warp's i-th token. Read before the main loop, used after it.
+struct SmallScales {
+  float b[4], bias[4], a;
+  DEVICE_MEMBER SmallScales(const GemmArgs& g, uint32_t m0, uint32_t n, uint32_t token, uint32_t step) {
+#pragma unroll
+    for (int e = 0; e < 4; e++) {
+      b[e] = n + e < g.n ? scaleAt(g.scaleB, n + e, g.strideB) : 0.0f;
+      bias[e] = n + e < g.n ? biasAt(g, n + e) : 0.0f;
+    }
+    const uint32_t m = m0 + token + threadIdx.x % 32 * step;
+    a = m < g.m ? scaleAt(g.scaleA, m, g.strideA) : 0.0f;
+    pin(b);
+    pin(bias);
+  }
+};
+
+/// Adds up the parts of up to `Parts` blocks of the cluster, in the order of K, and stores this block's share:
+/// a warp takes every `step`-th token from `token` on. All parts of `Batch` tokens are on their way at once.
+template <class T, int Parts, int Batch>
 DEVICE void reduceAndStore(
-    const GemmArgs& g, uint32_t memory, uint32_t m0, uint32_t n0, uint32_t rank, uint32_t cluster) {
+    const GemmArgs& g, const SmallScales& scales, uint32_t memory, uint32_t m0, uint32_t n, uint32_t tokens,
+    uint32_t token, uint32_t step, uint32_t cluster) {
   using Acc = typename T::Acc;
-  const uint32_t tokens = min(static_cast<uint32_t>(BC), g.m - m0);
-  constexpr uint32_t quads = kTileN / 4;
-#pragma unroll 1
-  for (uint32_t i = rank * 256 + threadIdx.x; i < tokens * quads; i += cluster * 256) {
-    const uint32_t token = i / quads, n = n0 + i % quads * 4;
-    if (n >= g.n) continue;
-    const uint32_t at = memory + (token * kSumStride + i % quads * 4) * 4;
-    float4 sum = loadShared4(at, 0);
-    for (uint32_t c = 1; c < cluster; c++) sum = add(sum, loadShared4(at, c), Acc{});
-    const uint32_t m = m0 + token;
-    const float sa = scaleAt(g.scaleA, m, g.strideA);
-    const float parts[4] = {sum.x, sum.y, sum.z, sum.w};
-    if (g.vector && g.outType <= OUT_F16 && n + 4 <= g.n) {
-      float v[4];
+  const uint32_t column = threadIdx.x % 32 * 4;
+  const bool whole = g.vector && g.outType <= OUT_F16 && n + 4 <= g.n, half = g.outType == OUT_F16;
+  for (uint32_t i = 0; token < tokens; i += Batch, token += Batch * step) {
+    float4 part[Batch][Parts];
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        v[e] = scaled(asFloat(sumOf(parts[e], Acc{})), sa, scaleAt(g.scaleB, n + e, g.strideB), biasAt(g, n + e));
+    for (int t = 0; t < Batch; t++) {
+#pragma unroll
+      for (int c = 0; c < Parts; c++) {
+        if (c < cluster && token + t * step < tokens) {
+          part[t][c] = loadShared4(memory + ((token + t * step) * kSumStride + column) * 4, c);
+        }
       }
-      const bool half = g.outType == OUT_F16;
-      *reinterpret_cast<uint2*>(static_cast<uint16_t*>(g.out) + m * g.ldOut + n) =
-          make_uint2(pack2(v[0], v[1], half), pack2(v[2], v[3], half));
-    } else {
+    }
 #pragma unroll
-      for (int e = 0; e < 4; e++) {
-        if (n + e < g.n) {
-          storeOne(
-              g, m, n + e, sumOf(parts[e], Acc{}), sa, scaleAt(g.scaleB, n + e, g.strideB), biasAt(g, n + e));
+    for (int t = 0; t < Batch; t++) {
+      const float scaleA = __shfl_sync(~0u, scales.a, i + t);
+      const uint32_t m = m0 + token + t * step;
+      if (token + t * step >= tokens || n >= g.n) continue;
+      float sum[4] = {part[t][0].x, part[t][0].y, part[t][0].z, part[t][0].w};
+#pragma unroll
+      for (int c = 1; c < Parts; c++) {
+        if (c < cluster) {
+          sum[0] = plus(sum[0], part[t][c].x, Acc{});
+          sum[1] = plus(sum[1], part[t][c].y, Acc{});
+          sum[2] = plus(sum[2], part[t][c].z, Acc{});
+          sum[3] = plus(sum[3], part[t][c].w, Acc{});
+        }
+      }
+      if (whole) {
+        float v[4];
+#pragma unroll
+        for (int e = 0; e < 4; e++) v[e] = scaled(asFloat(sumOf(sum[e], Acc{})), scaleA, scales.b[e], scales.bias[e]);
+        *reinterpret_cast<uint2*>(static_cast<uint16_t*>(g.out) + m * g.ldOut + n) =
+            make_uint2(pack2(v[0], v[1], half), pack2(v[2], v[3], half));
+      } else {
+#pragma unroll
+        for (int e = 0; e < 4; e++) {
+          if (n + e < g.n) storeOne(g, m, n + e, sumOf(sum[e], Acc{}), scaleA, scales.b[e], scales.bias[e]);
         }
       }
     }
@@ -183,14 +205,25 @@ DEVICE void gemmSmall(const TensorMap* mapA, const TensorMap* mapB, const GemmAr
   const uint32_t n0 = blockIdx.x / cluster * kTileN, m0 = blockIdx.y * BC;
   const uint32_t k0 = g.blocks * rank / cluster, count = g.blocks * (rank + 1) / cluster - k0;
   if (threadIdx.x < 256) {
-    multiplyPart<T, BC, Precise, Stages>(base, memory, full, empty, count);
+    // Nothing can be multiplied before that kernel has ended, whose results may be the tokens.
     awaitPrecedingKernels();
-  } else if (threadIdx.x == 256) {
-    stream<BC, Stages>(mapA, mapB, memory, full, empty, m0, n0, k0, count);
+    const uint32_t n = n0 + threadIdx.x % 32 * 4, token = rank * 8 + threadIdx.x / 32, step = cluster * 8;
+    const uint32_t tokens = min(static_cast<uint32_t>(BC), g.m - m0);
+    const SmallScales scales(g, m0, n, token, step);
+    multiplyPart<T, BC, Precise, Stages>(base, memory, full, empty, count);
+    clusterSync();
+    if (cluster <= 2) {
+      reduceAndStore<T, 2, 4>(g, scales, memory, m0, n, tokens, token, step, cluster);
+    } else if (cluster <= 4) {
+      reduceAndStore<T, 4, 2>(g, scales, memory, m0, n, tokens, token, step, cluster);
+    } else {
+      reduceAndStore<T, 8, 1>(g, scales, memory, m0, n, tokens, token, step, cluster);
+    }
+  } else {
+    if (threadIdx.x == 256) stream<BC, Stages>(mapA, mapB, memory, full, empty, m0, n0, k0, count);
+    __syncwarp();
+    clusterSync();
   }
-  __syncwarp();
-  clusterSync();
-  if (threadIdx.x < 256) reduceAndStore<T, BC>(g, memory, m0, n0, rank, cluster);
   // A block's sums must stay until its neighbours have read them.
   clusterSync();
 }

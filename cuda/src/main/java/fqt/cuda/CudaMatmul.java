@@ -252,11 +252,16 @@ public final class CudaMatmul {
     LaunchBlock block = context.block();
     TensorMaps maps = context.maps();
     long bytesK = arguments.bytesK();
-    block.argument(
-        0, maps.find(arguments.a(), arguments.m(), bytesK, arguments.strideA(), plan.boxA()));
+    long mapA = maps.find(arguments.a(), arguments.m(), bytesK, arguments.strideA(), plan.boxA());
+    block.argument(0, mapA);
     block.argument(
         1, maps.find(arguments.b(), arguments.n(), bytesK, arguments.strideB(), plan.boxB()));
-    block.argument(2, block.arguments().address());
+    boolean large = plan.kind() == GemmPlan.Kind.LARGE;
+    if (large) {
+      // A result that the copy engine cannot write needs none, but the kernel takes one.
+      block.argument(2, arguments.copiesOut() ? mapOut(maps, arguments) : mapA);
+    }
+    block.argument(large ? 3 : 2, block.arguments().address());
     arguments.write(block.arguments(), plan.raster(), settledWeights);
     block.shape(plan.gridX(), plan.gridY(), plan.threads(), plan.sharedBytes(), plan.cluster());
     long function = context.kernels().find(plan.module(), plan.kernel(), plan.sharedBytes());
@@ -272,11 +277,20 @@ public final class CudaMatmul {
       block.argument(3, values.address() + MatmulArguments.BYTES);
     }
     // The large kernels touch nothing else before the preceding kernel has ended.
-    boolean overlap = settledWeights || plan.kind() == GemmPlan.Kind.LARGE;
+    boolean overlap = settledWeights || large;
     context.check(
         block.launch(stream.handle().address(), function, !shares, overlap),
         "launching %s for %d x %d x %d"
             .formatted(plan.kernel(), arguments.m(), arguments.n(), arguments.k()));
+  }
+
+  private static long mapOut(TensorMaps maps, MatmulArguments arguments) {
+    return maps.find(
+        arguments.out(),
+        arguments.m(),
+        arguments.n() * arguments.outBytes(),
+        arguments.ldOut() * arguments.outBytes(),
+        GemmPlan.OUT_ROWS);
   }
 
   private void launchMma(CudaStream stream, MatmulArguments arguments) {

@@ -55,9 +55,9 @@ record GemmPlan(
     new Tile(192, 5), new Tile(144, 6), new Tile(128, 6), new Tile(112, 6)
   };
   static final Tile[] LARGE_PRECISE = {
-    new Tile(192, 4), new Tile(144, 5), new Tile(128, 5), new Tile(112, 6)
+    new Tile(192, 4), new Tile(144, 5), new Tile(128, 6), new Tile(112, 6)
   };
-  static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 5)};
+  static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 6)};
   static final Tile[] SMALL = {
     new Tile(8, 6),
     new Tile(16, 6),
@@ -73,6 +73,11 @@ record GemmPlan(
 
   /** Bytes of K in one stage. */
   static final int STEP_BYTES = 128;
+
+  /** Rows of results, 128 bytes of each, that a warp of a large kernel hands to the copy engine. */
+  static final int OUT_ROWS = 16;
+
+  private static final int MAX_SHARED_BYTES = 232_448;
 
   private static final int ROWS = 128;
   private static final int RASTER = 8;
@@ -158,16 +163,12 @@ record GemmPlan(
     long tiles = Math.ceilDiv(tilesM, cluster) * Math.ceilDiv(n, tile.width);
     int clusters = (int) Math.min(tiles, processors / cluster);
     long rounds = Math.ceilDiv(tiles, clusters);
-    int stage = (ROWS + tile.width) * STEP_BYTES;
     double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
     double cycles = rounds * blocks * Math.max(4.0 * tile.width, traffic) * loss(sum, tile.width);
     // Precise sums cannot hide the stores of a round behind the next one.
     double stores = sum == Sum.FAST ? 0 : (rounds - 1) * EXPOSED_STORE_MICROSECONDS;
     double memory = n * blocks * (double) STEP_BYTES / TILED_BYTES_PER_MICROSECOND;
     double waste = tilesM % cluster == 0 ? 1 : HALF_EMPTY_CLUSTER;
-    int staging = 8 * 16 * (sum == Sum.FAST ? 128 : 2 * tile.width + 16);
-    int scales = 2 * 2 * tile.width * Float.BYTES;
-    int barriers = (2 * tile.stages + 2) * Long.BYTES;
     return new GemmPlan(
         Kind.LARGE,
         sum == Sum.FAST ? module(operand, "") : "gemm_e4m3_precise_sm90a",
@@ -175,12 +176,20 @@ record GemmPlan(
         clusters * cluster,
         1,
         384,
-        tile.stages * stage + staging + scales + barriers,
+        largeShared(tile),
         cluster,
         ROWS,
         tile.width / 2,
         RASTER,
         FIXED_MICROSECONDS + stores + together(memory, waste * cycles / rate(sum)));
+  }
+
+  /** Stages, one or two areas of results for each of eight warps, scales and barriers. */
+  private static int largeShared(Tile tile) {
+    int ring = tile.stages * (ROWS + tile.width) * STEP_BYTES;
+    int rest = 2 * 2 * tile.width * Float.BYTES + (2 * tile.stages + 2) * Long.BYTES;
+    int area = 8 * OUT_ROWS * STEP_BYTES;
+    return ring + rest + (ring + rest + 2 * area <= MAX_SHARED_BYTES ? 2 * area : area);
   }
 
   /** One tile a cluster, whose blocks share K; the rows of B are the tensor core's rows. */

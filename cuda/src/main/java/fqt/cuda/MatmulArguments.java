@@ -170,13 +170,22 @@ record MatmulArguments(
     return Math.ceilDiv(bytesK(), GemmPlan.STEP_BYTES);
   }
 
+  /** Whether rows of the result begin where the copy engine can write. */
+  private boolean aligned() {
+    return (out | ldOut * outBytes) % 16 == 0;
+  }
+
+  /** Whether the copy engine may store the result: 16-bit elements in aligned rows. */
+  boolean copiesOut() {
+    return aligned() && outBytes == Short.BYTES;
+  }
+
   /**
    * Writes the fields of {@code GemmArgs} (gemm.cuh) in their order.
    *
    * @param settled whether B may be read while the kernel before this one still runs
    */
   void write(MemorySegment target, int raster, boolean settled) {
-    boolean vector = (out | ldOut * outBytes) % 16 == 0;
     target.set(JAVA_LONG, 0, out);
     target.set(JAVA_LONG, 8, scaleA);
     target.set(JAVA_LONG, 16, scaleB);
@@ -192,7 +201,7 @@ record MatmulArguments(
     target.set(JAVA_INT, 68, blockStepA);
     target.set(JAVA_INT, 72, blockStepB);
     target.set(JAVA_INT, 76, raster);
-    target.set(JAVA_INT, 80, vector ? 1 : 0);
+    target.set(JAVA_INT, 80, aligned() ? 1 : 0);
     target.set(JAVA_INT, 84, settled ? 1 : 0);
   }
 }

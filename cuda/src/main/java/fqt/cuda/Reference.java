@@ -5,6 +5,8 @@ import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
 import java.util.stream.IntStream;
 
 /**
@@ -22,6 +24,9 @@ record Reference(double[] expected, double[] allowed) {
   // Tensor cores add bfloat16 products in float32 and cut off what does not fit.
   private static final double SUM_STEP = 0x1p-22;
   private static final int TERMS_OF_STEP = 16;
+
+  // A handful of roundings to float32 one after the other.
+  private static final double FLOAT_STEPS = 0x1p-20;
 
   /** The largest error of a result as a share of what is allowed; NaN if there is one. */
   double error(Tensor result) {
@@ -177,32 +182,78 @@ record Reference(double[] expected, double[] allowed) {
         total += p[j];
         worst = Math.max(worst, off[j]);
       }
+      double[] sum = new double[size];
+      double[] magnitude = new double[size];
+      double[] moved = new double[size];
+      for (int j = 0; j < p.length; j++) {
+        p[j] /= total;
+        int row = ((from + j) * groups + group) * size;
+        for (int d = 0; d < size; d++) {
+          sum[d] += p[j] * v[row + d];
+          magnitude[d] += p[j] * Math.abs(v[row + d]);
+        }
+      }
+      for (int j = 0; j < p.length; j++) {
+        double change = p[j] * Math.expm1(off[j]);
+        int row = ((from + j) * groups + group) * size;
+        for (int d = 0; d < size; d++) {
+          moved[d] += change * Math.abs(v[row + d] - sum[d]);
+        }
+      }
+      double share = operands + weights + operands * weights + sums;
       for (int d = 0; d < size; d++) {
-        double sum = 0;
-        double magnitude = 0;
-        for (int j = 0; j < p.length; j++) {
-          double term = p[j] / total * v[((from + j) * groups + group) * size + d];
-          sum += term;
-          magnitude += Math.abs(term);
-        }
-        double moved = 0;
-        for (int j = 0; j < p.length; j++) {
-          double value = v[((from + j) * groups + group) * size + d];
-          moved += p[j] / total * Math.expm1(off[j]) * Math.abs(value - sum);
-        }
         int at = (query * heads + head) * size + d;
-        double share = operands + weights + operands * weights + sums;
-        expected[at] = sum;
-        allowed[at] = Math.exp(2 * worst) * (moved + share * magnitude) + sums * Math.abs(sum);
+        expected[at] = sum[d];
+        allowed[at] =
+            Math.exp(2 * worst) * (moved[d] + share * magnitude[d]) + sums * Math.abs(sum[d]);
       }
     }
   }
 
+  /**
+   * {@code (x - mean) / sqrt(variance + epsilon) * weight + bias} along rows. The mean is off by a
+   * few roundings of the largest |x|, and that much the difference, which close elements make
+   * large.
+   *
+   * @param x F32 [rows, columns]
+   */
+  static Reference layerNorm(Tensor x, Tensor weight, Tensor bias, double epsilon) {
+    int columns = Math.toIntExact(x.dim(1));
+    double[] in = values(x);
+    double[] by = values(weight);
+    double[] plus = values(bias);
+    double[] expected = new double[in.length];
+    double[] allowed = new double[in.length];
+    for (int row = 0; row < in.length; row += columns) {
+      double mean = 0;
+      double largest = 0;
+      for (int i = row; i < row + columns; i++) {
+        mean += in[i] / columns;
+        largest = Math.max(largest, Math.abs(in[i]));
+      }
+      double variance = 0;
+      for (int i = row; i < row + columns; i++) {
+        variance += (in[i] - mean) * (in[i] - mean) / columns;
+      }
+      double factor = 1 / Math.sqrt(variance + epsilon);
+      double off = largest * factor * FLOAT_STEPS;
+      for (int i = row; i < row + columns; i++) {
+        double whole = (in[i] - mean) * factor;
+        double scaled = whole * by[i - row];
+        expected[i] = scaled + plus[i - row];
+        allowed[i] =
+            Math.abs(by[i - row]) * off * (1 + Math.abs(whole))
+                + FLOAT_STEPS * (Math.abs(scaled) + Math.abs(plus[i - row]));
+      }
+    }
+    return new Reference(expected, allowed);
+  }
+
   private static double[] values(Tensor x) {
-    Tensor flat = Ops.contiguous(Ops.to(x, Device.CPU)).reshape(-1);
-    double[] values = new double[Math.toIntExact(flat.count())];
+    MemorySegment floats = Ops.contiguous(Ops.to(Ops.to(x, Device.CPU), DType.F32)).segment();
+    double[] values = new double[Math.toIntExact(x.count())];
     for (int i = 0; i < values.length; i++) {
-      values[i] = flat.get(i);
+      values[i] = floats.getAtIndex(ValueLayout.JAVA_FLOAT, i);
     }
     return values;
   }
