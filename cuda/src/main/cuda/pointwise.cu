@@ -78,7 +78,26 @@ extern "C" __global__ void __launch_bounds__(256)
   forEach(x, nullptr, out, count, [=](float v, float) { return __fmaf_rn(scale, v, shift); });
 }
 
+/// Also to bfloat16, as the linear that reads the result will see it, unless `rounded` is null.
 extern "C" __global__ void __launch_bounds__(256)
-    gated(uint32_t op, const float* gate, const float* up, float* out, uint64_t count) {
-  forEach(gate, up, out, count, [=](float g, float u) { return apply(op, g) * u; });
+    gated(uint32_t op, const float* gate, const float* up, float* out, uint64_t count, uint16_t* rounded) {
+  const auto f = [=](float g, float u) { return apply(op, g) * u; };
+  if (rounded == nullptr) {
+    forEach(gate, up, out, count, f);
+    return;
+  }
+  const uint64_t i = (static_cast<uint64_t>(blockIdx.x) * blockDim.x + threadIdx.x) * kPerThread;
+  if (i + kPerThread <= count && aligned(gate, up, out)) {
+    const float4 x = *reinterpret_cast<const float4*>(gate + i), y = *reinterpret_cast<const float4*>(up + i);
+    const float4 v = make_float4(f(x.x, y.x), f(x.y, y.y), f(x.z, y.z), f(x.w, y.w));
+    *reinterpret_cast<float4*>(out + i) = v;
+    const uint32_t low = floatToBf16(v.x) | static_cast<uint32_t>(floatToBf16(v.y)) << 16;
+    const uint32_t high = floatToBf16(v.z) | static_cast<uint32_t>(floatToBf16(v.w)) << 16;
+    *reinterpret_cast<uint2*>(rounded + i) = make_uint2(low, high);
+  } else {
+    for (uint64_t j = i; j < i + kPerThread && j < count; j++) {
+      out[j] = f(gate[j], up[j]);
+      rounded[j] = floatToBf16(out[j]);
+    }
+  }
 }

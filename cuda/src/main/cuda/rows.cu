@@ -30,7 +30,7 @@ constexpr int kKept = 8;  // elements of a row that a thread keeps in registers;
 /// `share` is 1 / columns, since a division in float64 by every thread would take longer than the row.
 extern "C" __global__ void __launch_bounds__(512, 2) rms_norm(
     const float* x, const void* weight, uint32_t type, uint64_t weightStep, float eps, float* out, uint64_t columns,
-    double share) {
+    double share, uint16_t* rounded) {
   __shared__ double shared[32];
   const float* row = rowOf(x, columns);
   const uint64_t rest = static_cast<uint64_t>(kKept) * blockDim.x;
@@ -47,7 +47,9 @@ extern "C" __global__ void __launch_bounds__(512, 2) rms_norm(
   squares = acrossBlock<Sum>(squares, shared);
   const float factor = 1.0f / __fsqrt_rn(static_cast<float>(squares * share + eps));
   const auto store = [&](uint64_t k, float value) {
-    out[blockIdx.x * columns + k] = value * factor * loadFloat(weight, type, k * weightStep);
+    const float result = value * factor * loadFloat(weight, type, k * weightStep);
+    out[blockIdx.x * columns + k] = result;
+    if (rounded != nullptr) rounded[blockIdx.x * columns + k] = floatToBf16(result);
   };
 #pragma unroll
   for (int i = 0; i < kKept; i++) {

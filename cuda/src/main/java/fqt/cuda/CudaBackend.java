@@ -37,11 +37,12 @@ final class CudaBackend implements Backend {
   CudaBackend(CudaContext context, boolean wholeActivations) {
     this.context = context;
     Launcher launcher = new Launcher(context);
+    RoundedTwin twin = new RoundedTwin(context, !wholeActivations);
     copies = new CudaCopies(launcher);
-    products = new CudaProducts(launcher, copies, wholeActivations);
+    products = new CudaProducts(launcher, copies, twin, wholeActivations);
     linalg = new CudaLinalg(launcher);
-    pointwise = new CudaPointwise(launcher);
-    rows = new CudaRows(launcher);
+    pointwise = new CudaPointwise(launcher, twin);
+    rows = new CudaRows(launcher, twin);
     reductions = new CudaReduce(launcher);
     attention = new CudaAttention(launcher, wholeActivations);
     quantization = new CudaQuantOps(launcher, products);
@@ -140,9 +141,7 @@ final class CudaBackend implements Backend {
     try {
       linalg.syrk(alpha, seen, beta, out);
     } finally {
-      if (seen != x) {
-        seen.storage().release();
-      }
+      products.used(seen, x);
     }
   }
 

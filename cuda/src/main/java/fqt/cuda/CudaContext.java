@@ -34,7 +34,6 @@ public final class CudaContext implements AutoCloseable {
           CUresult.CUDA_ERROR_LAUNCH_FAILED);
 
   private static final String LIMIT = "fqt.cuda.memory";
-  private static final long PIECE = 32L << 20;
 
   private final Device device;
   private final CUdevice handle;
@@ -42,13 +41,15 @@ public final class CudaContext implements AutoCloseable {
   private final int capability;
   private final int processors;
   private final Arena arena = Arena.ofShared();
-  private final LaunchBlock block = new LaunchBlock(arena);
+  private final AtomicLong writes = new AtomicLong();
+  private final LaunchBlock block = new LaunchBlock(arena, writes);
   private final TensorMaps maps = new TensorMaps(arena);
   private final KernelSet kernels = new KernelSet();
   private final DriverMemory memory;
   private final DevicePool pool;
   private final Staging uploads = new Staging(this, arena);
   private final Staging downloads = new Staging(this, arena);
+  private final PeerCopies peers = new PeerCopies(this);
   private final AtomicLong liveBytes = new AtomicLong();
   private final CudaStream stream;
   private final Faults faults;
@@ -120,7 +121,8 @@ public final class CudaContext implements AutoCloseable {
     return storage;
   }
 
-  private Storage allocate(long byteSize, long counted) {
+  /** The same, of which only some bytes count as live. */
+  Storage allocate(long byteSize, long counted) {
     return new DeviceStorage(
         device, new DeviceStorage.Allocation(this, pool.take(byteSize), byteSize, counted));
   }
@@ -167,12 +169,14 @@ public final class CudaContext implements AutoCloseable {
   public void upload(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     long address = Checks.address(target, device, "target");
+    wrote();
     bind();
     uploads.upload(source.segment(), address);
   }
 
   /** Copies host memory to an address of this GPU; the source is free on return. */
   void upload(MemorySegment source, long address) {
+    wrote();
     bind();
     uploads.upload(source, address);
   }
@@ -191,28 +195,29 @@ public final class CudaContext implements AutoCloseable {
   }
 
   /**
-   * Copies a contiguous tensor from another GPU to this one, through the host; the source is free
-   * on return.
+   * Copies a contiguous tensor from another GPU to this one. The source may be given back or
+   * changed by what is put into its GPU's stream from now on.
    */
   void copyFromPeer(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     CudaContext peer = ((DeviceStorage) source.storage()).context();
     long from = Checks.address(source, peer.device, "source");
     long to = Checks.address(target, device, "target");
-    try (Arena between = Arena.ofConfined()) {
-      long size = source.byteSize();
-      MemorySegment piece = between.allocate(Math.min(size, PIECE), Long.BYTES);
-      for (long at = 0; at < size; at += PIECE) {
-        MemorySegment bytes = piece.asSlice(0, Math.min(PIECE, size - at));
-        peer.bind();
-        peer.downloads.download(from + at, bytes);
-        upload(bytes, to + at);
-      }
+    if (source.byteSize() > 0) {
+      wrote();
+      peers.copy(peer, from, to, source.byteSize());
     }
+  }
+
+  /** Copies memory of this GPU to the host; done when the call returns. */
+  void download(long address, MemorySegment target) {
+    bind();
+    downloads.download(address, target);
   }
 
   /** Sets every byte of a storage of this GPU; done when the call returns. */
   public void fill(Storage storage, byte value) {
+    wrote();
     bind();
     check(
         JCudaDriver.cuMemsetD8Async(
@@ -262,6 +267,21 @@ public final class CudaContext implements AutoCloseable {
 
   KernelSet kernels() {
     return kernels;
+  }
+
+  /** The pool that the driver gives memory from. */
+  MemorySegment memoryPool() {
+    return memory.pool();
+  }
+
+  /** How often something was put into a stream that writes memory of this GPU. */
+  long writes() {
+    return writes.get();
+  }
+
+  /** Notes that memory is written by other means than a kernel. */
+  void wrote() {
+    writes.incrementAndGet();
   }
 
   /** Where kernels note wrong indices. */

@@ -66,6 +66,7 @@ final class CudaCopies {
 
   private void copyBytes(Tensor source, Tensor target) {
     CudaContext context = launcher.context();
+    context.wrote();
     context.bind();
     context.check(
         JCudaDriver.cuMemcpyDtoDAsync(

@@ -12,9 +12,11 @@ final class CudaPointwise {
   private static final long PER_THREAD = 4;
 
   private final Launcher launcher;
+  private final RoundedTwin twin;
 
-  CudaPointwise(Launcher launcher) {
+  CudaPointwise(Launcher launcher, RoundedTwin twin) {
     this.launcher = launcher;
+    this.twin = twin;
   }
 
   void binary(BinaryOp op, Tensor a, Tensor b, Tensor out) {
@@ -42,7 +44,17 @@ final class CudaPointwise {
   }
 
   void gated(UnaryOp op, Tensor gate, Tensor up, Tensor out) {
-    run("gated", gate, op.ordinal(), address(gate), address(up), address(out), gate.count());
+    long rounded = address(twin.room(out));
+    run(
+        "gated",
+        gate,
+        op.ordinal(),
+        address(gate),
+        address(up),
+        address(out),
+        out.count(),
+        rounded);
+    twin.holds();
   }
 
   private void run(String kernel, Tensor x, long... arguments) {

@@ -44,12 +44,14 @@ final class CudaProducts {
   private final CudaMatmul matmul;
   private final GroupedLinear grouped;
   private final boolean wholeActivations;
+  private final RoundedTwin twin;
 
-  CudaProducts(Launcher launcher, CudaCopies copies, boolean wholeActivations) {
+  CudaProducts(Launcher launcher, CudaCopies copies, RoundedTwin twin, boolean wholeActivations) {
     this.launcher = launcher;
     this.copies = copies;
     this.matmul = new CudaMatmul(launcher.context());
     this.grouped = new GroupedLinear(launcher);
+    this.twin = twin;
     this.wholeActivations = wholeActivations;
   }
 
@@ -106,7 +108,7 @@ final class CudaProducts {
     }
     Tensor left = split(x, Parts.ROUNDED);
     grouped.run(left, bounds, w, out);
-    release(left, x);
+    used(left, x);
   }
 
   private void linearFew(Tensor x, Tensor w, Tensor bias, Tensor out) {
@@ -165,12 +167,21 @@ final class CudaProducts {
     Tensor left = split(a, wideA ? wideB ? Parts.LEFT : Parts.BOTH : parts(wideB));
     Tensor right = split(b, wideB ? wideA ? Parts.RIGHT : Parts.BOTH : parts(wideA));
     // Whatever wrote the right side had ended when the split of the left one began.
-    boolean settled = left != a && right == b;
+    boolean settled = left != a && !twin.is(left) && right == b;
     MatmulOptions options = settled ? MatmulOptions.FAST.withSettledWeights() : MatmulOptions.FAST;
     matmul.scaled(launcher.context().stream(), left, right, null, null, shift, out, options);
-    release(left, a);
+    used(left, a);
     release(right, b);
     release(shift, bias);
+  }
+
+  /** Gives activations back that were rounded for a use which has changed nothing else. */
+  void used(Tensor rounded, Tensor original) {
+    if (twin.is(rounded)) {
+      twin.holds();
+    } else {
+      release(rounded, original);
+    }
   }
 
   private static Parts parts(boolean otherIsWide) {
@@ -183,6 +194,10 @@ final class CudaProducts {
     boolean ready = x.dtype() == DType.BF16 && x.isContiguous() && x.dim(1) == padded;
     if (parts == Parts.ROUNDED && ready) {
       return x;
+    }
+    Tensor known = parts == Parts.ROUNDED ? twin.of(x) : null;
+    if (known != null) {
+      return known;
     }
     Tensor target = temporary(DType.BF16, x.dim(0), parts.count * padded);
     launcher.run(

@@ -16,9 +16,11 @@ final class CudaRows {
   private static final long GATHERED_AT_ONCE = 2048;
 
   private final Launcher launcher;
+  private final RoundedTwin twin;
 
-  CudaRows(Launcher launcher) {
+  CudaRows(Launcher launcher, RoundedTwin twin) {
     this.launcher = launcher;
+    this.twin = twin;
   }
 
   void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
@@ -32,7 +34,9 @@ final class CudaRows {
         bits(eps),
         address(out),
         x.dim(1),
-        share(x));
+        share(x),
+        address(twin.room(out)));
+    twin.holds();
   }
 
   void layerNorm(Tensor x, Tensor weight, Tensor bias, float eps, Tensor out) {

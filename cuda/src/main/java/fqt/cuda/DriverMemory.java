@@ -21,7 +21,7 @@ import jcuda.driver.JCudaDriver;
  */
 final class DriverMemory implements DevicePool.Source {
   /** Size from which on pieces are large. */
-  private static final long LARGE = 256L << 20;
+  private static final long LARGE = 512L << 20;
 
   /** Bytes that may stay reserved without being used, when a large piece is asked for. */
   private static final long SLACK = 1L << 30;
@@ -80,6 +80,11 @@ final class DriverMemory implements DevicePool.Source {
       context.check(call(GET, pool, which, value), "reading the memory pool of a GPU");
       return value.get(JAVA_LONG, 0);
     }
+  }
+
+  /** The driver's pool. */
+  MemorySegment pool() {
+    return pool;
   }
 
   /** The most bytes that the driver's pool has held at once, in use or not. */

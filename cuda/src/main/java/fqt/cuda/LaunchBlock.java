@@ -5,6 +5,7 @@ import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.concurrent.atomic.AtomicLong;
 
 /**
  * The native memory that describes one launch, reused by all launches of a context: the driver
@@ -22,12 +23,19 @@ final class LaunchBlock {
   private static final long ARGUMENT_BYTES = 512;
   private static final int POINTERS = 64;
 
+  private final AtomicLong launches;
   private final MemorySegment config;
   private final MemorySegment attributes;
   private final MemorySegment pointers;
   private final MemorySegment arguments;
 
-  LaunchBlock(Arena arena) {
+  /**
+   * Nothing to launch yet.
+   *
+   * @param launches counts what is launched
+   */
+  LaunchBlock(Arena arena, AtomicLong launches) {
+    this.launches = launches;
     config = arena.allocate(56, 8);
     attributes = arena.allocate(2 * ATTRIBUTE_BYTES, 8);
     pointers = arena.allocate(POINTERS * (long) Long.BYTES, 8);
@@ -70,6 +78,7 @@ final class LaunchBlock {
    *     then waits for by itself
    */
   int launch(long stream, long function, boolean clustered, boolean overlap) {
+    launches.incrementAndGet();
     config.set(JAVA_LONG, 32, stream);
     long first = attributes.address() + (clustered ? 0 : ATTRIBUTE_BYTES);
     config.set(JAVA_LONG, 40, first);

@@ -25,6 +25,7 @@ final class Staging {
   private final MemorySegment[] pieces = new MemorySegment[PIECES];
   private final CudaEvent[] passed = new CudaEvent[PIECES];
   private CudaStream beside;
+  private CudaEvent before;
 
   Staging(CudaContext context, Arena arena) {
     this.context = context;
@@ -44,10 +45,10 @@ final class Staging {
     prepare();
     if (beside == null) {
       beside = context.newStream();
+      before = new CudaEvent(context);
     }
-    passed[0].synchronize();
-    passed[0].record(context.stream());
-    beside.await(passed[0]);
+    before.record(context.stream());
+    beside.await(before);
     int turn = 0;
     for (long at = 0; at < size; at += PIECE, turn = (turn + 1) % PIECES) {
       long bytes = Math.min(PIECE, size - at);
@@ -136,6 +137,7 @@ final class Staging {
   /** Gives the memory back to the pageable; the copies have ended. */
   void close() {
     if (beside != null) {
+      before.close();
       beside.close();
     }
     if (pieces[0] != null) {

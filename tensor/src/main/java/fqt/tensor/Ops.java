@@ -122,10 +122,19 @@ public final class Ops {
     return copy;
   }
 
-  /** Copies the elements of one tensor over those of another of the same shape, converting. */
+  /**
+   * Copies the elements of one tensor over those of another of the same shape, converting; from
+   * another device, without gaps and of the same type.
+   */
   public static void copyInto(Tensor source, Tensor target) {
     requireShape("target", target, source.shape());
-    backend(source, target).copy(source, target);
+    boolean travels =
+        source.dtype() == target.dtype() && source.isContiguous() && target.isContiguous();
+    if (source.device().equals(target.device()) || !travels) {
+      backend(source, target).copy(source, target);
+    } else {
+      backend(target.device().isHost() ? source : target).transfer(source, target);
+    }
   }
 
   /** Tensors of the same type joined along their first dimension. */

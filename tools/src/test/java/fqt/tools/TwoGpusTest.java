@@ -12,7 +12,7 @@ import java.util.Arrays;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.ValueSource;
+import org.junit.jupiter.params.provider.CsvSource;
 
 /** What all GPUs of a host write together is what one of them writes. */
 class TwoGpusTest {
@@ -25,7 +25,7 @@ class TwoGpusTest {
     assumeTrue(CudaDevices.count() >= 2, "fewer than two GPUs");
   }
 
-  private byte[] quantized(String model, String device) throws IOException {
+  private byte[] quantized(String model, String method, String device) throws IOException {
     Path out = folder.resolve(device.replace(':', '-'));
     CommandRun run =
         CommandRun.of(
@@ -33,6 +33,8 @@ class TwoGpusTest {
             FIXTURES.resolve(model).toString(),
             "--out",
             out.toString(),
+            "--method",
+            method,
             "--calib",
             FIXTURES.resolve("calib_ids.safetensors").toString(),
             "--group-size",
@@ -44,10 +46,16 @@ class TwoGpusTest {
   }
 
   @ParameterizedTest
-  @ValueSource(strings = {"tiny-qwen2", "tiny-qwen3moe"})
-  void allWriteTheBytesOfOne(String model) throws IOException {
-    byte[] one = quantized(model, "cuda:0");
+  @CsvSource({
+    "tiny-qwen2, gptq",
+    "tiny-qwen3moe, gptq",
+    "tiny-qwen2, awq",
+    "tiny-qwen3moe, awq",
+    "tiny-qwen2, smoothquant+gptq"
+  })
+  void allWriteTheBytesOfOne(String model, String method) throws IOException {
+    byte[] one = quantized(model, method, "cuda:0");
     assertTrue(one.length > 1 << 18, one.length + " bytes");
-    assertEquals(0, Arrays.compare(one, quantized(model, "cuda:all")));
+    assertEquals(0, Arrays.compare(one, quantized(model, method, "cuda:all")));
   }
 }

@@ -4,7 +4,6 @@ import fqt.quant.crew.Crew;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
-import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -86,9 +85,7 @@ public final class ChunkSum {
   /** Adds what another member has summed up, whose chunks come next. */
   void join(List<Tensor> parts, long count) {
     for (Tensor part : parts) {
-      try (Scope scope = Scope.open()) {
-        Ops.copyInto(Ops.to(part, sums.get(0).device()), next());
-      }
+      Ops.copyInto(part, next());
     }
     rows += count;
   }
