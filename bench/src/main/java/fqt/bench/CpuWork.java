@@ -106,12 +106,14 @@ final class CpuWork {
       Tensor scales = Ops.full(Device.CPU, DType.F16, 0.125, n, k / GROUP);
       PackedWeight own = new PackedWeight(4, k, GROUP, codes, scales, null, null);
       weightBytes = own.byteSize();
+      Ops.freeze(codes);
       calls.add(() -> Ops.packedLinear(x, own, null));
       return;
     }
     Tensor converted = converted(weights);
     Tensor own = converted == weights ? Ops.copy(weights) : converted;
     weightBytes = own.byteSize();
+    Ops.freeze(own);
     calls.add(
         switch (library) {
           case "onednn" -> new Onednn(x, own, out, threads)::run;

@@ -1,5 +1,6 @@
 package fqt.nn;
 
+import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -136,6 +137,14 @@ public abstract class Module {
     for (Child child : children.values()) {
       child.get().visit(path.isEmpty() ? child.name() : path + "." + child.name(), visitor);
     }
+  }
+
+  /**
+   * Promises that the parameters here and below will not be written to; replacing them is still
+   * allowed. Products may then keep their weights packed: see {@link Ops#freeze}.
+   */
+  public final void freeze() {
+    visit((path, module) -> module.parameters.values().forEach(Ops::freeze));
   }
 
   /**

@@ -3,7 +3,19 @@ package fqt.tensor;
 import java.lang.foreign.MemorySegment;
 
 /** Host memory that a tensor may look at but does not own; its arena decides its lifetime. */
-record BorrowedStorage(MemorySegment segment) implements Storage {
+final class BorrowedStorage implements Storage {
+  private final MemorySegment segment;
+  private volatile Derived derived;
+
+  BorrowedStorage(MemorySegment segment) {
+    this.segment = segment;
+  }
+
+  @Override
+  public MemorySegment segment() {
+    return segment;
+  }
+
   @Override
   public Device device() {
     return Device.CPU;
@@ -27,5 +39,15 @@ record BorrowedStorage(MemorySegment segment) implements Storage {
   @Override
   public void detach() {
     // Lifetime is the owner's business.
+  }
+
+  @Override
+  public synchronized void freeze() {
+    derived = derived == null ? new Derived(true) : derived;
+  }
+
+  @Override
+  public Derived derived() {
+    return derived;
   }
 }

@@ -83,8 +83,24 @@ public final class Ops {
     return tensor;
   }
 
+  /**
+   * Promises that a tensor's storage will not be written to any more. Products may then keep what
+   * they make of it, such as a weight packed for the matrix kernel, for as long as the storage
+   * lives; it takes about as much memory again.
+   */
+  public static void freeze(Tensor tensor) {
+    tensor.storage().freeze();
+  }
+
+  private static void requireThawed(Tensor out) {
+    if (out.storage().derived() != null) {
+      throw new IllegalStateException("tensor " + out + " is frozen and cannot be written to");
+    }
+  }
+
   /** Sets every element. */
   public static void fill(Tensor tensor, double value) {
+    requireThawed(tensor);
     backend(tensor).fill(tensor, value);
   }
 
@@ -128,6 +144,7 @@ public final class Ops {
    */
   public static void copyInto(Tensor source, Tensor target) {
     requireShape("target", target, source.shape());
+    requireThawed(target);
     boolean travels =
         source.dtype() == target.dtype() && source.isContiguous() && target.isContiguous();
     if (source.device().equals(target.device()) || !travels) {

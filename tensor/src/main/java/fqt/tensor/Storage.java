@@ -32,4 +32,14 @@ public interface Storage {
 
   /** Hands the bytes to the garbage collector: called when they outlive the last open scope. */
   void detach();
+
+  /** Promises that the bytes will not change; see {@link Ops#freeze}. */
+  default void freeze() {
+    // A device that keeps nothing has nothing to do.
+  }
+
+  /** What was made of a storage that is frozen; null otherwise, and where nothing is kept. */
+  default Derived derived() {
+    return null;
+  }
 }

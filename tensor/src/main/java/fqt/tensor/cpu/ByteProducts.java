@@ -6,9 +6,11 @@ import fqt.tensor.DType;
 import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
 import fqt.tensor.cpu.ByteTerms.Form;
+import fqt.tensor.cpu.asm.ScaleKernel;
 import fqt.tensor.cpu.asm.TileKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
+import java.util.Arrays;
 import java.util.concurrent.ConcurrentLinkedDeque;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -20,8 +22,7 @@ import jdk.incubator.vector.VectorSpecies;
  * else by F32 products of at most 1024 terms, which are exact too (1024 · 128² = 2^24).
  *
  * <p>The byte dot product of the processor wants one side unsigned. Then 128 is added to x, and
- * taken back at the end: the row of zeros that follows x becomes 128 everywhere, and its sums are
- * just what the others have too much.
+ * what the sums have too much is taken back at the end.
  */
 final class ByteProducts {
   private static final int EXACT_TERMS = 1024;
@@ -31,6 +32,8 @@ final class ByteProducts {
 
   private final Threads threads;
   private final TileKernel kernel;
+  private final KeptForms kept;
+  private final ScaleKernel scale;
   private final Form form;
   private final boolean raised;
   private final Gemm gemm;
@@ -38,8 +41,15 @@ final class ByteProducts {
   private final ConcurrentLinkedDeque<MemorySegment> idle = new ConcurrentLinkedDeque<>();
 
   ByteProducts(Threads threads, KernelChoice kernels) {
+    this(threads, kernels, null);
+  }
+
+  /** Products that keep packed weights, where {@code kept} is not null. */
+  ByteProducts(Threads threads, KernelChoice kernels, KeptForms kept) {
+    this.kept = kept;
     this.threads = threads;
     this.kernel = kernels.bytes();
+    this.scale = kernels.scale();
     this.form =
         kernel == null
             ? Form.FLOATS
@@ -60,23 +70,42 @@ final class ByteProducts {
       stream(x, floats(xScale, m), w, floats(wScale, n), bias, out);
       return;
     }
-    int tile = kernel == null ? 1 : kernel.rows();
-    long rows = Math.ceilDiv(m + 1, tile) * tile;
-    long columns = Math.ceilDiv(n, GemmKernel.COLUMNS) * GemmKernel.COLUMNS;
-    long parts = kernel == null ? 2 : 1;
-    long size = parts * rows * columns * Integer.BYTES;
-    MemorySegment memory = take(size);
-    Tensor both = Tensor.of(memory.asSlice(0, size), DType.F32, Shape.of(parts * rows, columns));
-    Tensor sums = both.slice(0, 0, rows);
     if (kernel == null) {
-      addExactParts(x, w, sums, both.slice(0, rows, 2 * rows));
-    } else {
-      gemm.multiply(
-          new ByteTerms(raised ? Form.RAISED_QUADS : form, x, rows, kernel.termsAtOnce()),
-          new ByteTerms(form, w, columns, kernel.termsAtOnce()),
-          Result.of(sums, 1, 0, null, false));
+      exactParts(x, xScale, w, wScale, bias, out);
+      return;
     }
-    finish(sums.segment(), floats(xScale, m), floats(wScale, columns), bias, out);
+    long columns = Math.ceilDiv(n, kernel.columns()) * kernel.columns();
+    long size = (m + 2 * columns) * Float.BYTES;
+    MemorySegment memory = take(size);
+    MemorySegment rows = memory.asSlice(0, m * Float.BYTES);
+    MemorySegment scales = memory.asSlice(m * Float.BYTES, columns * Float.BYTES);
+    MemorySegment shifts = memory.asSlice((m + columns) * Float.BYTES, columns * Float.BYTES);
+    FloatRuns.write(floats(xScale, m), 0, (int) m, rows, 0);
+    FloatRuns.write(floats(wScale, columns), 0, (int) columns, scales, 0);
+    if (bias != null) {
+      FloatRuns.write(Arrays.copyOf(bias, (int) columns), 0, (int) columns, shifts, 0);
+    }
+    Scaling scaling = new Scaling(scale, rows, scales, bias == null ? null : shifts);
+    Operand right = new ByteTerms(form, w, n, kernel.termsAtOnce());
+    gemm.multiply(
+        new ByteTerms(raised ? Form.RAISED_QUADS : form, x, m, kernel.termsAtOnce()),
+        right,
+        kept == null ? null : kept.of("int8", w, right, gemm),
+        Result.scaled(out, scaling));
+    idle.addFirst(memory);
+  }
+
+  /** Without a kernel of integers. */
+  private void exactParts(
+      Tensor x, Tensor xScale, Tensor w, Tensor wScale, float[] bias, Tensor out) {
+    long rows = x.dim(0);
+    long columns = Math.ceilDiv(w.dim(0), GemmKernel.COLUMNS) * GemmKernel.COLUMNS;
+    long size = 2 * rows * columns * Integer.BYTES;
+    MemorySegment memory = take(size);
+    Tensor both = Tensor.of(memory.asSlice(0, size), DType.F32, Shape.of(2 * rows, columns));
+    Tensor sums = both.slice(0, 0, rows);
+    addExactParts(x, w, sums, both.slice(0, rows, 2 * rows));
+    finish(sums.segment(), floats(xScale, rows), floats(wScale, columns), bias, out);
     idle.addFirst(memory);
   }
 
@@ -109,14 +138,13 @@ final class ByteProducts {
       MemorySegment sums, float[] perRow, float[] perColumn, float[] bias, Tensor out) {
     int columns = (int) out.dim(1);
     long rowBytes = (long) perColumn.length * Integer.BYTES;
-    long excess = raised ? perRow.length * rowBytes : -1;
     threads.forEach(
         perRow.length,
         GRAIN,
         (from, to) -> {
           float[] line = new float[perColumn.length];
           for (long row = from; row < to; row++) {
-            scale(sums, row * rowBytes, excess, perRow[(int) row], perColumn, line);
+            scale(sums, row * rowBytes, perRow[(int) row], perColumn, line);
             shift(line, bias, columns);
             long at = out.offset() + row * columns;
             FloatRuns.write(line, 0, columns, out.storage().segment(), at);
@@ -151,15 +179,12 @@ final class ByteProducts {
     }
   }
 
-  /** One row of sums, less what the row at {@code excess} says, times the scales. */
+  /** One row of sums times the scales. */
   private static void scale(
-      MemorySegment sums, long at, long excess, float rowScale, float[] perColumn, float[] line) {
+      MemorySegment sums, long at, float rowScale, float[] perColumn, float[] line) {
     for (int n = 0; n < line.length; n += INTS.length()) {
       long byteAt = (long) n * Integer.BYTES;
       IntVector sum = IntVector.fromMemorySegment(INTS, sums, at + byteAt, LITTLE_ENDIAN);
-      if (excess >= 0) {
-        sum = sum.sub(IntVector.fromMemorySegment(INTS, sums, excess + byteAt, LITTLE_ENDIAN));
-      }
       FloatVector scale = FloatVector.fromArray(FLOATS, perColumn, n).mul(rowScale);
       sum.convert(VectorOperators.I2F, 0).reinterpretAsFloats().mul(scale).intoArray(line, n);
     }

@@ -30,8 +30,9 @@ final class CpuBackend implements Backend {
     this.memory = memory;
     this.threads = threads;
     this.kernels = kernels;
-    this.matrices = new Matrices(threads, kernels);
-    this.byteProducts = new ByteProducts(threads, kernels);
+    KeptForms kept = KeptForms.configured(memory);
+    this.matrices = new Matrices(threads, kernels, kept);
+    this.byteProducts = new ByteProducts(threads, kernels, kept);
     this.triangular = new Triangular(matrices);
     this.scaledProduct = new ScaledProduct(threads, matrices);
   }

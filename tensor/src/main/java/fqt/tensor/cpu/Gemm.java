@@ -1,5 +1,6 @@
 package fqt.tensor.cpu;
 
+import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.function.Supplier;
@@ -7,20 +8,23 @@ import java.util.function.Supplier;
 /**
  * Matrix products of any size: operands are copied block by block into packed arrays, tiles of the
  * result are computed by the kernel of {@link Panels}. The loops are those of Goto and van de
- * Geijn, "Anatomy of high-performance matrix multiplication" (2008):
+ * Geijn, "Anatomy of high-performance matrix multiplication" (2008), but for the passes over the
+ * terms, which run inside a task, so that its part of the result stays in the cache meanwhile:
  *
  * <pre>
- *   for each BLOCK_COLUMNS columns                a block of b in the last-level cache
- *     for each DEPTH terms
- *       for each BLOCK_ROWS rows
- *         pack a and b                            strips shared out among threads
- *         for each TASK_ROWS x TASK_COLUMNS       shared out; its rows of a in the second level
- *           for each strip of b                   in the first level
- *             for each strip of a                 one tile in registers
+ *   for each block of columns, of terms, of rows    packed operands in the last-level cache
+ *     pack a and b                                  strips shared out among threads
+ *     for each task of rows x columns               shared out; its rows of a in the second level
+ *       for each strip of b
+ *         for each pass of at most A_STRIDE terms   the strip's part in the first level
+ *           for each strip of a                     one tile in registers
  * </pre>
  *
- * Every sum runs over its terms in the same order whoever computes it, so results do not depend on
- * the number of threads.
+ * What is packed already is not packed again: a block of a serves all blocks of columns, one of b
+ * all blocks of rows, and a weight that is kept packed ({@link KeptForms}) all products.
+ *
+ * <p>Every sum runs over its terms in the same order whoever computes it, so results do not depend
+ * on the number of threads.
  */
 final class Gemm {
   /** Terms of the sums that one pass adds up: a strip of b takes 32 KiB. */
@@ -31,12 +35,22 @@ final class Gemm {
    */
   static final int A_STRIDE = DEPTH + 16;
 
-  /** Rows of a that one task keeps in the second-level cache: 96 KiB, whole tiles of 6, 8 or 12. */
-  private static final int TASK_ROWS = 24576 / DEPTH;
+  /** Rows of a that one task keeps in the second-level cache, whole tiles of 6, 8, 12 or 32. */
+  static final int TASK_ROWS = 24576 / DEPTH;
 
-  private static final int TASK_COLUMNS = 512;
+  private static final int TASK_COLUMNS = 256;
+
+  /** Tasks of a block, if they can be that small: how evenly threads share the work. */
+  private static final int TASKS = 64;
+
   private static final int BLOCK_ROWS = 1536;
-  private static final int BLOCK_COLUMNS = 4 * TASK_COLUMNS;
+  private static final int BLOCK_COLUMNS = 2048;
+
+  /** Terms of a block whose result can be added to: 200 or 400 KiB of a for a task. */
+  private static final int BLOCK_TERMS = 1024;
+
+  /** Terms of a block of either operand where sums must not be interrupted: 16 MiB. */
+  private static final int BLOCK_SIZE = 1 << 22;
 
   /** Multiply-adds below which waking other threads costs more than it brings. */
   private static final long WORTH_SHARING = 1 << 18;
@@ -46,7 +60,7 @@ final class Gemm {
   // Reused, because new ones are never in the cache.
   private final ThreadLocal<float[]> strips =
       ThreadLocal.withInitial(
-          () -> new float[Math.max(TASK_ROWS * A_STRIDE, Packing.STRIP * DEPTH)]);
+          () -> new float[Math.max(TASK_ROWS * A_STRIDE, Packing.STRIP * A_STRIDE)]);
 
   private final ConcurrentLinkedDeque<Panels> idle = new ConcurrentLinkedDeque<>();
 
@@ -62,16 +76,43 @@ final class Gemm {
     this.panels = panels;
   }
 
-  /** One pass: {@code rows x columns} of the result, {@code depth} terms of the sums. */
-  record Pass(long row, int rows, long column, int columns, long term, int depth) {
+  /**
+   * A part of a product whose operands are packed together.
+   *
+   * @param depth terms of a pass; the last may have fewer
+   */
+  record Block(long row, int rows, long column, int columns, long term, int terms, int depth) {
     /** Whether it is the first that adds to its part of the result. */
     boolean first() {
       return term == 0;
+    }
+
+    /** How often the kernel runs over each tile. */
+    int passes() {
+      return Math.max(1, Math.ceilDiv(terms, depth));
+    }
+
+    /** Terms of one pass. */
+    int depth(int pass) {
+      return Math.min(depth, terms - pass * depth);
+    }
+
+    private Block columns(long column, int columns) {
+      return new Block(row, rows, column, columns, term, terms, depth);
     }
   }
 
   /** Computes {@code out = alpha * a b + beta * out + bias}. */
   void multiply(Operand a, Operand b, Result out) {
+    multiply(a, b, null, out);
+  }
+
+  /**
+   * The same with a right-hand side that may be packed already.
+   *
+   * @param kept what {@link #pack} made of b, or null
+   */
+  void multiply(Operand a, Operand b, MemorySegment kept, Result out) {
     if (a.outer() == 0 || b.outer() == 0) {
       return;
     }
@@ -79,83 +120,145 @@ final class Gemm {
     if (packed == null) {
       packed = panels.get();
     }
-    int rowsAtOnce = roundUp((int) Math.min(a.outer(), BLOCK_ROWS), packed.tileRows());
-    int columnsAtOnce = roundUp((int) Math.min(b.outer(), BLOCK_COLUMNS), GemmKernel.COLUMNS);
-    packed.reserve(rowsAtOnce * A_STRIDE, columnsAtOnce * (int) Math.min(a.inner(), DEPTH));
-    for (long column = 0; column < b.outer(); column += BLOCK_COLUMNS) {
-      int columns = (int) Math.min(BLOCK_COLUMNS, b.outer() - column);
+    boolean whole = out.scaling() != null;
+    int terms = (int) (whole ? a.inner() : Math.min(a.inner(), BLOCK_TERMS));
+    int rows = atOnce(a.outer(), BLOCK_ROWS, terms, TASK_ROWS);
+    int columns = atOnce(b.outer(), BLOCK_COLUMNS, kept == null ? terms : 1, TASK_COLUMNS);
+    int depth = depth(terms);
+    packed.begin(a, roundUp(rows, packed.tileRows()), terms, depth);
+    packed.useRight(kept, roundUp(columns, GemmKernel.COLUMNS), b);
+    Block left = null;
+    Block right = null;
+    for (long column = 0; column < b.outer(); column += columns) {
+      int width = (int) Math.min(columns, b.outer() - column);
       long term = 0;
       do {
-        int depth = (int) Math.min(DEPTH, a.inner() - term);
-        for (long row = 0; row < a.outer(); row += BLOCK_ROWS) {
-          int rows = (int) Math.min(BLOCK_ROWS, a.outer() - row);
-          if (out.wants(row, rows, column)) {
-            pass(a, b, out, packed, new Pass(row, rows, column, columns, term, depth));
+        int length = (int) Math.min(terms, a.inner() - term);
+        for (long row = 0; row < a.outer(); row += rows) {
+          int height = (int) Math.min(rows, a.outer() - row);
+          if (out.wants(row, height, column)) {
+            Block block = new Block(row, height, column, width, term, length, depth);
+            boolean newLeft = left == null || left.row != row || left.term != term;
+            boolean newRight = right == null || right.column != column || right.term != term;
+            pack(newLeft ? a : null, newRight && kept == null ? b : null, packed, block);
+            multiply(out, packed, block);
+            left = block;
+            right = block;
           }
         }
-        term += depth;
+        term += length;
       } while (term < a.inner());
     }
     idle.addFirst(packed);
   }
 
-  private void pass(Operand a, Operand b, Result out, Panels packed, Pass pass) {
-    long work = (long) pass.rows * pass.columns * pass.depth;
-    boolean shared = work >= WORTH_SHARING;
-    long aStrips = Math.ceilDiv(pass.rows, TASK_ROWS);
-    long strips = aStrips + Math.ceilDiv(pass.columns, Packing.STRIP);
+  /** How many rows or columns are packed at once. */
+  private static int atOnce(long size, int most, int terms, int step) {
+    int fitting = Math.max(1, BLOCK_SIZE / Math.max(1, terms) / step) * step;
+    return (int) Math.min(size, Math.min(most, fitting));
+  }
+
+  /** Terms of a pass: as even as can be, in multiples of 16, which tiles want. */
+  private static int depth(int terms) {
+    int passes = Math.max(1, Math.ceilDiv(terms, A_STRIDE));
+    return Math.max(16, roundUp(Math.ceilDiv(terms, passes), 16));
+  }
+
+  /** Bytes that {@link #pack} fills. */
+  static long packedBytes(Operand b) {
+    long columns = Math.ceilDiv(b.outer(), GemmKernel.COLUMNS) * GemmKernel.COLUMNS;
+    return columns * (b.inner() + 1) * Float.BYTES;
+  }
+
+  /**
+   * Packs a whole right-hand side.
+   *
+   * @param to {@link #packedBytes} bytes at a multiple of 64
+   */
+  void pack(Operand b, MemorySegment to) {
+    Panels packed = panels.get();
+    packed.useRight(to, 0, b);
+    int terms = Math.toIntExact(b.inner());
+    for (long column = 0; column < b.outer(); column += BLOCK_COLUMNS) {
+      int columns = (int) Math.min(BLOCK_COLUMNS, b.outer() - column);
+      pack(null, b, packed, new Block(0, 0, column, columns, 0, terms, depth(terms)));
+    }
+  }
+
+  /** Packs what is not null. */
+  private void pack(Operand a, Operand b, Panels packed, Block block) {
+    long aStrips = a == null ? 0 : Math.ceilDiv(block.rows, TASK_ROWS);
+    long bStrips = b == null ? 0 : Math.ceilDiv(block.columns, Packing.STRIP);
+    long strips = aStrips + bStrips;
     threads.forEach(
         strips,
-        shared ? 1 : strips,
+        isShared(block) ? 1 : Math.max(1, strips),
         (from, to) -> {
           for (long strip = from; strip < to; strip++) {
             if (strip < aStrips) {
-              packLeft(a, packed, pass, (int) strip * TASK_ROWS);
+              packLeft(a, packed, block, (int) strip * TASK_ROWS);
             } else {
-              packRight(b, packed, pass, (int) (strip - aStrips) * Packing.STRIP);
+              packRight(b, packed, block, (int) (strip - aStrips) * Packing.STRIP);
             }
-          }
-        });
-    long across = Math.ceilDiv(pass.columns, TASK_COLUMNS);
-    long tasks = aStrips * across;
-    threads.forEach(
-        tasks,
-        shared ? 1 : tasks,
-        (from, to) -> {
-          for (long task = from; task < to; task++) {
-            int row = (int) (task / across) * TASK_ROWS;
-            int column = (int) (task % across) * TASK_COLUMNS;
-            int endRow = Math.min(row + TASK_ROWS, pass.rows);
-            int endColumn = Math.min(column + TASK_COLUMNS, pass.columns);
-            packed.multiply(out, pass, row, endRow, column, endColumn);
           }
         });
   }
 
-  private void packLeft(Operand a, Panels packed, Pass pass, int row) {
-    int rows = Math.min(TASK_ROWS, pass.rows - row);
-    if (packed.copyLeft(a, pass, row, rows)) {
+  private static boolean isShared(Block block) {
+    return (long) Math.max(64, block.rows) * block.columns * block.terms >= WORTH_SHARING;
+  }
+
+  private void multiply(Result out, Panels packed, Block block) {
+    long down = Math.ceilDiv(block.rows, TASK_ROWS);
+    int wanted = (int) (block.columns * down / TASKS);
+    int width = Math.clamp(roundUp(wanted, GemmKernel.COLUMNS), GemmKernel.COLUMNS, TASK_COLUMNS);
+    long across = Math.ceilDiv(block.columns, width);
+    threads.forEach(
+        down * across,
+        isShared(block) ? 1 : down * across,
+        (from, to) -> {
+          for (long task = from; task < to; task++) {
+            int row = (int) (task / across) * TASK_ROWS;
+            int column = (int) (task % across) * width;
+            int endRow = Math.min(row + TASK_ROWS, block.rows);
+            int endColumn = Math.min(column + width, block.columns);
+            packed.multiply(out, block, row, endRow, column, endColumn);
+          }
+        });
+  }
+
+  private void packLeft(Operand a, Panels packed, Block block, int row) {
+    int rows = Math.min(TASK_ROWS, block.rows - row);
+    if (packed.copyLeft(a, block, row, rows)) {
       return;
     }
     int count = roundUp(rows, packed.tileRows()) * A_STRIDE;
     float[] strip = strips.get();
-    Arrays.fill(strip, rows * A_STRIDE, count, 0);
-    Packing.left(a, pass.row + row, rows, pass.term, pass.depth, strip);
-    packed.left(strip, count, row * A_STRIDE);
+    for (int pass = 0; pass < block.passes(); pass++) {
+      Arrays.fill(strip, rows * A_STRIDE, count, 0);
+      long term = block.term + (long) pass * block.depth;
+      Packing.left(a, block.row + row, rows, term, block.depth(pass), strip);
+      packed.left(strip, count, pass, row);
+    }
   }
 
-  private void packRight(Operand b, Panels packed, Pass pass, int column) {
-    int columns = Math.min(Packing.STRIP, pass.columns - column);
-    if (packed.copyRight(b, pass, column, columns)) {
-      return;
+  private void packRight(Operand b, Panels packed, Block block, int column) {
+    int columns = Math.min(Packing.STRIP, block.columns - column);
+    if (!packed.copyRight(b, block, column, columns)) {
+      float[] strip = strips.get();
+      for (int pass = 0; pass < block.passes(); pass++) {
+        int depth = block.depth(pass);
+        if (columns % GemmKernel.COLUMNS > 0) {
+          Arrays.fill(strip, 0, roundUp(columns, GemmKernel.COLUMNS) * depth, 0);
+        }
+        long term = block.term + (long) pass * block.depth;
+        Packing.right(b, block.column + column, columns, term, depth, strip);
+        for (int at = 0; at < columns; at += GemmKernel.COLUMNS) {
+          packed.right(strip, at * depth, block, column + at, pass);
+        }
+      }
     }
-    int count = roundUp(columns, GemmKernel.COLUMNS) * pass.depth;
-    float[] strip = strips.get();
-    if (columns % GemmKernel.COLUMNS > 0) {
-      Arrays.fill(strip, 0, count, 0);
-    }
-    Packing.right(b, pass.column + column, columns, pass.term, pass.depth, strip);
-    packed.right(strip, count, column * pass.depth);
+    packed.finishRight(block, column, columns);
   }
 
   static int roundUp(int size, int step) {

@@ -1,5 +1,6 @@
 package fqt.tensor.cpu;
 
+import fqt.tensor.Derived;
 import fqt.tensor.Device;
 import fqt.tensor.Storage;
 import java.lang.foreign.Arena;
@@ -16,6 +17,7 @@ final class HostStorage implements Storage {
   private final long byteSize;
   private volatile MemorySegment segment;
   private HostMemory.Block block;
+  private volatile Derived derived;
   private boolean detached;
   private boolean released;
 
@@ -66,6 +68,9 @@ final class HostStorage implements Storage {
     }
     released = true;
     segment = null;
+    if (derived != null) {
+      derived.release();
+    }
     leavePool();
   }
 
@@ -80,6 +85,19 @@ final class HostStorage implements Storage {
     }
     leavePool();
     detached = true;
+    if (derived != null) {
+      derived.detach();
+    }
+  }
+
+  @Override
+  public synchronized void freeze() {
+    derived = derived == null ? new Derived(detached) : derived;
+  }
+
+  @Override
+  public Derived derived() {
+    return derived;
   }
 
   private void leavePool() {

@@ -4,6 +4,7 @@ import static java.lang.System.Logger.Level.WARNING;
 
 import fqt.tensor.cpu.asm.CpuFeatures;
 import fqt.tensor.cpu.asm.ExecutableMemory;
+import fqt.tensor.cpu.asm.ScaleKernel;
 import fqt.tensor.cpu.asm.TileKernel;
 import fqt.tensor.cpu.asm.TurnKernel;
 import java.util.function.Supplier;
@@ -17,6 +18,7 @@ import jdk.incubator.vector.FloatVector;
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
  * @param pairs the kernel of BF16 products, or null where they become F32 on their way
  * @param turn packs right-hand sides, or null for the Vector API
+ * @param scale finishes sums of integers, or null for the Vector API
  * @param dots the kernels of products of a few rows, or null for the Vector API
  * @param description a line for {@code fqt doctor}
  */
@@ -25,6 +27,7 @@ record KernelChoice(
     TileKernel bytes,
     TileKernel pairs,
     TurnKernel turn,
+    ScaleKernel scale,
     DotKernels dots,
     String description) {
   private static final System.Logger LOG = System.getLogger("fqt.tensor");
@@ -109,6 +112,7 @@ record KernelChoice(
         bytes,
         pairs,
         new TurnKernel(floats.columns()),
+        new ScaleKernel(bits),
         new DotKernels(features, bits, tier == Tier.AMX),
         "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s, bf16 by %s (processor: %s)"
             .formatted(
@@ -154,6 +158,7 @@ record KernelChoice(
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         null,

@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.TileKernel;
+import java.lang.foreign.MemorySegment;
 
 /** The matrix products of the CPU backend; each picks the kernel that suits its shape. */
 final class Matrices {
@@ -12,9 +13,16 @@ final class Matrices {
   private final Gemm bf16;
   private final Streaming streaming;
   private final Nibbles nibbles;
+  private final KeptForms kept;
 
-  /** Products with the kernels of a choice. */
+  /** Products with the kernels of a choice that keep no packed weights. */
   Matrices(Threads threads, KernelChoice kernels) {
+    this(threads, kernels, null);
+  }
+
+  /** Products that keep packed weights, where {@code kept} is not null. */
+  Matrices(Threads threads, KernelChoice kernels, KeptForms kept) {
+    this.kept = kernels.floats() == null ? null : kept;
     this.threads = threads;
     this.gemm = new Gemm(threads, kernels.panels());
     this.pairs = kernels.pairs();
@@ -25,12 +33,12 @@ final class Matrices {
 
   /** {@code out = alpha * a b + beta * out}. */
   void gemm(float alpha, Tensor a, Tensor b, float beta, Tensor out) {
-    multiply(Operand.left(a), Operand.right(b), Result.of(out, alpha, beta, null, false));
+    multiply(Operand.left(a), Operand.right(b), null, Result.of(out, alpha, beta, null, false));
   }
 
   /** {@code out = x wᵀ + bias}. */
   void linear(Tensor x, Tensor w, Tensor bias, Tensor out) {
-    multiply(Operand.left(x), Operand.left(w), Result.of(out, 1, 0, floats(bias), false));
+    multiply(Operand.left(x), Operand.left(w), w, Result.of(out, 1, 0, floats(bias), false));
   }
 
   /** {@code out = x wᵀ + bias}, w unpacked on its way into the packed block. */
@@ -39,21 +47,28 @@ final class Matrices {
     Result result = Result.of(out, 1, 0, floats(bias), false);
     boolean done = nibbles != null && Nibbles.serves(left, w) && nibbles.multiply(left, w, result);
     if (!done) {
-      multiply(left, new PackedRows(w), result);
+      multiply(left, new PackedRows(w), w.codes(), result);
     }
   }
 
-  private void multiply(Operand a, Operand b, Result out) {
+  /** The weight is where b comes from, if it may be kept packed, or null. */
+  private void multiply(Operand a, Operand b, Tensor weight, Result out) {
     if (streaming != null && Streaming.serves(a, b)) {
       streaming.multiply(a, (Operand.Strided) b, out);
     } else if (a.outer() <= Skinny.MOST_ROWS && !b.outerIsDense()) {
       Skinny.multiply(threads, a, b, out);
     } else if (pairs != null && out.alpha() == 1 && Bf16Terms.fits(a) && Bf16Terms.fits(b)) {
       int multiple = pairs.termsAtOnce();
-      bf16.multiply(Bf16Terms.of(a, multiple), Bf16Terms.of(b, multiple), out);
+      Operand right = Bf16Terms.of(b, multiple);
+      bf16.multiply(
+          Bf16Terms.of(a, multiple), right, packed("bf16", weight, right, bf16), out);
     } else {
-      gemm.multiply(a, b, out);
+      gemm.multiply(a, b, packed("f32", weight, b, gemm), out);
     }
+  }
+
+  private MemorySegment packed(String form, Tensor weight, Operand right, Gemm gemm) {
+    return kept == null || weight == null ? null : kept.of(form, weight, right, gemm);
   }
 
   /** {@code out = alpha * xᵀ x + beta * out}: the lower triangle is computed, then mirrored. */

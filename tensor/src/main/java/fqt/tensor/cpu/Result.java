@@ -15,6 +15,7 @@ import jdk.incubator.vector.VectorSpecies;
  * @param stride distance of two rows, in elements
  * @param bias one value a column, or null
  * @param lowerOnly whether nothing above the diagonal is wanted; tiles that cross it are whole
+ * @param scaling for sums of integers, which are finished by it and by nothing else, or null
  */
 record Result(
     MemorySegment out,
@@ -23,13 +24,20 @@ record Result(
     float alpha,
     float beta,
     float[] bias,
-    boolean lowerOnly) {
+    boolean lowerOnly,
+    Scaling scaling) {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
 
   static Result of(Tensor out, float alpha, float beta, float[] bias, boolean lowerOnly) {
     return new Result(
-        out.storage().segment(), out.offset(), out.stride(0), alpha, beta, bias, lowerOnly);
+        out.storage().segment(), out.offset(), out.stride(0), alpha, beta, bias, lowerOnly, null);
+  }
+
+  /** Where scaled sums of integers go. */
+  static Result scaled(Tensor out, Scaling scaling) {
+    return new Result(
+        out.storage().segment(), out.offset(), out.stride(0), 1, 0, null, false, scaling);
   }
 
   /** Whether any element of a block is wanted. */

@@ -12,29 +12,36 @@ final class AmxCode {
   private static final int SIDE = 16;
   private static final int TILE_ROW = 64;
   private static final int B_STRIDE = 2 * TILE_ROW;
-  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12};
+  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14};
 
   private AmxCode() {}
 
-  /** rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c. */
-  static byte[] code(Op product, int aStride, boolean adding) {
+  /**
+   * rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c; on the stack the stride of a, what to
+   * fetch for writing, and its stride.
+   */
+  static byte[] code(Op product, boolean adding, boolean fetching) {
     Assembler code = new Assembler();
     for (Reg saved : SAVED) {
       code.push(saved);
     }
     shapes(code);
-    code.move(Reg.RAX, aStride);
+    int stack = (SAVED.length + 1) * Long.BYTES;
+    code.load(Reg.RAX, Reg.RSP, stack);
+    code.load(Reg.R13, Reg.RSP, stack + Long.BYTES);
+    code.load(Reg.R14, Reg.RSP, stack + 2 * Long.BYTES);
     code.move(Reg.R10, B_STRIDE);
     int tile = code.here();
-    code.move(Reg.R11, Reg.R9);
-    code.shiftLeft(Reg.R11, 4);
-    code.add(Reg.R11, Reg.R8);
+    lower(code);
     sums(code, adding);
-    terms(code, product, aStride);
+    terms(code, product, fetching);
+    lower(code);
     for (int sum = 0; sum < 4; sum++) {
       code.tile(Op.TILESTORED, sum, at(sum));
     }
-    code.add(Reg.RDX, ROWS * aStride);
+    code.move(Reg.R12, Reg.RAX);
+    code.shiftLeft(Reg.R12, 5);
+    code.add(Reg.RDX, Reg.R12);
     code.move(Reg.R12, Reg.R9);
     code.shiftLeft(Reg.R12, 5);
     code.add(Reg.R8, Reg.R12);
@@ -77,13 +84,23 @@ final class AmxCode {
     }
   }
 
+  /** r11: the sixteenth row of c. */
+  private static void lower(Assembler code) {
+    code.move(Reg.R11, Reg.R9);
+    code.shiftLeft(Reg.R11, 4);
+    code.add(Reg.R11, Reg.R8);
+  }
+
   /** Where a tile of sums lies in c. */
   private static Mem at(int sum) {
     return Mem.at(sum < 2 ? Reg.R8 : Reg.R11, Reg.R9, 1, sum % 2 * TILE_ROW);
   }
 
-  private static void terms(Assembler code, Op product, int aStride) {
+  private static void terms(Assembler code, Op product, boolean fetching) {
     code.move(Reg.RBX, Reg.RDX);
+    code.move(Reg.R11, Reg.RAX);
+    code.shiftLeft(Reg.R11, 4);
+    code.add(Reg.R11, Reg.RDX);
     code.move(Reg.RBP, Reg.RCX);
     code.move(Reg.R12, Reg.RDI);
     code.shiftRight(Reg.R12, 4);
@@ -94,10 +111,18 @@ final class AmxCode {
     code.tiles(product, 0, 4, 6);
     code.tile(Op.TILELOADD, 7, Mem.at(Reg.RBP, Reg.R10, 1, TILE_ROW));
     code.tiles(product, 1, 4, 7);
-    code.tile(Op.TILELOADD, 5, Mem.at(Reg.RBX, Reg.RAX, 1, SIDE * aStride));
+    code.tile(Op.TILELOADD, 5, Mem.at(Reg.R11, Reg.RAX, 1, 0));
     code.tiles(product, 2, 5, 6);
     code.tiles(product, 3, 5, 7);
     code.add(Reg.RBX, TILE_ROW);
+    code.add(Reg.R11, TILE_ROW);
+    if (fetching) {
+      for (int row = 0; row < 2; row++) {
+        code.prefetchToWrite(Mem.at(Reg.R13, 0));
+        code.prefetchToWrite(Mem.at(Reg.R13, TILE_ROW));
+        code.add(Reg.R13, Reg.R14);
+      }
+    }
     code.add(Reg.RBP, SIDE * B_STRIDE);
     code.decrement(Reg.R12);
     code.jumpNotZero(step);

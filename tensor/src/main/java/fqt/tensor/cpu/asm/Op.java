@@ -30,6 +30,8 @@ public enum Op {
   VADDPS(0, 1, 0x58, 0),
   /** {@code reg = vvvv + rm}, i32. */
   VPADDD(1, 1, 0xfe, 0),
+  /** {@code reg = vvvv - rm}, i32. */
+  VPSUBD(1, 1, 0xfa, 0),
   /** Products of i16 pairs, added in pairs to i32. */
   VPMADDWD(1, 1, 0xf5, 0),
   /** Four bytes from memory to all i32 lanes. */

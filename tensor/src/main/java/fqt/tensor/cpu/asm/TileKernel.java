@@ -62,8 +62,21 @@ public final class TileKernel {
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_FLOAT);
 
+  private static final FunctionDescriptor TILED =
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG);
+
   private final Kind kind;
   private final int bits;
+  private final int aStride;
   private final int rows;
   private final int columns;
   private final MethodHandle set;
@@ -82,8 +95,10 @@ public final class TileKernel {
     this.bits = bits;
     this.rows = kind.isTiled() ? AmxCode.ROWS : bits == 512 ? 12 : 6;
     this.columns = 2 * bits / Float.SIZE;
-    this.set = ExecutableMemory.function(code(aStride, false), TYPE);
-    this.add = ExecutableMemory.function(code(aStride, true), TYPE);
+    this.aStride = aStride * Float.BYTES;
+    FunctionDescriptor type = kind.isTiled() ? TILED : TYPE;
+    this.set = ExecutableMemory.function(code(false), type);
+    this.add = ExecutableMemory.function(code(true), type);
   }
 
   /** What is multiplied. */
@@ -126,6 +141,10 @@ public final class TileKernel {
       long cStride,
       float alpha,
       boolean adding) {
+    if (kind.isTiled()) {
+      multiplyTiles(depth, tiles, a, aStride, b, c, cStride, c, cStride, adding);
+      return;
+    }
     try {
       if (adding) {
         add.invokeExact(depth, tiles, a, b, c, cStride, alpha);
@@ -137,15 +156,46 @@ public final class TileKernel {
     }
   }
 
-  private byte[] code(int aTerms, boolean adding) {
-    int aStride = aTerms * Float.BYTES;
+  /**
+   * The same by AMX, with rows of a that may lie anywhere.
+   *
+   * @param aStride distance of two rows of a, in bytes
+   * @param ahead rows of two cache lines that will be written soon
+   * @param aheadStride their distance, in bytes
+   */
+  public void multiplyTiles(
+      long depth,
+      long tiles,
+      MemorySegment a,
+      long aStride,
+      MemorySegment b,
+      MemorySegment c,
+      long cStride,
+      MemorySegment ahead,
+      long aheadStride,
+      boolean adding) {
+    try {
+      if (adding) {
+        add.invokeExact(depth, tiles, a, b, c, cStride, aStride, ahead, aheadStride);
+      } else {
+        set.invokeExact(depth, tiles, a, b, c, cStride, aStride, ahead, aheadStride);
+      }
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the " + kind + " kernel failed", thrown);
+    }
+  }
+
+  /** Whether the code for tiles wants the cache lines that it will write. */
+  private static final boolean FETCHING = Boolean.parseBoolean(System.getProperty("x.fetch", "true"));
+
+  private byte[] code(boolean adding) {
     return kind.isTiled()
-        ? AmxCode.code(kind == Kind.AMX_QUADS ? Op.TDPBSSD : Op.TDPBF16PS, aStride, adding)
-        : vectorCode(aStride, adding);
+        ? AmxCode.code(kind == Kind.AMX_QUADS ? Op.TDPBSSD : Op.TDPBF16PS, adding, FETCHING)
+        : vectorCode(adding);
   }
 
   /** rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c, xmm0 alpha. */
-  private byte[] vectorCode(int aStride, boolean adding) {
+  private byte[] vectorCode(boolean adding) {
     Assembler code = new Assembler();
     code.push(Reg.RBX);
     code.vector(Op.VMOVSS_STORE, 128, 0, Reg.RSP, -8);
@@ -155,7 +205,7 @@ public final class TileKernel {
     for (int sum = 0; sum < 2 * rows; sum++) {
       code.vector(Op.VXORPS, 256, sum, sum, sum);
     }
-    terms(code, aStride);
+    terms(code);
     store(code, adding);
     code.add(Reg.RDX, rows * aStride);
     code.decrement(Reg.RSI);
@@ -167,27 +217,27 @@ public final class TileKernel {
   }
 
   /** The loop over the terms, four at a time and then one by one. */
-  private void terms(Assembler code, int aStride) {
+  private void terms(Assembler code) {
     code.move(Reg.RAX, Reg.RDI);
     code.move(Reg.RBX, Reg.RDI);
     code.and(Reg.RBX, UNROLL - 1);
     code.shiftRight(Reg.RAX, 2);
     int noneWhole = code.jumpZero();
     int whole = code.here();
-    steps(code, aStride, UNROLL);
+    steps(code, UNROLL);
     code.decrement(Reg.RAX);
     code.jumpNotZero(whole);
     code.land(noneWhole);
     code.test(Reg.RBX);
     int noneLeft = code.jumpZero();
     int left = code.here();
-    steps(code, aStride, 1);
+    steps(code, 1);
     code.decrement(Reg.RBX);
     code.jumpNotZero(left);
     code.land(noneLeft);
   }
 
-  private void steps(Assembler code, int aStride, int count) {
+  private void steps(Assembler code, int count) {
     int u = 2 * rows;
     for (int k = 0; k < count; k++) {
       int at = k * columns * Float.BYTES;

@@ -1,0 +1,40 @@
+package fqt.tensor.cpu;
+
+import fqt.tensor.cpu.asm.ScaleKernel;
+import java.lang.foreign.MemorySegment;
+
+/**
+ * What makes results of integer sums: {@code sum * (rowScale * columnScale) + bias}.
+ *
+ * @param rows F32, one a row
+ * @param columns F32, one a column, filled up to whole strips
+ * @param bias the same, or null
+ */
+record Scaling(
+    ScaleKernel kernel, MemorySegment rows, MemorySegment columns, MemorySegment bias) {
+  /**
+   * Scales some rows of a strip.
+   *
+   * @param sums the strip's, side by side
+   * @param excess what the sums of each column have too much
+   * @param stride distance of two rows of the target, in bytes
+   */
+  void apply(
+      long row,
+      int count,
+      long column,
+      MemorySegment sums,
+      MemorySegment excess,
+      MemorySegment to,
+      long stride) {
+    kernel.scale(
+        count,
+        sums,
+        to,
+        stride,
+        rows.asSlice(row * Float.BYTES),
+        columns.asSlice(column * Float.BYTES),
+        excess,
+        bias == null ? null : bias.asSlice(column * Float.BYTES));
+  }
+}
