@@ -35,10 +35,11 @@ final class Gemm {
    */
   static final int A_STRIDE = DEPTH + 16;
 
-  /** Rows of a that one task keeps in the second-level cache, whole tiles of 6, 8, 12 or 32. */
-  static final int TASK_ROWS = 24576 / DEPTH;
+  /** Most rows of a task, which keeps them in the second-level cache: tiles of 6, 8, 12 or 32. */
+  static final int TASK_ROWS = 96;
 
-  private static final int TASK_COLUMNS = 256;
+  /** Most columns of a task. */
+  static final int TASK_COLUMNS = 128;
 
   /** Tasks of a block, if they can be that small: how evenly threads share the work. */
   private static final int TASKS = 64;
@@ -46,7 +47,7 @@ final class Gemm {
   private static final int BLOCK_ROWS = 1536;
   private static final int BLOCK_COLUMNS = 2048;
 
-  /** Terms of a block whose result can be added to: 200 or 400 KiB of a for a task. */
+  /** Terms of a block whose result can be added to: 400 KiB of a for a task. */
   private static final int BLOCK_TERMS = 1024;
 
   /** Terms of a block of either operand where sums must not be interrupted: 16 MiB. */
@@ -210,6 +211,7 @@ final class Gemm {
 
   private void multiply(Result out, Panels packed, Block block) {
     long down = Math.ceilDiv(block.rows, TASK_ROWS);
+    int height = roundUp((int) Math.ceilDiv(block.rows, down), packed.tileRows());
     int wanted = (int) (block.columns * down / TASKS);
     int width = Math.clamp(roundUp(wanted, GemmKernel.COLUMNS), GemmKernel.COLUMNS, TASK_COLUMNS);
     long across = Math.ceilDiv(block.columns, width);
@@ -218,11 +220,14 @@ final class Gemm {
         isShared(block) ? 1 : down * across,
         (from, to) -> {
           for (long task = from; task < to; task++) {
-            int row = (int) (task / across) * TASK_ROWS;
-            int column = (int) (task % across) * width;
-            int endRow = Math.min(row + TASK_ROWS, block.rows);
+            // All rows with some columns, then with the next: b is much larger than a, mostly.
+            int row = (int) (task % down) * height;
+            int column = (int) (task / down) * width;
+            int endRow = Math.min(row + height, block.rows);
             int endColumn = Math.min(column + width, block.columns);
-            packed.multiply(out, block, row, endRow, column, endColumn);
+            if (row < endRow) {
+              packed.multiply(out, block, row, endRow, column, endColumn);
+            }
           }
         });
   }

@@ -67,7 +67,7 @@ final class HostMemory {
       return block;
     }
     Arena arena = Arena.ofShared();
-    return new Block(arena, arena.allocate(wanted, ALIGNMENT));
+    return new Block(arena, HugePages.allocate(arena, wanted, ALIGNMENT));
   }
 
   /** Takes a block back. */

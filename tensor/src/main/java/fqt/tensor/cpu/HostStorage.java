@@ -48,7 +48,7 @@ final class HostStorage implements Storage {
           "use of a tensor whose scope was closed: its %d bytes were released".formatted(byteSize));
     }
     if (segment == null && detached) {
-      segment = Arena.ofAuto().allocate(byteSize, HostMemory.ALIGNMENT);
+      segment = HugePages.allocate(Arena.ofAuto(), byteSize, HostMemory.ALIGNMENT);
     } else if (segment == null) {
       block = memory.take(byteSize);
       segment = block.memory().asSlice(0, byteSize);
@@ -80,7 +80,7 @@ final class HostStorage implements Storage {
       return;
     }
     if (block != null) {
-      MemorySegment copy = Arena.ofAuto().allocate(byteSize, HostMemory.ALIGNMENT);
+      MemorySegment copy = HugePages.allocate(Arena.ofAuto(), byteSize, HostMemory.ALIGNMENT);
       segment = copy.copyFrom(segment);
     }
     leavePool();

@@ -40,13 +40,15 @@ final class MachinePanels implements Panels {
     this.step = kernel.rows();
     this.width = kernel.columns();
     this.stripStride = (long) width * Float.BYTES;
-    this.sums = ThreadLocal.withInitial(() -> allocate((Gemm.TASK_ROWS + step) * stripStride));
-    this.edge = ThreadLocal.withInitial(() -> allocate((Gemm.TASK_ROWS + step) * stripStride));
+    long columnOfTiles = Gemm.TASK_ROWS * stripStride;
+    long rowOfTiles = (long) step * Gemm.TASK_COLUMNS * Float.BYTES;
+    this.sums = ThreadLocal.withInitial(() -> allocate(Math.max(columnOfTiles, rowOfTiles)));
+    this.edge = ThreadLocal.withInitial(() -> allocate(columnOfTiles));
   }
 
   /** Freed by the garbage collector, as the panels that hold it are. */
   private static MemorySegment allocate(long bytes) {
-    return Arena.ofAuto().allocate(bytes, ALIGNMENT);
+    return HugePages.allocate(Arena.ofAuto(), bytes, ALIGNMENT);
   }
 
   @Override
@@ -73,8 +75,9 @@ final class MachinePanels implements Panels {
         && (raw.bytes().address() + raw.start()) % ALIGNMENT == 0;
   }
 
-  private boolean isDirect(int count) {
-    return direct != null && count % step == 0;
+  /** Whether whole tiles of rows are read from where a is; a last part of one is packed. */
+  private boolean isDirect(int rows) {
+    return direct != null && rows % step == 0;
   }
 
   @Override
@@ -185,140 +188,187 @@ final class MachinePanels implements Panels {
   @Override
   public void multiply(
       Result out, Gemm.Block block, int firstRow, int endRow, int firstColumn, int endColumn) {
-    if (out.scaling() != null) {
-      scaled(out, block, firstRow, endRow, firstColumn, endColumn);
+    Task task = new Task(out, block, firstRow, endRow, firstColumn, endColumn);
+    if (kernel.kind().isTiled()) {
+      for (int row = firstRow; row < endRow; row += step) {
+        rowOfTiles(task, row, Math.min(step, endRow - row));
+      }
+    } else {
+      for (int column = firstColumn; column < endColumn; column += width) {
+        columnOfTiles(task, column, Math.min(width, endColumn - column));
+      }
+    }
+  }
+
+  /** A part of a block's result that one thread computes. */
+  private record Task(
+      Result out, Gemm.Block block, int firstRow, int endRow, int firstColumn, int endColumn) {
+    int height() {
+      return endRow - firstRow;
+    }
+
+    /** The result from a place of the block on. */
+    MemorySegment to(int row, int column) {
+      return out.from(block.row() + row, block.column() + column);
+    }
+
+    long stride() {
+      return out.stride() * Float.BYTES;
+    }
+
+    /** Whether kernels may set or add to the result by themselves; a bias is written first. */
+    boolean isReady(int row, int rows, int column, int columns) {
+      return out.readyForTiles(
+          block.first(), block.row() + row, rows, block.column() + column, columns);
+    }
+
+    boolean adds(int pass) {
+      return out.keeps(block.first() && pass == 0);
+    }
+  }
+
+  /** Tiles one under the other, through which a strip of b goes from the first-level cache. */
+  private void columnOfTiles(Task task, int column, int columns) {
+    if (task.out.scaling() != null) {
+      scaledColumn(task, column, columns);
       return;
     }
-    long left = block.column() + firstColumn;
-    int height = endRow - firstRow;
-    boolean ready =
-        out.readyForTiles(
-            block.first(), block.row() + firstRow, height, left, endColumn - firstColumn);
-    for (int column = firstColumn; column < endColumn; column += width) {
-      int columns = Math.min(width, endColumn - column);
-      int row = firstRow;
-      while (row < endRow && !out.wants(block.row() + row, step, block.column() + column)) {
-        row += step;
+    Gemm.Block block = task.block;
+    boolean ready = task.isReady(task.firstRow, task.height(), column, columns);
+    int row = task.firstRow;
+    while (row < task.endRow
+        && !task.out.wants(block.row() + row, step, block.column() + column)) {
+      row += step;
+    }
+    int tiles = ready && columns == width ? (task.endRow - row) / step : 0;
+    for (int pass = 0; pass < block.passes(); pass++) {
+      if (tiles > 0) {
+        kernel.multiply(
+            block.depth(pass),
+            tiles,
+            a.asSlice(rowAt(pass, row)),
+            strip(block, column, pass),
+            task.to(row, column),
+            task.stride(),
+            task.out.alpha(),
+            task.adds(pass));
       }
-      int tiles = ready && columns == width ? (endRow - row) / step : 0;
-      for (int pass = 0; pass < block.passes(); pass++) {
-        if (tiles > 0) {
-          MemorySegment to = out.from(block.row() + row, block.column() + column);
-          boolean adding = out.keeps(block.first() && pass == 0);
-          long stride = out.stride() * Float.BYTES;
-          MemorySegment strip = strip(block, column, pass);
-          Target target = new Target(to, stride, to, stride, out.alpha(), adding);
-          run(block, pass, row, tiles, isDirect(height), strip, target);
-        }
-        for (int r = row + tiles * step; r < endRow; r += step) {
-          edge(out, block, pass, r, Math.min(step, endRow - r), isDirect(height), column, columns);
-        }
+      for (int r = row + tiles * step; r < task.endRow; r += step) {
+        edge(task, pass, r, Math.min(step, task.endRow - r), column, columns);
       }
     }
+  }
+
+  private void scaledColumn(Task task, int column, int columns) {
+    Gemm.Block block = task.block;
+    int tiles = Math.ceilDiv(task.height(), step);
+    MemorySegment strip = sums.get();
+    for (int pass = 0; pass < block.passes(); pass++) {
+      kernel.multiply(
+          block.depth(pass),
+          tiles,
+          a.asSlice(rowAt(pass, task.firstRow)),
+          strip(block, column, pass),
+          strip,
+          stripStride,
+          1,
+          pass > 0);
+    }
+    scale(task, task.firstRow, task.height(), column, columns, strip);
+  }
+
+  /** Tiles side by side, through which rows of a go from the first-level cache. */
+  private void rowOfTiles(Task task, int row, int rows) {
+    Gemm.Block block = task.block;
+    int first = task.firstColumn;
+    int end = task.endColumn;
+    boolean scaled = task.out.scaling() != null;
+    boolean ready = !scaled && task.isReady(row, rows, first, end - first);
+    int tiles = scaled ? Math.ceilDiv(end - first, width) : (end - first) / width;
+    tiles = scaled || ready && rows == step ? tiles : 0;
+    MemorySegment to = scaled ? sums.get() : task.to(row, first);
+    long stride = scaled ? stripStride : task.stride();
+    long tileStep = scaled ? step * stripStride : stripStride;
+    boolean isDirect = isDirect(rows);
+    for (int pass = 0; pass < block.passes(); pass++) {
+      boolean adding = scaled ? pass > 0 : task.adds(pass);
+      if (tiles > 0) {
+        rowOfTiles(block, pass, row, isDirect, tiles, first, to, stride, tileStep, adding);
+      }
+      for (int c = first + tiles * width; c < end; c += width) {
+        edge(task, pass, row, rows, c, Math.min(width, end - c));
+      }
+    }
+    for (int i = 0; scaled && i < tiles; i++) {
+      int column = first + i * width;
+      int columns = Math.min(width, end - column);
+      scale(task, row, rows, column, columns, to.asSlice(i * tileStep));
+    }
+  }
+
+  private void rowOfTiles(
+      Gemm.Block block,
+      int pass,
+      int row,
+      boolean isDirect,
+      int tiles,
+      int column,
+      MemorySegment to,
+      long stride,
+      long tileStep,
+      boolean adding) {
+    long term = block.term() + (long) pass * block.depth();
+    MemorySegment rows =
+        isDirect
+            ? direct.bytes().asSlice(direct.at(block.row() + row, term))
+            : a.asSlice(rowAt(pass, row));
+    kernel.multiplyRow(
+        block.depth(pass),
+        tiles,
+        rows,
+        isDirect ? direct.stride() : A_STRIDE,
+        strip(block, column, pass),
+        stripPitch,
+        to,
+        stride,
+        tileStep,
+        adding);
   }
 
   /** A tile that reaches over the edge of the result, or into a bias. */
-  private void edge(
-      Result out,
-      Gemm.Block block,
-      int pass,
-      int row,
-      int rows,
-      boolean isDirect,
-      int column,
-      int columns) {
+  private void edge(Task task, int pass, int row, int rows, int column, int columns) {
+    Gemm.Block block = task.block;
     MemorySegment tile = edge.get();
-    MemorySegment strip = strip(block, column, pass);
-    Target target = new Target(tile, stripStride, tile, stripStride, 1, false);
-    run(block, pass, row, 1, isDirect, strip, target);
+    if (kernel.kind().isTiled()) {
+      rowOfTiles(block, pass, row, isDirect(rows), 1, column, tile, stripStride, 0, false);
+    } else {
+      MemorySegment from = a.asSlice(rowAt(pass, row));
+      MemorySegment strip = strip(block, column, pass);
+      kernel.multiply(block.depth(pass), 1, from, strip, tile, stripStride, 1, false);
+    }
     float[] values = new float[step * width];
     MemorySegment.copy(tile, Element.FLOAT, 0, values, 0, values.length);
     boolean first = block.first() && pass == 0;
-    out.add(values, block.row() + row, rows, block.column() + column, columns, first);
+    task.out.add(values, block.row() + row, rows, block.column() + column, columns, first);
   }
 
-  /** Sums of integers, finished strip by strip while they are in the first-level cache. */
-  private void scaled(
-      Result out, Gemm.Block block, int firstRow, int endRow, int firstColumn, int endColumn) {
-    int height = endRow - firstRow;
-    int tiles = Math.ceilDiv(height, step);
-    long stride = out.stride() * Float.BYTES;
-    MemorySegment strip = sums.get();
-    for (int column = firstColumn; column < endColumn; column += width) {
-      MemorySegment to = out.from(block.row() + firstRow, block.column() + column);
-      for (int pass = 0; pass < block.passes(); pass++) {
-        boolean last = pass == block.passes() - 1;
-        Target part =
-            new Target(
-                strip,
-                stripStride,
-                last ? to : strip,
-                last ? stride : stripStride,
-                1,
-                pass > 0);
-        run(block, pass, firstRow, tiles, isDirect(height), strip(block, column, pass), part);
-      }
-      int columns = Math.min(width, endColumn - column);
-      MemorySegment target = columns == width ? to : edge.get();
-      long distance = columns == width ? stride : stripStride;
-      out.scaling()
-          .apply(
-              block.row() + firstRow,
-              height,
-              block.column() + column,
-              strip,
-              excess(block, column),
-              target,
-              distance);
-      for (int r = 0; columns < width && r < height; r++) {
-        MemorySegment.copy(target, r * distance, to, r * stride, (long) columns * Float.BYTES);
-      }
+  /** Sums of integers become results while they are in the first-level cache. */
+  private void scale(
+      Task task, int row, int rows, int column, int columns, MemorySegment strip) {
+    Gemm.Block block = task.block;
+    MemorySegment to = task.to(row, column);
+    boolean whole = columns == width;
+    MemorySegment target = whole ? to : edge.get();
+    long stride = whole ? task.stride() : stripStride;
+    MemorySegment excess = excess(block, column);
+    long firstColumn = block.column() + column;
+    task.out
+        .scaling()
+        .apply(block.row() + row, rows, firstColumn, strip, excess, target, stride);
+    for (int r = 0; !whole && r < rows; r++) {
+      long bytes = (long) columns * Float.BYTES;
+      MemorySegment.copy(target, r * stride, to, r * task.stride(), bytes);
     }
-  }
-
-  /**
-   * Where tiles go.
-   *
-   * @param ahead rows that will be written soon, for the processor to fetch meanwhile
-   */
-  private record Target(
-      MemorySegment to,
-      long stride,
-      MemorySegment ahead,
-      long aheadStride,
-      float alpha,
-      boolean adding) {}
-
-  private void run(
-      Gemm.Block block,
-      int pass,
-      int row,
-      int tiles,
-      boolean isDirect,
-      MemorySegment strip,
-      Target target) {
-    int depth = block.depth(pass);
-    MemorySegment from = isDirect ? null : a.asSlice(rowAt(pass, row));
-    if (!kernel.kind().isTiled()) {
-      kernel.multiply(
-          depth, tiles, from, strip, target.to, target.stride, target.alpha, target.adding);
-      return;
-    }
-    if (isDirect) {
-      long term = block.term() + (long) pass * block.depth();
-      from = direct.bytes().asSlice(direct.at(block.row() + row, term));
-    }
-    kernel.multiplyTiles(
-        depth,
-        tiles,
-        from,
-        isDirect ? direct.stride() : A_STRIDE,
-        strip,
-        target.to,
-        target.stride,
-        target.ahead,
-        target.aheadStride,
-        target.adding);
   }
 
   private long rowAt(int pass, int row) {

@@ -4,6 +4,9 @@ package fqt.tensor.cpu.asm;
  * The code of {@link TileKernel} for AMX: four tiles of 16 x 16 sums, two of 16 rows of a by 16
  * terms, two of 16 terms by 16 columns of b. What the other kernels read, packed rows of a and
  * strips [depth, 32] of b, is what tiles are loaded from.
+ *
+ * <p>It goes along a row of such blocks: the rows of a stay in the first-level cache, and the
+ * strips of b, which lie behind each other, come from the second level, fetched some steps ahead.
  */
 final class AmxCode {
   /** Rows and columns of the four tiles of sums. */
@@ -12,15 +15,19 @@ final class AmxCode {
   private static final int SIDE = 16;
   private static final int TILE_ROW = 64;
   private static final int B_STRIDE = 2 * TILE_ROW;
-  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14};
+  private static final int B_STEP = SIDE * B_STRIDE;
+
+  private static final int AHEAD = Integer.getInteger("x.ahead", 2 * B_STEP);
+
+  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
 
   private AmxCode() {}
 
   /**
-   * rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c; on the stack the stride of a, what to
-   * fetch for writing, and its stride.
+   * rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c; on the stack the stride of a, the
+   * distance of two strips of b, and that of two blocks of c.
    */
-  static byte[] code(Op product, boolean adding, boolean fetching) {
+  static byte[] code(Op product, boolean adding) {
     Assembler code = new Assembler();
     for (Reg saved : SAVED) {
       code.push(saved);
@@ -31,20 +38,16 @@ final class AmxCode {
     code.load(Reg.R13, Reg.RSP, stack + Long.BYTES);
     code.load(Reg.R14, Reg.RSP, stack + 2 * Long.BYTES);
     code.move(Reg.R10, B_STRIDE);
+    sixteenth(code, Reg.R15, Reg.R9, Reg.R8);
     int tile = code.here();
-    lower(code);
     sums(code, adding);
-    terms(code, product, fetching);
-    lower(code);
+    terms(code, product);
     for (int sum = 0; sum < 4; sum++) {
       code.tile(Op.TILESTORED, sum, at(sum));
     }
-    code.move(Reg.R12, Reg.RAX);
-    code.shiftLeft(Reg.R12, 5);
-    code.add(Reg.RDX, Reg.R12);
-    code.move(Reg.R12, Reg.R9);
-    code.shiftLeft(Reg.R12, 5);
-    code.add(Reg.R8, Reg.R12);
+    code.add(Reg.RCX, Reg.R13);
+    code.add(Reg.R8, Reg.R14);
+    code.add(Reg.R15, Reg.R14);
     code.decrement(Reg.RSI);
     code.jumpNotZero(tile);
     code.releaseTiles();
@@ -53,6 +56,13 @@ final class AmxCode {
     }
     code.ret();
     return code.bytes();
+  }
+
+  /** The place of row 16. */
+  private static void sixteenth(Assembler code, Reg to, Reg stride, Reg start) {
+    code.move(to, stride);
+    code.shiftLeft(to, 4);
+    code.add(to, start);
   }
 
   /** Eight tiles of 16 rows of 64 bytes (Intel SDM, volume 1, section 18.3), below the stack. */
@@ -84,23 +94,14 @@ final class AmxCode {
     }
   }
 
-  /** r11: the sixteenth row of c. */
-  private static void lower(Assembler code) {
-    code.move(Reg.R11, Reg.R9);
-    code.shiftLeft(Reg.R11, 4);
-    code.add(Reg.R11, Reg.R8);
-  }
-
   /** Where a tile of sums lies in c. */
   private static Mem at(int sum) {
-    return Mem.at(sum < 2 ? Reg.R8 : Reg.R11, Reg.R9, 1, sum % 2 * TILE_ROW);
+    return Mem.at(sum < 2 ? Reg.R8 : Reg.R15, Reg.R9, 1, sum % 2 * TILE_ROW);
   }
 
-  private static void terms(Assembler code, Op product, boolean fetching) {
+  private static void terms(Assembler code, Op product) {
     code.move(Reg.RBX, Reg.RDX);
-    code.move(Reg.R11, Reg.RAX);
-    code.shiftLeft(Reg.R11, 4);
-    code.add(Reg.R11, Reg.RDX);
+    sixteenth(code, Reg.R11, Reg.RAX, Reg.RDX);
     code.move(Reg.RBP, Reg.RCX);
     code.move(Reg.R12, Reg.RDI);
     code.shiftRight(Reg.R12, 4);
@@ -109,23 +110,27 @@ final class AmxCode {
     code.tile(Op.TILELOADD, 6, Mem.at(Reg.RBP, Reg.R10, 1, 0));
     code.tile(Op.TILELOADD, 4, Mem.at(Reg.RBX, Reg.RAX, 1, 0));
     code.tiles(product, 0, 4, 6);
+    fetch(code, 0);
     code.tile(Op.TILELOADD, 7, Mem.at(Reg.RBP, Reg.R10, 1, TILE_ROW));
     code.tiles(product, 1, 4, 7);
+    fetch(code, 1);
     code.tile(Op.TILELOADD, 5, Mem.at(Reg.R11, Reg.RAX, 1, 0));
     code.tiles(product, 2, 5, 6);
+    fetch(code, 2);
     code.tiles(product, 3, 5, 7);
+    fetch(code, 3);
     code.add(Reg.RBX, TILE_ROW);
     code.add(Reg.R11, TILE_ROW);
-    if (fetching) {
-      for (int row = 0; row < 2; row++) {
-        code.prefetchToWrite(Mem.at(Reg.R13, 0));
-        code.prefetchToWrite(Mem.at(Reg.R13, TILE_ROW));
-        code.add(Reg.R13, Reg.R14);
-      }
-    }
-    code.add(Reg.RBP, SIDE * B_STRIDE);
+    code.add(Reg.RBP, B_STEP);
     code.decrement(Reg.R12);
     code.jumpNotZero(step);
     code.land(none);
+  }
+
+  /** A quarter of what a step reads of b. */
+  private static void fetch(Assembler code, int quarter) {
+    for (int line = 0; AHEAD > 0 && line < B_STEP / 4; line += TILE_ROW) {
+      code.prefetch(Mem.at(Reg.RBP, AHEAD + quarter * (B_STEP / 4) + line));
+    }
   }
 }

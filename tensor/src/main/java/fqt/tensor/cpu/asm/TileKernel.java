@@ -7,7 +7,7 @@ import java.lang.invoke.MethodHandle;
 
 /**
  * A matrix microkernel as machine code: {@code c = a b} or {@code c += a b} for a column of tiles,
- * one under the other. A tile is {@code rows} x {@code columns}; its sums stay in registers while
+ * one under the other, or with AMX for a row of them. A tile is {@code rows} x {@code columns}; its sums stay in registers while
  * the terms run past:
  *
  * <pre>
@@ -71,7 +71,7 @@ public final class TileKernel {
           ValueLayout.ADDRESS,
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG);
 
   private final Kind kind;
@@ -122,14 +122,14 @@ public final class TileKernel {
   }
 
   /**
-   * Computes {@code tiles} tiles.
+   * Computes {@code tiles} tiles, one under the other; not for AMX.
    *
-   * @param depth terms of each sum; for tiles a multiple of 16
+   * @param depth terms of each sum
    * @param a the first row of {@code tiles * rows} packed rows
    * @param b a strip [depth, columns]
    * @param c the first element of the result
    * @param cStride distance of two rows of the result, in bytes
-   * @param alpha factor of F32 sums; integers and tiles have none
+   * @param alpha factor of F32 sums; integers have none
    * @param adding whether to add to c or to overwrite it
    */
   public void multiply(
@@ -141,10 +141,6 @@ public final class TileKernel {
       long cStride,
       float alpha,
       boolean adding) {
-    if (kind.isTiled()) {
-      multiplyTiles(depth, tiles, a, aStride, b, c, cStride, c, cStride, adding);
-      return;
-    }
     try {
       if (adding) {
         add.invokeExact(depth, tiles, a, b, c, cStride, alpha);
@@ -157,40 +153,43 @@ public final class TileKernel {
   }
 
   /**
-   * The same by AMX, with rows of a that may lie anywhere.
+   * By AMX, a row of tiles: {@code tiles} strips of b with the same rows of a.
    *
+   * @param depth terms of each sum, a multiple of 16
+   * @param a the first of {@code rows} rows
    * @param aStride distance of two rows of a, in bytes
-   * @param ahead rows of two cache lines that will be written soon
-   * @param aheadStride their distance, in bytes
+   * @param b the first strip [depth, columns]
+   * @param bPitch distance of two strips, in bytes
+   * @param c the first element of the first tile
+   * @param cStride distance of two rows of c, in bytes
+   * @param cStep distance of two tiles in c, in bytes
+   * @param adding whether to add to c or to overwrite it
    */
-  public void multiplyTiles(
+  public void multiplyRow(
       long depth,
       long tiles,
       MemorySegment a,
       long aStride,
       MemorySegment b,
+      long bPitch,
       MemorySegment c,
       long cStride,
-      MemorySegment ahead,
-      long aheadStride,
+      long cStep,
       boolean adding) {
     try {
       if (adding) {
-        add.invokeExact(depth, tiles, a, b, c, cStride, aStride, ahead, aheadStride);
+        add.invokeExact(depth, tiles, a, b, c, cStride, aStride, bPitch, cStep);
       } else {
-        set.invokeExact(depth, tiles, a, b, c, cStride, aStride, ahead, aheadStride);
+        set.invokeExact(depth, tiles, a, b, c, cStride, aStride, bPitch, cStep);
       }
     } catch (Throwable thrown) {
       throw new IllegalStateException("the " + kind + " kernel failed", thrown);
     }
   }
 
-  /** Whether the code for tiles wants the cache lines that it will write. */
-  private static final boolean FETCHING = Boolean.parseBoolean(System.getProperty("x.fetch", "true"));
-
   private byte[] code(boolean adding) {
     return kind.isTiled()
-        ? AmxCode.code(kind == Kind.AMX_QUADS ? Op.TDPBSSD : Op.TDPBF16PS, adding, FETCHING)
+        ? AmxCode.code(kind == Kind.AMX_QUADS ? Op.TDPBSSD : Op.TDPBF16PS, adding)
         : vectorCode(adding);
   }
 
