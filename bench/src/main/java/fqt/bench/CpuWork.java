@@ -15,7 +15,7 @@ import java.util.List;
  * rotation, so that they come from memory and not from a cache; {@code -Dfqt.bench.far} says how
  * many bytes are far from any cache.
  */
-final class CpuWork {
+final class CpuWork implements AutoCloseable {
   private static final long FAR = Long.getLong("fqt.bench.far", 150_000_000);
   private static final int MOST_COPIES = 16;
   private static final long GROUP = 128;
@@ -30,6 +30,7 @@ final class CpuWork {
   private final Tensor wScale;
   private final Tensor out;
   private final List<Runnable> calls = new ArrayList<>();
+  private final List<Onednn> peers = new ArrayList<>();
   private long weightBytes;
   private int next;
 
@@ -43,6 +44,17 @@ final class CpuWork {
    * @param k inputs
    */
   CpuWork(String library, String type, int m, int n, int k, int threads) {
+    this(library, type, m, weights(n, k), threads);
+  }
+
+  /**
+   * The same with weights that several layers share.
+   *
+   * @param weights F32 [outputs, inputs] of {@link #weights}; nobody writes to them any more
+   */
+  CpuWork(String library, String type, int m, Tensor weights, int threads) {
+    int n = (int) weights.dim(0);
+    int k = (int) weights.dim(1);
     this.library = library;
     this.type = type;
     this.threads = threads;
@@ -51,7 +63,6 @@ final class CpuWork {
     wScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
     x = converted(GemmBench.random(1, m, k));
     out = Ops.empty(Device.CPU, DType.F32, m, n);
-    Tensor weights = weights(n, k);
     do {
       add(weights);
     } while (m <= 16 && calls.size() < MOST_COPIES && weightBytes * calls.size() < FAR);
@@ -76,7 +87,7 @@ final class CpuWork {
   }
 
   /** Random numbers, repeated: making that many would take longer than all the products. */
-  private static Tensor weights(int n, int k) {
+  static Tensor weights(int n, int k) {
     long part = (long) n * k / 64;
     Tensor row = GemmBench.random(2, 1, part).reshape(part);
     Tensor all = GemmBench.random(3, n, 1);
@@ -111,12 +122,12 @@ final class CpuWork {
       return;
     }
     Tensor converted = converted(weights);
-    Tensor own = converted == weights ? Ops.copy(weights) : converted;
+    Tensor own = converted == weights && !calls.isEmpty() ? Ops.copy(weights) : converted;
     weightBytes = own.byteSize();
     Ops.freeze(own);
     calls.add(
         switch (library) {
-          case "onednn" -> new Onednn(x, own, out, threads)::run;
+          case "onednn" -> onednn(own);
           case "openblas" -> openblas(own);
           default ->
               type.equals("s8")
@@ -125,12 +136,24 @@ final class CpuWork {
         });
   }
 
+  private Runnable onednn(Tensor w) {
+    Onednn product = new Onednn(x, w, out, threads);
+    peers.add(product);
+    return product::run;
+  }
+
   private Runnable openblas(Tensor w) {
     Blas blas = Blas.openblas(threads);
     int m = (int) x.dim(0);
     int n = (int) w.dim(0);
     int k = (int) x.dim(1);
     return () -> blas.multiply(m, n, k, x.segment(), w.segment(), true, out.segment());
+  }
+
+  /** Frees what other libraries allocated. */
+  @Override
+  public void close() {
+    peers.forEach(Onednn::close);
   }
 
   /** Bytes of one weight. */

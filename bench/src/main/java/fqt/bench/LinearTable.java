@@ -1,126 +1,120 @@
 package fqt.bench;
 
-import java.util.LinkedHashMap;
+import java.io.BufferedReader;
+import java.io.IOException;
+import java.lang.management.ManagementFactory;
+import java.nio.file.Path;
+import java.util.ArrayList;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
-import org.openjdk.jmh.results.BenchmarkResult;
-import org.openjdk.jmh.results.RunResult;
-import org.openjdk.jmh.runner.Runner;
-import org.openjdk.jmh.runner.RunnerException;
-import org.openjdk.jmh.runner.options.Options;
-import org.openjdk.jmh.runner.options.OptionsBuilder;
-import org.openjdk.jmh.runner.options.TimeValue;
-import org.openjdk.jmh.runner.options.VerboseMode;
 
 /**
- * {@link LinearBench} as a table in Markdown: {@code fqt.bench.LinearTable [short]}. Each number is
- * the median of five fresh JVMs, and behind it stands the slowest of them as a part of the median;
- * {@code short} takes one JVM and a few rows, to see that all is in place.
+ * Linear layers of real sizes beside oneDNN and OpenBLAS, as tables in Markdown: {@code
+ * fqt.bench.LinearTable [short]}. Five fresh JVMs for each number of threads measure all cells
+ * ({@link LinearGrid}); each number is the median of the five, and behind it stands the slowest of
+ * them as a part of the median. {@code short} takes two JVMs and two layers, to see that all is in
+ * place.
  */
 public final class LinearTable {
-  private static final String[] LIBRARIES = {"fqt", "onednn", "openblas"};
+  private static final int FORKS = 5;
+  private static final String HEADER =
+      "| layer | tokens | f32 | oneDNN | OpenBLAS | ratio | bf16 | oneDNN | ratio | s8 | oneDNN"
+          + " | ratio | int4 |";
 
-  /** Weight, tokens, outputs x inputs. */
-  private static final List<String> ROWS =
-      List.of(
-          "f32 1024 1024x1024",
-          "f32 512 4864x896",
-          "f32 127 1023x1025",
-          "f32 1 18944x3584",
-          "bf16 512 4864x896",
-          "bf16 1 18944x3584",
-          "s8 512 4864x896",
-          "s8 1 18944x3584",
-          "int4 512 4864x896",
-          "int4 1 18944x3584");
-
-  private static final List<String> SHORT =
-      List.of("f32 512 4864x896", "s8 512 4864x896", "int4 1 18944x3584");
+  private final Map<String, List<Double>> speeds = new HashMap<>();
+  private final List<Double> ratios = new ArrayList<>();
+  private final List<Double> slowest = new ArrayList<>();
 
   private LinearTable() {}
 
-  /** Runs the benchmarks and prints the table. */
-  public static void main(String[] arguments) throws RunnerException {
+  /** Runs the JVMs and prints the tables. */
+  public static void main(String[] arguments) throws IOException, InterruptedException {
     boolean brief = arguments.length > 0 && arguments[0].equals("short");
     for (int threads = 1; threads <= 2; threads++) {
-      CpuFloor floor = CpuFloor.measure(threads);
-      System.out.printf("%n%s%n%n", floor.description());
-      System.out.println(
-          "| weight | M x N x K | ours, Gop/s | oneDNN | OpenBLAS | ratio to the better | of the"
-              + " multiply-adds | GB/s of weight | of reading |");
-      System.out.println("|" + "---|".repeat(9));
-      for (String row : brief ? SHORT : ROWS) {
-        System.out.println(row(row.split(" "), floor, brief ? 1 : 5));
+      System.out.printf("%n%s%n%n", CpuFloor.measure(threads).description());
+      LinearTable table = new LinearTable();
+      for (int fork = 0; fork < (brief ? 2 : FORKS); fork++) {
+        table.fork(threads, brief);
+      }
+      table.print(brief);
+    }
+  }
+
+  private void fork(int threads, boolean brief) throws IOException, InterruptedException {
+    List<String> command = new ArrayList<>();
+    command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
+    command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
+    command.addAll(List.of("-cp", System.getProperty("java.class.path")));
+    command.addAll(List.of(LinearGrid.class.getName(), Integer.toString(threads)));
+    if (brief) {
+      command.add("short");
+    }
+    Process process =
+        new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
+    try (BufferedReader lines = process.inputReader()) {
+      for (String line = lines.readLine(); line != null; line = lines.readLine()) {
+        int last = line.lastIndexOf(' ');
+        if (line.matches("\\w+ \\d+ \\d+x\\d+ \\w+ [0-9.]+")) {
+          speeds
+              .computeIfAbsent(line.substring(0, last), _ -> new ArrayList<>())
+              .add(Double.valueOf(line.substring(last + 1)));
+        }
       }
     }
+    if (process.waitFor() != 0) {
+      throw new IllegalStateException("a JVM of the benchmark ended with " + process.exitValue());
+    }
   }
 
-  private static String row(String[] words, CpuFloor floor, int forks) throws RunnerException {
-    Map<String, double[]> speeds = new LinkedHashMap<>();
-    double bytes = 0;
-    for (String library : LIBRARIES) {
-      if (CpuWork.exists(library, words[0])) {
-        RunResult result = run(words, library, floor.threads(), forks);
-        speeds.put(library, forks(result, "megaflop"));
-        bytes = library.equals("fqt") ? median(forks(result, "megabyte")) : bytes;
+  private void print(boolean brief) {
+    speeds.values().forEach(list -> list.sort(null));
+    System.out.println(HEADER);
+    System.out.println("|" + "---|".repeat(HEADER.split("\\|").length - 1));
+    for (LinearGrid.Cell cell : LinearGrid.cells(brief)) {
+      StringBuilder line = new StringBuilder();
+      line.append("| ").append(cell.layer()).append(" | ").append(cell.tokens()).append(" | ");
+      for (String type : List.of("f32", "bf16", "s8")) {
+        String key = type + " " + cell.tokens() + " " + cell.layer() + " ";
+        double best = Math.max(median(key + "onednn"), median(key + "openblas"));
+        double ratio = median(key + "fqt") / best;
+        line.append(number(key + "fqt")).append(" | ").append(number(key + "onednn"));
+        line.append(type.equals("f32") ? " | " + number(key + "openblas") : "");
+        line.append(" | ").append(best == 0 ? "" : format("%.2f", ratio)).append(" | ");
+        if (best > 0 && cell.tokens() >= 100) {
+          ratios.add(ratio);
+        }
       }
+      line.append(number("int4 " + cell.tokens() + " " + cell.layer() + " fqt")).append(" |");
+      System.out.println(line);
     }
-    double ours = median(speeds.get("fqt"));
-    double best = 0;
-    StringBuilder line = new StringBuilder("| " + words[0] + " | " + words[1] + " x ");
-    line.append(words[2].replace("x", " x ")).append(" | ");
-    for (String library : LIBRARIES) {
-      double[] all = speeds.get(library);
-      line.append(all == null ? "" : cell(all)).append(" | ");
-      best = all == null || library.equals("fqt") ? best : Math.max(best, median(all));
+    ratios.sort(null);
+    slowest.sort(null);
+    System.out.printf(
+        Locale.ROOT,
+        "%nFrom 100 tokens on, ratio to the better peer: median %.2f, least %.2f. Slowest JVM of"
+            + " ours as a part of its median: median %.2f, least %.2f.%n",
+        ratios.isEmpty() ? 0 : ratios.get(ratios.size() / 2),
+        ratios.isEmpty() ? 0 : ratios.getFirst(),
+        slowest.get(slowest.size() / 2),
+        slowest.getFirst());
+  }
+
+  private double median(String key) {
+    List<Double> sorted = speeds.get(key);
+    return sorted == null ? 0 : sorted.get(sorted.size() / 2);
+  }
+
+  private String number(String key) {
+    if (!speeds.containsKey(key)) {
+      return "";
     }
-    boolean streams = words[1].equals("1");
-    line.append(best == 0 ? "" : format("%.2f", ours / best)).append(" | ");
-    line.append(streams ? "" : format("%.2f", ours / floor.peak())).append(" | ");
-    line.append(streams ? format("%.1f", bytes) : "").append(" | ");
-    return line.append(streams ? format("%.2f", bytes / floor.bandwidth()) : "") + " |";
-  }
-
-  private static RunResult run(String[] words, String library, int threads, int forks)
-      throws RunnerException {
-    Options options =
-        new OptionsBuilder()
-            .include(LinearBench.class.getSimpleName())
-            .param("weight", words[0])
-            .param("tokens", words[1])
-            .param("layer", words[2])
-            .param("threads", Integer.toString(threads))
-            .param("library", library)
-            .forks(forks)
-            .warmupIterations(4)
-            .warmupTime(TimeValue.milliseconds(400))
-            .measurementIterations(2)
-            .measurementTime(TimeValue.milliseconds(250))
-            .shouldFailOnError(true)
-            .verbosity(VerboseMode.SILENT)
-            .build();
-    return new Runner(options).runSingle();
-  }
-
-  /** What each JVM reached on average, in thousands a second. */
-  private static double[] forks(RunResult result, String counter) {
-    return result.getBenchmarkResults().stream()
-        .mapToDouble(fork -> score(fork, counter) * 1e-3)
-        .sorted()
-        .toArray();
-  }
-
-  private static double score(BenchmarkResult fork, String counter) {
-    return fork.getSecondaryResults().get(counter).getScore();
-  }
-
-  private static double median(double[] sorted) {
-    return sorted[sorted.length / 2];
-  }
-
-  private static String cell(double[] sorted) {
-    return format("%.1f", median(sorted)) + format(" (%.2f)", sorted[0] / median(sorted));
+    double least = speeds.get(key).getFirst() / median(key);
+    if (key.endsWith("fqt")) {
+      slowest.add(least);
+    }
+    return format("%.1f", median(key)) + format(" (%.2f)", least);
   }
 
   private static String format(String pattern, double value) {

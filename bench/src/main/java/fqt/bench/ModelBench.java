@@ -78,6 +78,7 @@ public final class ModelBench {
           default -> linear -> linear;
         };
     model.layers().forEach(layer -> Linear.replaceLinears(layer, replace, (_, _) -> true));
+    model.layers().forEach(Module::freeze);
     return model;
   }
 

@@ -22,7 +22,7 @@ import java.util.List;
  * is {@code libdnnl.so.3} in the folder that the property {@code fqt.bench.dnnl} names; its threads
  * are those of the {@code libgomp.so.1} beside it.
  */
-final class Onednn {
+final class Onednn implements AutoCloseable {
   private static final int CPU = 1;
   private static final int IN_ORDER = 1;
   private static final int ANY_LAYOUT = 1;
@@ -44,6 +44,7 @@ final class Onednn {
   private final MemorySegment engine;
   private final MemorySegment stream;
   private final MemorySegment product;
+  private final MemorySegment weights;
   private final MemorySegment arguments;
 
   private static boolean isThere() {
@@ -94,7 +95,7 @@ final class Onednn {
                 QUERY_WEIGHTS,
                 0);
     product = make("dnnl_primitive_create", description);
-    MemorySegment weights = make("dnnl_memory_create", packed, engine, ALLOCATE);
+    weights = make("dnnl_memory_create", packed, engine, ALLOCATE);
     pack(plain, make("dnnl_memory_create", plain, engine, w.segment()), packed, weights);
     arguments =
         arguments(
@@ -123,6 +124,13 @@ final class Onednn {
   List<Tensor> run() {
     execute(product, arguments, 3);
     return operands;
+  }
+
+  /** Frees the packed weight and the product. */
+  @Override
+  public void close() {
+    call("dnnl_memory_destroy", weights);
+    call("dnnl_primitive_destroy", product);
   }
 
   private void execute(MemorySegment primitive, MemorySegment with, int count) {

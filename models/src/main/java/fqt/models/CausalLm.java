@@ -52,6 +52,7 @@ public final class CausalLm implements AutoCloseable {
   private final LayerList layers;
   private final VisionTower vision;
   private Ends ends;
+  private volatile boolean frozen;
 
   private CausalLm(ModelConfig config, TensorSource source, Device device, boolean ownsSource) {
     this.config = config;
@@ -64,8 +65,16 @@ public final class CausalLm implements AutoCloseable {
     inventory.requireAllUsed();
     Weights weights = new CheckpointWeights(source, device, config.quantization());
     this.builder = new ModelBuilder(config, weights, device);
-    this.layers = new LayerList(config.text().layers(), builder::layer, !device.isHost());
+    this.layers = new LayerList(config.text().layers(), this::loadLayer, !device.isHost());
     this.vision = builder.vision();
+  }
+
+  private Module loadLayer(int index) {
+    Module layer = builder.layer(index);
+    if (frozen) {
+      layer.freeze();
+    }
+    return layer;
   }
 
   /** What stands before and behind the layers. */
@@ -76,6 +85,9 @@ public final class CausalLm implements AutoCloseable {
       try (Scope scope = Scope.open()) {
         Embedding embedding = builder.embedding();
         ends = new Ends(embedding, builder.norm(), builder.head(embedding), scope.handOver());
+        if (frozen) {
+          ends.head().freeze();
+        }
       }
     }
     return ends;
@@ -129,6 +141,15 @@ public final class CausalLm implements AutoCloseable {
    */
   public CausalLm outline() {
     return of(config, source, Device.CPU);
+  }
+
+  /**
+   * Promises that the layers that are loaded from now on, and the head, will only be used: nobody
+   * writes to their weights. The CPU then keeps weights packed that several batches need, within
+   * the limit that {@code -Dfqt.cpu.kept} sets; results stay the same bits.
+   */
+  public void freeze() {
+    frozen = true;
   }
 
   /** What {@code config.json} says. */

@@ -91,10 +91,12 @@ final class ModelOptions {
     return devices.one;
   }
 
-  /** Opens the model, after making sure that the device can be used. */
+  /** Opens the model to run it as it is, after making sure that the device can be used. */
   CausalLm load() {
     Backends.of(device());
-    return CausalLm.load(folder, device());
+    CausalLm model = CausalLm.load(folder, device());
+    model.freeze();
+    return model;
   }
 
   /** Opens the model on every device that was named. */

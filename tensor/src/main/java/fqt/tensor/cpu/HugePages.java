@@ -63,8 +63,7 @@ final class HugePages {
   private static MemorySegment map(Arena arena, long bytes) {
     long mapped = Math.ceilDiv(bytes, SIZE) * SIZE + SIZE;
     try {
-      long start =
-          (long) CALLS.map.invokeExact(0L, mapped, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
+      long start = (long) CALLS.map.invokeExact(0L, mapped, READ_WRITE, PRIVATE_ANONYMOUS, -1, 0L);
       if (start == -1) {
         return null;
       }

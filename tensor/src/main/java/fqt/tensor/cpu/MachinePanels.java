@@ -236,8 +236,7 @@ final class MachinePanels implements Panels {
     Gemm.Block block = task.block;
     boolean ready = task.isReady(task.firstRow, task.height(), column, columns);
     int row = task.firstRow;
-    while (row < task.endRow
-        && !task.out.wants(block.row() + row, step, block.column() + column)) {
+    while (row < task.endRow && !task.out.wants(block.row() + row, step, block.column() + column)) {
       row += step;
     }
     int tiles = ready && columns == width ? (task.endRow - row) / step : 0;
@@ -353,8 +352,7 @@ final class MachinePanels implements Panels {
   }
 
   /** Sums of integers become results while they are in the first-level cache. */
-  private void scale(
-      Task task, int row, int rows, int column, int columns, MemorySegment strip) {
+  private void scale(Task task, int row, int rows, int column, int columns, MemorySegment strip) {
     Gemm.Block block = task.block;
     MemorySegment to = task.to(row, column);
     boolean whole = columns == width;
@@ -362,9 +360,7 @@ final class MachinePanels implements Panels {
     long stride = whole ? task.stride() : stripStride;
     MemorySegment excess = excess(block, column);
     long firstColumn = block.column() + column;
-    task.out
-        .scaling()
-        .apply(block.row() + row, rows, firstColumn, strip, excess, target, stride);
+    task.out.scaling().apply(block.row() + row, rows, firstColumn, strip, excess, target, stride);
     for (int r = 0; !whole && r < rows; r++) {
       long bytes = (long) columns * Float.BYTES;
       MemorySegment.copy(target, r * stride, to, r * task.stride(), bytes);

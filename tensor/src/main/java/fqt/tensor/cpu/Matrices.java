@@ -60,8 +60,7 @@ final class Matrices {
     } else if (pairs != null && out.alpha() == 1 && Bf16Terms.fits(a) && Bf16Terms.fits(b)) {
       int multiple = pairs.termsAtOnce();
       Operand right = Bf16Terms.of(b, multiple);
-      bf16.multiply(
-          Bf16Terms.of(a, multiple), right, packed("bf16", weight, right, bf16), out);
+      bf16.multiply(Bf16Terms.of(a, multiple), right, packed("bf16", weight, right, bf16), out);
     } else {
       gemm.multiply(a, b, packed("f32", weight, b, gemm), out);
     }

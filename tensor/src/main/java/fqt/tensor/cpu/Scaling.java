@@ -10,8 +10,7 @@ import java.lang.foreign.MemorySegment;
  * @param columns F32, one a column, filled up to whole strips
  * @param bias the same, or null
  */
-record Scaling(
-    ScaleKernel kernel, MemorySegment rows, MemorySegment columns, MemorySegment bias) {
+record Scaling(ScaleKernel kernel, MemorySegment rows, MemorySegment columns, MemorySegment bias) {
   /**
    * Scales some rows of a strip.
    *

@@ -46,7 +46,9 @@ class KeptFormsTest {
     return own;
   }
 
-  /** Runs a product four times, the last three with a frozen weight, on other numbers of threads. */
+  /**
+   * Runs a product four times, the last three with a frozen weight, on other numbers of threads.
+   */
   private void assertKeptIsTheSame(
       Tensor weight, Consumer<Tensor> product, int m, long packedBytes) {
     long n = weight.dim(0);
@@ -94,8 +96,7 @@ class KeptFormsTest {
   @EnumSource(Tier.class)
   void integers(Tier tier) {
     KernelChoice kernels = kernels(tier);
-    ByteProducts products =
-        new ByteProducts(new Threads(3), kernels, new KeptForms(memory, MUCH));
+    ByteProducts products = new ByteProducts(new Threads(3), kernels, new KeptForms(memory, MUCH));
     Random random = new Random(2);
     int[][] sizes = {{33, 65, 70}, {17, 2100, 1100}, {1600, 40, 20}, {40, 50, 5000}};
     for (int[] size : sizes) {
@@ -122,8 +123,7 @@ class KeptFormsTest {
   @ParameterizedTest
   @EnumSource(Tier.class)
   void codesOfFourBits(Tier tier) {
-    Matrices matrices =
-        new Matrices(new Threads(2), kernels(tier), new KeptForms(memory, MUCH));
+    Matrices matrices = new Matrices(new Threads(2), kernels(tier), new KeptForms(memory, MUCH));
     Random random = new Random(3);
     Tensor words = Tensor.of(memory.allocate(70 * 16 * 4), DType.I32, Shape.of(70, 16));
     for (long i = 0; i < words.count(); i++) {

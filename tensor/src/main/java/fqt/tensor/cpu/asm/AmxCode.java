@@ -6,7 +6,7 @@ package fqt.tensor.cpu.asm;
  * strips [depth, 32] of b, is what tiles are loaded from.
  *
  * <p>It goes along a row of such blocks: the rows of a stay in the first-level cache, and the
- * strips of b, which lie behind each other, come from the second level, fetched some steps ahead.
+ * strips of b, which lie behind each other, stream from the second level.
  */
 final class AmxCode {
   /** Rows and columns of the four tiles of sums. */
@@ -16,8 +16,6 @@ final class AmxCode {
   private static final int TILE_ROW = 64;
   private static final int B_STRIDE = 2 * TILE_ROW;
   private static final int B_STEP = SIDE * B_STRIDE;
-
-  private static final int AHEAD = Integer.getInteger("x.ahead", 2 * B_STEP);
 
   private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
 
@@ -110,27 +108,16 @@ final class AmxCode {
     code.tile(Op.TILELOADD, 6, Mem.at(Reg.RBP, Reg.R10, 1, 0));
     code.tile(Op.TILELOADD, 4, Mem.at(Reg.RBX, Reg.RAX, 1, 0));
     code.tiles(product, 0, 4, 6);
-    fetch(code, 0);
     code.tile(Op.TILELOADD, 7, Mem.at(Reg.RBP, Reg.R10, 1, TILE_ROW));
     code.tiles(product, 1, 4, 7);
-    fetch(code, 1);
     code.tile(Op.TILELOADD, 5, Mem.at(Reg.R11, Reg.RAX, 1, 0));
     code.tiles(product, 2, 5, 6);
-    fetch(code, 2);
     code.tiles(product, 3, 5, 7);
-    fetch(code, 3);
     code.add(Reg.RBX, TILE_ROW);
     code.add(Reg.R11, TILE_ROW);
     code.add(Reg.RBP, B_STEP);
     code.decrement(Reg.R12);
     code.jumpNotZero(step);
     code.land(none);
-  }
-
-  /** A quarter of what a step reads of b. */
-  private static void fetch(Assembler code, int quarter) {
-    for (int line = 0; AHEAD > 0 && line < B_STEP / 4; line += TILE_ROW) {
-      code.prefetch(Mem.at(Reg.RBP, AHEAD + quarter * (B_STEP / 4) + line));
-    }
   }
 }

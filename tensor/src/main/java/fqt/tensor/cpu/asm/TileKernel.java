@@ -7,8 +7,8 @@ import java.lang.invoke.MethodHandle;
 
 /**
  * A matrix microkernel as machine code: {@code c = a b} or {@code c += a b} for a column of tiles,
- * one under the other, or with AMX for a row of them. A tile is {@code rows} x {@code columns}; its sums stay in registers while
- * the terms run past:
+ * one under the other, or with AMX for a row of them. A tile is {@code rows} x {@code columns}; its
+ * sums stay in registers while the terms run past:
  *
  * <pre>
  *   256 bit   6 x 16: 12 sums, 2 vectors of b, 1 or 2 broadcast values of a: all 16 registers
