@@ -97,10 +97,6 @@ final class Gemm {
     int depth(int pass) {
       return Math.min(depth, terms - pass * depth);
     }
-
-    private Block columns(long column, int columns) {
-      return new Block(row, rows, column, columns, term, terms, depth);
-    }
   }
 
   /** Computes {@code out = alpha * a b + beta * out + bias}. */

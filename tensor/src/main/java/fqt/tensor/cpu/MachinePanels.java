@@ -61,7 +61,8 @@ final class MachinePanels implements Panels {
     this.rows = rows;
     this.terms = terms;
     this.direct = kernel.kind().isTiled() && isDirect(left) ? left.raw() : null;
-    long bytes = Math.max(1, Math.ceilDiv(terms, depth)) * rows * A_STRIDE;
+    long passes = Math.max(1, Math.ceilDiv(terms, depth));
+    long bytes = passes * rows * A_STRIDE;
     a = a.byteSize() < bytes ? allocate(bytes) : a;
   }
 

@@ -84,7 +84,7 @@ class KeptFormsTest {
         Tensor x = random(random, type, size[0], size[2]);
         Tensor w = owned(random(random, type, size[1], size[2]));
         Tensor bias = random(random, DType.F32, 1, size[1]).reshape(size[1]);
-        int multiple = pairs ? kernels.pairs().termsAtOnce() : 1;
+        long multiple = pairs ? kernels.pairs().termsAtOnce() : 1;
         long terms = Math.ceilDiv(Math.ceilDiv(size[2], pairs ? 2 : 1), multiple) * multiple;
         assertKeptIsTheSame(
             w, out -> matrices.linear(x, w, bias, out), size[0], packedBytes(size[1], terms));
@@ -100,17 +100,17 @@ class KeptFormsTest {
     Random random = new Random(2);
     int[][] sizes = {{33, 65, 70}, {17, 2100, 1100}, {1600, 40, 20}, {40, 50, 5000}};
     for (int[] size : sizes) {
-      Tensor x = MachineTiersTest.bytes(random, size[0], size[2]);
-      Tensor w = owned(MachineTiersTest.bytes(random, size[1], size[2]));
+      Tensor x = TestMatrices.bytes(random, size[0], size[2]);
+      Tensor w = owned(TestMatrices.bytes(random, size[1], size[2]));
       Tensor xScale = random(random, DType.F32, 1, size[0]).reshape(size[0]);
       Tensor wScale = random(random, DType.F32, 1, size[1]).reshape(size[1]);
       Tensor twin = empty(DType.F32, size[0], size[1]);
-      ScalarMatrix.int8Linear(x, xScale, w, wScale, null, twin);
+      ScalarMatrix.scaledLinear(x, xScale, w, wScale, null, twin);
       Tensor first = empty(DType.F32, size[0], size[1]);
       products.linear(x, xScale, w, wScale, null, first);
       assertSameBits(twin, first, w.toString());
       int numbers = kernels.bytes().kind() == TileKernel.Kind.PAIRS ? 2 : 4;
-      int multiple = kernels.bytes().termsAtOnce();
+      long multiple = kernels.bytes().termsAtOnce();
       long terms = Math.ceilDiv(Math.ceilDiv(size[2], numbers), multiple) * multiple;
       assertKeptIsTheSame(
           w,
@@ -125,7 +125,7 @@ class KeptFormsTest {
   void codesOfFourBits(Tier tier) {
     Matrices matrices = new Matrices(new Threads(2), kernels(tier), new KeptForms(memory, MUCH));
     Random random = new Random(3);
-    Tensor words = Tensor.of(memory.allocate(70 * 16 * 4), DType.I32, Shape.of(70, 16));
+    Tensor words = Tensor.of(memory.allocate(70L * 16 * 4), DType.I32, Shape.of(70, 16));
     for (long i = 0; i < words.count(); i++) {
       Element.setLong(words.segment(), DType.I32, i, random.nextInt());
     }
