@@ -25,15 +25,10 @@ record CpuFloor(int threads, double peak, double bandwidth) {
     double peak = 0;
     double bandwidth = 0;
     MemorySegment memory = Ops.zeros(Device.CPU, DType.F32, BYTES / Float.BYTES).segment();
-    PeakBench bench = new PeakBench();
-    Work work = new Work();
-    bench.multiplyAdds(work);
-    double gigaflop = work.megaflop * 1e-3;
     for (int round = 0; round < 6; round++) {
-      double seconds = seconds(threads, _ -> multiplyAdds());
-      peak = Math.max(peak, threads * REPEATS * gigaflop / seconds);
+      peak = Math.max(peak, multiplyAdds(threads, REPEATS) * 1e-9);
       long part = BYTES / threads;
-      seconds = seconds(threads, i -> sum(memory.asSlice(i * part, part)));
+      double seconds = seconds(threads, i -> sum(memory.asSlice(i * part, part)));
       bandwidth = Math.max(bandwidth, BYTES / seconds * 1e-9);
     }
     return new CpuFloor(threads, peak, bandwidth);
@@ -48,13 +43,20 @@ record CpuFloor(int threads, double peak, double bandwidth) {
         bandwidth);
   }
 
-  private static Object multiplyAdds() {
+  /** F32 multiply-adds that touch no memory, in operations a second. */
+  static double multiplyAdds(int threads, int repeats) {
+    Work[] work = new Work[threads];
+    double seconds = seconds(threads, i -> work[i] = multiplyAdds(repeats));
+    return threads * work[0].megaflop * 1e6 / seconds;
+  }
+
+  private static Work multiplyAdds(int repeats) {
     PeakBench bench = new PeakBench();
     Work work = new Work();
-    for (int i = 0; i < REPEATS; i++) {
+    for (int i = 0; i < repeats; i++) {
       bench.multiplyAdds(work);
     }
-    return bench;
+    return work;
   }
 
   private interface Part {

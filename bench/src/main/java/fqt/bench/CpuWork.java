@@ -183,7 +183,7 @@ final class CpuWork implements AutoCloseable {
   }
 
   /** With {@code -Dfqt.bench.clock=processor} the time that this thread was running. */
-  private static long now() {
+  static long now() {
     return PROCESSOR_TIME
         ? ManagementFactory.getThreadMXBean().getCurrentThreadCpuTime()
         : System.nanoTime();

@@ -38,6 +38,7 @@ import org.openjdk.jmh.annotations.Warmup;
 public class RowsBench {
   private static final int TOKENS = 2048;
   private static final int FEATURES = 3584;
+  private static final int GROUP = 128;
 
   /** What runs. */
   @Param({
@@ -55,6 +56,9 @@ public class RowsBench {
     "f8 to f32",
     "f32 to f8",
     "quantize per token",
+    "quantize per group",
+    "dequantize per group",
+    "gptq columns",
     "attention 512",
     "attention 2048",
     "gemm",
@@ -77,6 +81,7 @@ public class RowsBench {
   public void prepare() {
     System.setProperty("fqt.threads", Integer.toString(threads));
     switch (operation) {
+      case "gptq columns" -> columnLoop();
       case "attention 512" -> attention(512);
       case "attention 2048" -> attention(2048);
       case "gemm", "syrk", "cholesky", "triangular inverse" -> matrix(1408);
@@ -105,11 +110,14 @@ public class RowsBench {
           case "f8 to f32" -> conversion(Ops.to(x, DType.F8_E4M3), y);
           case "f32 to f8" -> conversion(x, Ops.to(x, DType.F8_E4M3));
           case "quantize per token" -> () -> quantize(x);
+          case "quantize per group" -> groups(x);
+          case "dequantize per group" -> groupsBack(x);
           default -> throw new IllegalArgumentException("no operation '" + operation + "'");
         };
     switch (operation) {
       case "gated silu", "add" -> bytes += x.byteSize();
-      case "quantize per token" -> bytes = x.byteSize() + x.count();
+      case "quantize per token", "quantize per group", "dequantize per group" ->
+          bytes = x.byteSize() + x.count();
       default -> {}
     }
   }
@@ -130,6 +138,36 @@ public class RowsBench {
     Tensor largest = Ops.binary(BinaryOp.MAX, range.max(), Ops.affine(range.min(), -1, 0));
     Tensor scale = Ops.affine(largest, 1 / 127f, 1e-12f);
     return Ops.quantize(x, Blocks.PER_ROW, scale, null, -127, 127, DType.I8);
+  }
+
+  private static Supplier<Object> groups(Tensor x) {
+    Tensor scale = Ops.full(Device.CPU, DType.F32, 0.125, TOKENS, FEATURES / GROUP);
+    Tensor zero = Ops.full(Device.CPU, DType.F32, 8, TOKENS, FEATURES / GROUP);
+    return () -> Ops.quantize(x, Blocks.perGroup(GROUP), scale, zero, 0, 15, DType.U8);
+  }
+
+  private static Supplier<Object> groupsBack(Tensor x) {
+    Tensor codes = (Tensor) groups(x).get();
+    Tensor scale = Ops.full(Device.CPU, DType.F32, 0.125, TOKENS, FEATURES / GROUP);
+    Tensor zero = Ops.full(Device.CPU, DType.F32, 8, TOKENS, FEATURES / GROUP);
+    return () -> Ops.dequantize(codes, Blocks.perGroup(GROUP), scale, zero, DType.F32);
+  }
+
+  /** One block of columns of GPTQ: each column's errors are taken out of those behind it. */
+  private void columnLoop() {
+    Tensor w = GemmBench.random(1, FEATURES, GROUP);
+    Tensor u = Ops.affine(GemmBench.random(2, GROUP, GROUP), 0.01f, 1);
+    Tensor scale = Ops.full(Device.CPU, DType.F32, 0.1, FEATURES, GROUP);
+    Tensor zero = Ops.full(Device.CPU, DType.F32, 8, FEATURES, GROUP);
+    Tensor codes = Ops.empty(Device.CPU, DType.U8, FEATURES, GROUP);
+    Tensor error = Ops.empty(Device.CPU, DType.F32, FEATURES, GROUP);
+    flop = (long) FEATURES * GROUP * GROUP;
+    run =
+        () -> {
+          Tensor own = Ops.copy(w);
+          Ops.gptqBlock(own, u, scale, zero, 15, codes, error);
+          return own;
+        };
   }
 
   private void attention(long tokens) {
@@ -174,6 +212,30 @@ public class RowsBench {
       throw new IllegalStateException("the matrix of the benchmark is not positive definite");
     }
     return factor;
+  }
+
+  /** Floating-point operations of one run; 0 where bytes say more. */
+  long flop() {
+    return flop;
+  }
+
+  /** Bytes that one run reads and writes at least. */
+  long bytes() {
+    return bytes;
+  }
+
+  /** Repeats the operation for so many seconds; seconds for one. */
+  double time(double seconds) {
+    Work work = new Work();
+    long start = CpuWork.now();
+    long count = 0;
+    double passed;
+    do {
+      run(work);
+      count++;
+      passed = (CpuWork.now() - start) * 1e-9;
+    } while (passed < seconds);
+    return passed / count;
   }
 
   /** One run. */

@@ -26,9 +26,9 @@ final class Activations {
     for (int i = 0; i < n; i += CAPACITY) {
       long at = (long) i * Float.BYTES;
       int length = Math.min(CAPACITY, n - i);
-      MemorySegment.copy(from, Element.FLOAT, start + at, x, 0, length);
+      RowLoops.read(from, start + at, x, length);
       apply(op, length);
-      MemorySegment.copy(y, 0, to, Element.FLOAT, out + at, length);
+      RowLoops.write(y, length, to, out + at);
     }
   }
 

@@ -1,16 +1,11 @@
 package fqt.tensor.cpu;
 
-import static java.nio.ByteOrder.LITTLE_ENDIAN;
-
 import fqt.tensor.DType;
 import java.lang.foreign.MemorySegment;
-import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
-import jdk.incubator.vector.VectorShape;
-import jdk.incubator.vector.VectorSpecies;
 
 /**
  * F32 to whole codes of a byte by one scale and one zero point, in a single pass: {@code
@@ -25,9 +20,6 @@ final class ByteCodes {
 
   /** Bounds and zero points beyond this leave no room for the sum. */
   private static final float MOST = 1 << 20;
-
-  private static final VectorSpecies<Byte> BYTES =
-      VectorSpecies.of(byte.class, VectorShape.forBitSize(Lanes.F.vectorBitSize() / Float.BYTES));
 
   private final MemorySegment from;
   private final MemorySegment to;
@@ -85,9 +77,7 @@ final class ByteCodes {
       FloatVector ratio = Lanes.load(from, at + (long) i * Float.BYTES).div(divisor);
       VectorMask<Integer> nan = ratio.compare(VectorOperators.NE, ratio).cast(Lanes.I);
       IntVector bits = ratio.add(ROUND).reinterpretAsInts().blend(ROUND_BITS, nan);
-      IntVector code = bits.max(least).min(most).add(shift);
-      ((ByteVector) code.convertShape(VectorOperators.I2B, BYTES, 0))
-          .intoMemorySegment(to, target + i, LITTLE_ENDIAN);
+      Lanes.storeBytes(bits.max(least).min(most).add(shift), to, target + i);
     }
   }
 }

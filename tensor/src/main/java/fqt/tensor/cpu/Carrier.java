@@ -2,6 +2,7 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.DType;
 import java.lang.foreign.MemorySegment;
+import jdk.incubator.vector.IntVector;
 
 /**
  * A short run of elements on its way from one data type to another. Float types meet in F32,
@@ -24,7 +25,6 @@ final class Carrier {
   final int[] ints = new int[CAPACITY];
 
   private final short[] shorts = new short[CAPACITY];
-  private final byte[] bytes = new byte[CAPACITY];
 
   /** Converts {@code n} elements of runs that may have different types, neither I64. */
   void convert(
@@ -71,8 +71,7 @@ final class Carrier {
         fromF16(n);
       }
       case F8_E4M3, F8_E5M2 -> {
-        MemorySegment.copy(from, Element.BYTE, index, bytes, 0, n);
-        widenBytes(n);
+        readBytes(from, index, n);
         decode(dtype, n);
       }
       case I32, I16, I8, U8, BOOL, I64 -> {
@@ -93,8 +92,7 @@ final class Carrier {
       case BF16 -> FloatRuns.writeBf16(floats, n, to, index * 2);
       case F8_E4M3, F8_E5M2 -> {
         encode(dtype, n);
-        narrowToBytes(n);
-        MemorySegment.copy(bytes, 0, to, Element.BYTE, index, n);
+        writeBytes(to, index, n);
       }
       case I64, I32, I16, I8, U8, BOOL -> throw new AssertionError(dtype);
     }
@@ -126,13 +124,10 @@ final class Carrier {
         MemorySegment.copy(from, Element.SHORT, index * 2, shorts, 0, n);
         widenShorts(n);
       }
-      case I8 -> {
-        MemorySegment.copy(from, Element.BYTE, index, bytes, 0, n);
-        widenBytes(n);
-      }
+      case I8 -> readBytes(from, index, n);
       case U8, BOOL -> {
-        MemorySegment.copy(from, Element.BYTE, index, bytes, 0, n);
-        widenUnsigned(n);
+        readBytes(from, index, n);
+        clearSigns(n);
       }
       case I64, F32, F16, BF16, F8_E4M3, F8_E5M2 -> throw new AssertionError(dtype);
     }
@@ -153,8 +148,7 @@ final class Carrier {
           case U8 -> clamp(0, 255, n);
           default -> notZero(n);
         }
-        narrowToBytes(n);
-        MemorySegment.copy(bytes, 0, to, Element.BYTE, index, n);
+        writeBytes(to, index, n);
       }
       case I64, F32, F16, BF16, F8_E4M3, F8_E5M2 -> throw new AssertionError(dtype);
     }
@@ -184,27 +178,36 @@ final class Carrier {
     }
   }
 
-  private void widenBytes(int n) {
-    for (int i = 0; i < n; i++) {
-      ints[i] = bytes[i];
+  /** C2 leaves loops from bytes to ints and back as they are: these are vectors. */
+  private void readBytes(MemorySegment from, long at, int n) {
+    int i = 0;
+    for (; i <= n - Lanes.LENGTH; i += Lanes.LENGTH) {
+      Lanes.loadBytes(from, at + i).intoArray(ints, i);
+    }
+    for (; i < n; i++) {
+      ints[i] = from.get(Element.BYTE, at + i);
     }
   }
 
-  private void widenUnsigned(int n) {
+  private void writeBytes(MemorySegment to, long at, int n) {
+    int i = 0;
+    for (; i <= n - Lanes.LENGTH; i += Lanes.LENGTH) {
+      Lanes.storeBytes(IntVector.fromArray(Lanes.I, ints, i), to, at + i);
+    }
+    for (; i < n; i++) {
+      to.set(Element.BYTE, at + i, (byte) ints[i]);
+    }
+  }
+
+  private void clearSigns(int n) {
     for (int i = 0; i < n; i++) {
-      ints[i] = bytes[i] & 0xff;
+      ints[i] &= 0xff;
     }
   }
 
   private void narrowToShorts(int n) {
     for (int i = 0; i < n; i++) {
       shorts[i] = (short) ints[i];
-    }
-  }
-
-  private void narrowToBytes(int n) {
-    for (int i = 0; i < n; i++) {
-      bytes[i] = (byte) ints[i];
     }
   }
 

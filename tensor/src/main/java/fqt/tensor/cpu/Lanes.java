@@ -2,6 +2,7 @@ package fqt.tensor.cpu;
 
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
+import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.DoubleVector;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
@@ -29,6 +30,9 @@ final class Lanes {
   static final VectorSpecies<Float> HALF =
       VectorSpecies.of(float.class, VectorShape.forBitSize(F.vectorBitSize() / 2));
 
+  private static final VectorSpecies<Byte> BYTES =
+      VectorSpecies.of(byte.class, VectorShape.forBitSize(F.vectorBitSize() / Float.BYTES));
+
   /** F32 lanes of a vector. */
   static final int LENGTH = F.length();
 
@@ -48,6 +52,18 @@ final class Lanes {
   static DoubleVector loadWide(MemorySegment bytes, long offset) {
     FloatVector half = FloatVector.fromMemorySegment(HALF, bytes, offset, ByteOrder.LITTLE_ENDIAN);
     return (DoubleVector) half.convertShape(VectorOperators.F2D, D, 0);
+  }
+
+  /** As many bytes as there are lanes, each sign-extended to an I32. */
+  static IntVector loadBytes(MemorySegment bytes, long offset) {
+    ByteVector narrow = ByteVector.fromMemorySegment(BYTES, bytes, offset, ByteOrder.LITTLE_ENDIAN);
+    return (IntVector) narrow.castShape(I, 0);
+  }
+
+  /** Stores the lowest byte of each lane. */
+  static void storeBytes(IntVector vector, MemorySegment bytes, long offset) {
+    ByteVector narrow = (ByteVector) vector.convertShape(VectorOperators.I2B, BYTES, 0);
+    narrow.intoMemorySegment(bytes, offset, ByteOrder.LITTLE_ENDIAN);
   }
 
   /** Stores a full vector. */

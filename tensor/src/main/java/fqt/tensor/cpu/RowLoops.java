@@ -151,20 +151,45 @@ final class RowLoops {
     for (int i = 0; i < n; i += buffer.length) {
       long at = offset + (long) i * Float.BYTES;
       int length = Math.min(buffer.length, n - i);
-      MemorySegment.copy(x, Element.FLOAT, at, buffer, 0, length);
-      subtract(buffer, shift, length);
+      subtract(x, at, shift, buffer, length);
       VectorMath.exp(buffer, length);
       sum += sum(buffer, length);
       if (out != null) {
-        MemorySegment.copy(buffer, 0, out, Element.FLOAT, at, length);
+        write(buffer, length, out, at);
       }
     }
     return sum;
   }
 
-  private static void subtract(float[] x, float shift, int n) {
-    for (int i = 0; i < n; i += LENGTH) {
-      FloatVector.fromArray(F, x, i).sub(shift).intoArray(x, i);
+  private static void subtract(MemorySegment x, long at, float shift, float[] to, int n) {
+    int i = 0;
+    for (; i <= n - LENGTH; i += LENGTH) {
+      load(x, at + (long) i * Float.BYTES).sub(shift).intoArray(to, i);
+    }
+    for (; i < n; i++) {
+      to[i] = x.get(Element.FLOAT, at + (long) i * Float.BYTES) - shift;
+    }
+  }
+
+  /** Stores a run; for one that stays in the cache a call of copy costs more than these loops. */
+  static void write(float[] from, int n, MemorySegment to, long at) {
+    int i = 0;
+    for (; i <= n - LENGTH; i += LENGTH) {
+      store(FloatVector.fromArray(F, from, i), to, at + (long) i * Float.BYTES);
+    }
+    for (; i < n; i++) {
+      to.set(Element.FLOAT, at + (long) i * Float.BYTES, from[i]);
+    }
+  }
+
+  /** Loads a run. */
+  static void read(MemorySegment from, long at, float[] to, int n) {
+    int i = 0;
+    for (; i <= n - LENGTH; i += LENGTH) {
+      load(from, at + (long) i * Float.BYTES).intoArray(to, i);
+    }
+    for (; i < n; i++) {
+      to[i] = from.get(Element.FLOAT, at + (long) i * Float.BYTES);
     }
   }
 

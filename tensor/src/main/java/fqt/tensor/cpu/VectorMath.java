@@ -32,7 +32,8 @@ final class VectorMath {
 
   /** eˣ within 1 unit in the last place; overflows to infinity, underflows gradually to 0. */
   static FloatVector exp(FloatVector x) {
-    FloatVector bounded = x.max(-105f).min(89f);
+    FloatVector bounded = x.blend(-105f, x.lt(-105f));
+    bounded = bounded.blend(89f, bounded.compare(VectorOperators.GT, 89f));
     FloatVector shifted = bounded.mul(LOG2_E).add(SHIFT);
     FloatVector p = reduced(bounded, shifted.sub(SHIFT));
     // 2^n in two factors: one alone would overflow before the result does.
@@ -46,7 +47,7 @@ final class VectorMath {
    * numbers, whose arithmetic takes processors many times as long.
    */
   static FloatVector weight(FloatVector x) {
-    FloatVector bounded = x.max(SMALLEST);
+    FloatVector bounded = x.blend(SMALLEST, x.lt(SMALLEST));
     FloatVector shifted = bounded.mul(LOG2_E).add(SHIFT);
     FloatVector p = reduced(bounded, shifted.sub(SHIFT));
     return p.mul(power(shifted.reinterpretAsInts())).blend(0f, x.lt(SMALLEST));
