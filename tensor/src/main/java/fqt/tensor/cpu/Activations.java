@@ -26,9 +26,9 @@ final class Activations {
     for (int i = 0; i < n; i += CAPACITY) {
       long at = (long) i * Float.BYTES;
       int length = Math.min(CAPACITY, n - i);
-      RowLoops.read(from, start + at, x, length);
+      MemorySegment.copy(from, Element.FLOAT, start + at, x, 0, length);
       apply(op, length);
-      RowLoops.write(y, length, to, out + at);
+      MemorySegment.copy(y, 0, to, Element.FLOAT, out + at, length);
     }
   }
 

@@ -178,7 +178,7 @@ final class Carrier {
     }
   }
 
-  /** C2 leaves loops from bytes to ints and back as they are: these are vectors. */
+  /** Vectors: loops from bytes to ints and back C2 leaves as they are. */
   private void readBytes(MemorySegment from, long at, int n) {
     int i = 0;
     for (; i <= n - Lanes.LENGTH; i += Lanes.LENGTH) {

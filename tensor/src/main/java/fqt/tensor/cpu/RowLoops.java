@@ -48,13 +48,17 @@ final class RowLoops {
   /** Σ (x − mean)² in F64. */
   static double squaredDistance(MemorySegment x, long offset, int n, double mean) {
     int step = Lanes.D.length();
-    DoubleVector sums = DoubleVector.zero(Lanes.D);
+    DoubleVector first = DoubleVector.zero(Lanes.D);
+    DoubleVector second = first;
     int i = 0;
-    for (; i <= n - step; i += step) {
-      DoubleVector distance = loadWide(x, offset + (long) i * Float.BYTES).sub(mean);
-      sums = distance.fma(distance, sums);
+    for (; i <= n - 2 * step; i += 2 * step) {
+      long at = offset + (long) i * Float.BYTES;
+      DoubleVector a = loadWide(x, at).sub(mean);
+      DoubleVector b = loadWide(x, at + (long) step * Float.BYTES).sub(mean);
+      first = a.fma(a, first);
+      second = b.fma(b, second);
     }
-    double sum = Lanes.sum(sums);
+    double sum = Lanes.sum(first.add(second));
     for (; i < n; i++) {
       double distance = x.get(Element.FLOAT, offset + (long) i * Float.BYTES) - mean;
       sum += distance * distance;
@@ -151,45 +155,20 @@ final class RowLoops {
     for (int i = 0; i < n; i += buffer.length) {
       long at = offset + (long) i * Float.BYTES;
       int length = Math.min(buffer.length, n - i);
-      subtract(x, at, shift, buffer, length);
+      MemorySegment.copy(x, Element.FLOAT, at, buffer, 0, length);
+      subtract(buffer, shift, length);
       VectorMath.exp(buffer, length);
       sum += sum(buffer, length);
       if (out != null) {
-        write(buffer, length, out, at);
+        MemorySegment.copy(buffer, 0, out, Element.FLOAT, at, length);
       }
     }
     return sum;
   }
 
-  private static void subtract(MemorySegment x, long at, float shift, float[] to, int n) {
-    int i = 0;
-    for (; i <= n - LENGTH; i += LENGTH) {
-      load(x, at + (long) i * Float.BYTES).sub(shift).intoArray(to, i);
-    }
-    for (; i < n; i++) {
-      to[i] = x.get(Element.FLOAT, at + (long) i * Float.BYTES) - shift;
-    }
-  }
-
-  /** Stores a run; for one that stays in the cache a call of copy costs more than these loops. */
-  static void write(float[] from, int n, MemorySegment to, long at) {
-    int i = 0;
-    for (; i <= n - LENGTH; i += LENGTH) {
-      store(FloatVector.fromArray(F, from, i), to, at + (long) i * Float.BYTES);
-    }
-    for (; i < n; i++) {
-      to.set(Element.FLOAT, at + (long) i * Float.BYTES, from[i]);
-    }
-  }
-
-  /** Loads a run. */
-  static void read(MemorySegment from, long at, float[] to, int n) {
-    int i = 0;
-    for (; i <= n - LENGTH; i += LENGTH) {
-      load(from, at + (long) i * Float.BYTES).intoArray(to, i);
-    }
-    for (; i < n; i++) {
-      to[i] = from.get(Element.FLOAT, at + (long) i * Float.BYTES);
+  private static void subtract(float[] x, float shift, int n) {
+    for (int i = 0; i < n; i += LENGTH) {
+      FloatVector.fromArray(F, x, i).sub(shift).intoArray(x, i);
     }
   }
 
