@@ -57,13 +57,13 @@ final class DotKernels {
     return features.avxVnni() ? Kind.VEX_QUADS : Kind.PAIRS;
   }
 
-  /** The kernel for so many rows of x. */
-  DotKernel dots(Kind kind, int rows) {
+  /** The kernel for so many rows of x, in one of some passes over the same rows of the weight. */
+  DotKernel dots(Kind kind, int rows, int passes) {
     return dots.computeIfAbsent(
-        kind.name() + rows,
+        kind.name() + rows + "of" + passes,
         _ -> {
           try {
-            return new DotKernel(kind, bits, rows);
+            return new DotKernel(kind, bits, rows, passes);
           } catch (ExecutableMemory.Refused refused) {
             throw new IllegalStateException(refused.getMessage(), refused);
           }

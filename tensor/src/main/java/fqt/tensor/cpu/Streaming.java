@@ -227,14 +227,15 @@ final class Streaming {
       TileRows.multiply(left.tiles, steps, left.memory, left.rows, w, stride, sums);
       return;
     }
-    int together = Math.min(left.rows, DotKernel.mostRows(kernels.bits()));
+    int passes = Math.ceilDiv(left.rows, DotKernel.mostRows(kernels.bits()));
     int whole = sums.count / DotKernel.GROUP * DotKernel.GROUP;
-    int block = left.rows == together ? whole : blockRows(stride);
+    int block = passes == 1 ? whole : blockRows(stride);
     for (int n = 0; n < whole; n += block) {
       int groups = Math.min(block, whole - n) / DotKernel.GROUP;
-      for (int m = 0; m < left.rows; m += together) {
+      for (int pass = 0; pass < passes; pass++) {
+        int m = left.rows * pass / passes;
         kernels
-            .dots(kind, Math.min(together, left.rows - m))
+            .dots(kind, left.rows * (pass + 1) / passes - m, passes)
             .multiply(
                 steps,
                 groups,
@@ -243,16 +244,17 @@ final class Streaming {
                 w.asSlice(n * stride),
                 stride,
                 sums.at(m, n),
-                sums.stride);
+                sums.stride,
+                pass);
       }
     }
     for (int n = whole; n < sums.count; n++) {
       // The same row four times: nothing is read that is not there.
       for (int m = 0; m < left.rows; m++) {
         kernels
-            .dots(kind, 1)
+            .dots(kind, 1, 1)
             .multiply(
-                steps, 1, left.row(m), 0, w.asSlice(n * stride), 0, sums.at(m, n), sums.stride);
+                steps, 1, left.row(m), 0, w.asSlice(n * stride), 0, sums.at(m, n), sums.stride, 0);
       }
     }
   }

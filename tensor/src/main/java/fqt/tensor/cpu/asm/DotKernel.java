@@ -23,7 +23,13 @@ public final class DotKernel {
   public static final int GROUP = 4;
 
   private static final int UNROLL = 4;
-  private static final int NEAR = 512;
+  private static final int LINE = 64;
+
+  /** How far ahead in the same row it is worth asking for, in bytes. */
+  private static final int NEAR = 256;
+
+  /** Rows up to this many bytes are asked for while the four before them are read. */
+  private static final int SHORT_ROW = 1 << 13;
 
   /** What the weight holds, and what x has to be for it. */
   public enum Kind {
@@ -61,11 +67,13 @@ public final class DotKernel {
           ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
           ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG);
 
   private final Kind kind;
   private final int bits;
   private final int rows;
+  private final int passes;
   private final MethodHandle function;
 
   /**
@@ -73,12 +81,15 @@ public final class DotKernel {
    *
    * @param bits width of the vectors, 256 or 512
    * @param rows rows of x, 1 to {@link #mostRows}
+   * @param passes how often the same rows of the weight are read, with other rows of x; each pass
+   *     asks for its part of the rows that come after them
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  public DotKernel(Kind kind, int bits, int rows) throws ExecutableMemory.Refused {
+  public DotKernel(Kind kind, int bits, int rows, int passes) throws ExecutableMemory.Refused {
     this.kind = kind;
     this.bits = bits;
     this.rows = rows;
+    this.passes = passes;
     this.function = ExecutableMemory.function(code(), TYPE);
   }
 
@@ -104,6 +115,7 @@ public final class DotKernel {
    * @param x prepared rows, {@code xStride} bytes apart
    * @param w the first row of the weight, {@code wStride} bytes from the next
    * @param sums one row of sums a row of x, {@code sumStride} bytes apart
+   * @param pass which of the passes this is, from 0 on
    */
   public void multiply(
       long steps,
@@ -113,9 +125,13 @@ public final class DotKernel {
       MemorySegment w,
       long wStride,
       MemorySegment sums,
-      long sumStride) {
+      long sumStride,
+      int pass) {
+    long size = GROUP * groups * wStride;
+    long near = wStride <= SHORT_ROW ? GROUP * wStride : NEAR;
+    long ahead = passes == 1 ? near : size + pass * size / passes;
     try {
-      function.invokeExact(steps, groups, x, w, wStride, sums, xStride, sumStride);
+      function.invokeExact(steps, groups, x, w, wStride, sums, xStride, sumStride, ahead);
     } catch (Throwable thrown) {
       throw new IllegalStateException("the " + kind + " kernel failed", thrown);
     }
@@ -123,15 +139,18 @@ public final class DotKernel {
 
   private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
 
-  /** rdi steps, rsi groups, rdx x, rcx w, r8 stride of w, r9 sums; strides on the stack. */
+  private static final int ARGUMENTS = 8 + 8 * SAVED.length;
+
+  /** rdi steps, rsi groups, rdx x, rcx w, r8 stride of w, r9 sums; the rest on the stack. */
   private byte[] code() {
     Assembler code = new Assembler();
     for (Reg saved : SAVED) {
       code.push(saved);
     }
-    int arguments = 8 + 8 * SAVED.length;
-    code.load(Reg.RBX, Reg.RSP, arguments);
-    code.load(Reg.R11, Reg.RSP, arguments + 8);
+    code.load(Reg.RBX, Reg.RSP, ARGUMENTS);
+    code.load(Reg.R11, Reg.RSP, ARGUMENTS + 8);
+    code.load(Reg.R15, Reg.RSP, ARGUMENTS + 16);
+    code.add(Reg.R15, Reg.RCX);
     code.triple(Reg.R10, Reg.R8);
     code.triple(Reg.RBP, Reg.RBX);
     constant(code);
@@ -141,9 +160,12 @@ public final class DotKernel {
     }
     code.move(Reg.R12, Reg.RDX);
     code.move(Reg.R13, Reg.RCX);
+    if (passes == 1) {
+      code.load(Reg.R15, Reg.RSP, ARGUMENTS + 16);
+      code.add(Reg.R15, Reg.RCX);
+    }
     code.add(Reg.RCX, Reg.R10);
     code.add(Reg.RCX, Reg.R8);
-    code.move(Reg.R15, Reg.RCX);
     terms(code);
     code.move(Reg.RAX, Reg.R9);
     for (int row = 0; row < rows; row++) {
@@ -205,15 +227,34 @@ public final class DotKernel {
     int ofW = step(kind, bits) * kind.bytes;
     int ofX = kind == Kind.BF16 ? 2 * vector : vector;
     for (int k = 0; k < count; k++) {
-      boolean line = k * ofW % 64 == 0;
-      for (int n = 0; line && n < GROUP; n++) {
-        code.prefetch(ahead(n, k * ofW));
-      }
+      fetch(code, count, k * ofW);
       step(code, k * ofX, k * ofW);
     }
     code.add(Reg.R12, count * ofX);
     code.add(Reg.R13, count * ofW);
-    code.add(Reg.R15, count * ofW);
+    if (passes == 1) {
+      code.add(Reg.R15, count * ofW);
+    }
+  }
+
+  /**
+   * Asks for what is wanted soon. In a single pass that is the same place four rows on, or if the
+   * row is long, the next lines of each row; rows of f32 are left to the processor, which finds
+   * them by itself. Of several passes each asks for some of what follows, in the order of memory.
+   */
+  private void fetch(Assembler code, int count, int at) {
+    if (passes == 1) {
+      for (int n = 0; at % LINE == 0 && kind != Kind.F32 && n < GROUP; n++) {
+        code.prefetch(Mem.inRow(Reg.R15, Reg.R8, Reg.R10, n, at));
+      }
+    } else if (at == 0 && count == UNROLL) {
+      int bytes = GROUP * UNROLL * step(kind, bits) * kind.bytes;
+      int lines = Math.ceilDiv(bytes, LINE * passes);
+      for (int line = 0; line < lines; line++) {
+        code.prefetchSecond(Mem.at(Reg.R15, line * LINE));
+      }
+      code.add(Reg.R15, lines * LINE);
+    }
   }
 
   private void step(Assembler code, int xAt, int wAt) {
@@ -274,14 +315,6 @@ public final class DotKernel {
       case QUADS -> code.vector(Op.VPDPBUSD, bits, sum, value, x(row, xAt));
       case VEX_QUADS -> code.vexDotBytes(bits, sum, value, x(row, xAt));
     }
-  }
-
-  /**
-   * What is wanted soon: the same place four rows on, or for f32, of which four rows are more than
-   * the first-level cache holds, a few lines on in the same row.
-   */
-  private Mem ahead(int row, int at) {
-    return kind == Kind.F32 ? w(row, at + NEAR) : Mem.inRow(Reg.R15, Reg.R8, Reg.R10, row, at);
   }
 
   private static Mem x(int row, int at) {
