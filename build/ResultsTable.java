@@ -136,11 +136,12 @@ final class ResultsTable {
   private static void both(
       CausalLm model, CalibrationInputs inputs, SmoothQuantConfig awq, GptqConfig gptq) {
     LayerForwardManager forward = new LayerForwardManager(inputs);
+    SmoothQuant smoothing = new SmoothQuant(awq.withClip(false), QuantListener.NONE);
+    Gptq rounding = new Gptq(gptq, QuantListener.NONE);
     for (int i = 0; i < model.layers().size(); i++) {
       Module layer = model.layers().get(i);
-      SmoothQuant.smoothLayer(
-          model.layerPrefix(i), layer, forward, awq.withClip(false), QuantListener.NONE);
-      Gptq.quantizeLayer(model.layerPrefix(i), layer, forward, gptq, QuantListener.NONE);
+      smoothing.smoothLayer(model.layerPrefix(i), layer, forward);
+      rounding.quantizeLayer(model.layerPrefix(i), layer, forward);
       forward.advance(layer);
     }
   }

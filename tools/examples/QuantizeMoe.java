@@ -4,6 +4,7 @@ import fqt.models.Perplexity;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.Gptq;
 import fqt.quant.GptqConfig;
+import fqt.quant.Scheme;
 import fqt.tensor.Device;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
@@ -21,7 +22,8 @@ class QuantizeMoe {
         inputs.add(model.embed(samples.select(0, i)), model.args(0, samples.dim(1)));
       }
       // Every expert learns from every token; routers and gates stay in 16 bits.
-      Gptq.quantize(model.layers(), inputs, GptqConfig.defaults().withGroupSize(64));
+      Gptq.quantize(
+          model.layers(), inputs, GptqConfig.defaults().withScheme(Scheme.weightOnly(4, 64)));
       System.out.println("after: " + Perplexity.of(model, test.get("ids"), 256).value());
     }
   }

@@ -18,14 +18,10 @@ import java.util.stream.Stream;
  * inputs of a model's first layer and its rotary tables, the prompt in one entry and every
  * generated token in one more. Joined, they are one sequence, which is what a layer would have seen
  * without a cache.
+ *
+ * @param files the generations
  */
-public final class CalibrationDataset {
-  private final List<Path> files;
-
-  private CalibrationDataset(List<Path> files) {
-    this.files = files;
-  }
-
+public record CalibrationDataset(List<Path> files) {
   /**
    * The generations in a folder, in the order of their file names.
    *
@@ -45,11 +41,6 @@ public final class CalibrationDataset {
     } catch (IOException e) {
       throw new UncheckedIOException("cannot list " + folder + ": " + e.getMessage(), e);
     }
-  }
-
-  /** Number of generations. */
-  public int size() {
-    return files.size();
   }
 
   /**

@@ -32,7 +32,6 @@ public final class CalibrationInputs implements AutoCloseable {
     }
   }
 
-  private final Device device;
   private final ActivationStore hidden;
   private final ArgsStore tables;
   private final List<LayerArgs> args = new ArrayList<>();
@@ -50,7 +49,6 @@ public final class CalibrationInputs implements AutoCloseable {
    * @param folder where the file of {@code DISK} goes; null for the system's temporary folder
    */
   public CalibrationInputs(Device device, Keeping keeping, Path folder) {
-    this.device = device;
     DType type = keeping.rounds(device) ? DType.BF16 : DType.F32;
     hidden = new ActivationStore(device, type, keeping == Keeping.DISK, folder);
     tables = new ArgsStore(device);
@@ -79,7 +77,7 @@ public final class CalibrationInputs implements AutoCloseable {
 
   /** Where the samples are. */
   public Device device() {
-    return device;
+    return hidden.device();
   }
 
   /** Where the hidden states rest. */

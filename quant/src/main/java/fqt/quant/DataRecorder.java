@@ -7,7 +7,6 @@ import fqt.nn.Module;
 import fqt.quant.flow.ActivationStore;
 import fqt.quant.flow.RecordedFile;
 import fqt.tensor.Device;
-import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
@@ -70,8 +69,7 @@ public final class DataRecorder implements AutoCloseable {
             (self, input, args) -> {
               if (args.cos() != null) {
                 try (Scope scope = Scope.open()) {
-                  Tensor both = Ops.concatRows(args.cos(), args.sin());
-                  record(POSITIONS, both.reshape(2, args.cos().dim(0), args.cos().dim(1)));
+                  record(POSITIONS, RecordedFile.stacked(args));
                 }
               }
             }));

@@ -1,13 +1,11 @@
 package fqt.quant;
 
 import fqt.nn.Module;
-import fqt.quant.SmoothQuantConfig.Statistic;
 import fqt.quant.flow.ColumnSizes;
 import fqt.quant.flow.Fold;
 import fqt.quant.flow.Target;
 import fqt.quant.report.FoldReport;
 import fqt.quant.report.QuantListener;
-import fqt.quant.report.Reports;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
@@ -28,78 +26,56 @@ import java.util.function.Function;
  */
 record FoldSearch(
     SmoothQuantConfig config, List<Target> quantized, List<Fold> folds, QuantListener listener) {
-  /**
-   * What was found for a fold.
-   *
-   * @param factors what each channel was divided by, or null for no change
-   */
-  record Found(FoldReport report, float[] factors) {
-    void tell(boolean undone, QuantListener listener) {
-      if (factors != null && !undone) {
-        listener.factorsChosen(report.producer(), factors);
-      }
-      Reports.fold(undone ? report.undone() : report, listener);
-    }
-  }
-
   /** Finds and applies the best factors of all folds; new tensors belong to the current scope. */
-  List<Found> run() {
+  List<FoldReport> run() {
     return folds.stream().map(this::smooth).toList();
   }
 
-  private Found smooth(Fold fold) {
+  private FoldReport smooth(Fold fold) {
     long start = System.nanoTime();
     double before = Double.NaN;
     double best = Double.NaN;
     double ratio = Double.NaN;
     float[] factors = null;
-    if (fold.sizes().rows() > 0 && (!config.searches() || fold.runs().size() > 0)) {
+    if (fold.runs().size() > 0) {
       double[] activations = fold.sizes().byChannel(fold.scale());
       double[] weights = weightSizes(fold);
-      if (!config.searches()) {
-        ratio = config.alpha();
-        factors = factors(activations, weights, ratio);
-      } else {
-        List<float[]> candidates = new ArrayList<>();
-        candidates.add(null);
-        for (int i = 0; i < config.grid(); i++) {
-          candidates.add(factors(activations, weights, (double) i / config.grid()));
+      double[] ratios = config.ratios();
+      List<float[]> candidates = new ArrayList<>();
+      candidates.add(null);
+      for (double tried : ratios) {
+        candidates.add(factors(activations, weights, tried));
+      }
+      double[] losses = losses(fold, candidates);
+      before = losses[0];
+      best = before;
+      for (int i = 1; i < losses.length; i++) {
+        if (losses[i] < best || !config.searches()) {
+          best = losses[i];
+          ratio = ratios[i - 1];
+          factors = candidates.get(i);
         }
-        double[] losses = losses(fold, candidates);
-        before = losses[0];
-        best = before;
-        for (int i = 0; i < config.grid(); i++) {
-          if (losses[i + 1] < best) {
-            best = losses[i + 1];
-            ratio = (double) i / config.grid();
-            factors = candidates.get(i + 1);
-          }
-        }
-        if (!Double.isFinite(best)) {
-          throw new IllegalStateException(
-              "no smoothing of " + fold.producer() + " gives a finite loss; the inputs overflow");
-        }
+      }
+      if (!Double.isFinite(best)) {
+        throw new IllegalStateException(
+            "no smoothing of " + fold.producer() + " gives a finite loss; the inputs overflow");
       }
     }
     if (factors != null) {
       fold.scale().apply(factors, m -> quantized.stream().anyMatch(t -> t.linear() == m));
     }
     double seconds = (System.nanoTime() - start) / 1e9;
-    FoldReport report =
-        new FoldReport(fold.producer(), fold.consumers(), ratio, before, best, seconds);
-    return new Found(report, factors);
+    return new FoldReport(fold.producer(), fold.consumers(), ratio, factors, before, best, seconds);
   }
 
   /** How large the quantized consumers' weights are; for AWQ relative to their group's largest. */
   private double[] weightSizes(Fold fold) {
-    boolean mean = config.statistic() == Statistic.MEAN;
-    ColumnSizes sizes = new ColumnSizes(mean);
+    ColumnSizes sizes = new ColumnSizes(config.mean());
     for (Target target : fold.targets()) {
       try (Scope scope = Scope.open()) {
         Tensor weight = target.weight();
-        if (mean) {
-          long group =
-              config.rules().choice(target.name()).weights().blocks().columnsOf(weight.dim(1));
+        if (config.mean()) {
+          long group = scheme(target).weights().blocks().columnsOf(weight.dim(1));
           Tensor size = Ops.unary(UnaryOp.ABS, weight);
           Tensor largest = Ops.blockRange(size, new Blocks(1, group)).max();
           Tensor divisor = Ops.affine(largest, 1, 1e-6f);
@@ -111,7 +87,7 @@ record FoldSearch(
     return sizes.byChannel(fold.scale());
   }
 
-  /** The factors of a ratio, one for each channel of the producer. */
+  /** The factors of a ratio, one for each channel of the producer; their geometric middle is 1. */
   private float[] factors(double[] activations, double[] weights, double ratio) {
     double[] factors = new double[activations.length];
     // A channel that never carried anything keeps its scale and has no say in the middle.
@@ -129,9 +105,13 @@ record FoldSearch(
     return centred;
   }
 
+  /**
+   * AWQ: {@code mean|x|^r / mean(|w| / max of its group)^(1−r)}, the weights' part only with {@code
+   * duoScale} (Lin et al. 2023); SmoothQuant: {@code max|x|^r / max|w|^(1−r)} (Xiao et al. 2022).
+   */
   private double factor(double activation, double weight, double ratio) {
     double size = Math.pow(activation, ratio);
-    if (config.statistic() == Statistic.MAX) {
+    if (!config.mean()) {
       return Math.max(size / Math.pow(Math.max(weight, 1e-5), 1 - ratio), 1e-5);
     }
     return Math.max(config.duoScale() ? size / (Math.pow(weight, 1 - ratio) + 1e-4) : size, 1e-4);
@@ -146,14 +126,18 @@ record FoldSearch(
       trials.add(
           target -> {
             listener.searching(fold.producer(), (folds.indexOf(fold) + share) / folds.size());
-            return trial(target, config.rules().choice(target.name()), columns);
+            return trial(target, columns);
           });
     }
     return fold.runs().errors(fold.targets(), trials);
   }
 
+  private Scheme scheme(Target target) {
+    return config.rules().choice(target.name());
+  }
+
   /** {@code Q(x / s) Q(W s)ᵀ + b}, fed with x. */
-  private static Module trial(Target target, Scheme scheme, float[] factors) {
+  private Module trial(Target target, float[] factors) {
     try (Scope scope = Scope.open()) {
       Tensor weight = Ops.to(Ops.contiguous(target.linear().weight()), DType.F32);
       Tensor divisor = null;
@@ -161,9 +145,10 @@ record FoldSearch(
         divisor = Host.tensor(weight.device(), factors, factors.length);
         weight = Ops.multiply(weight, divisor);
       }
+      Scheme scheme = scheme(target);
       Tensor rounded = scheme.weights().withSearch(false).fake(weight);
       Tensor bias = target.linear().bias();
-      return Scheme.keep(scope, new FakeQuantLinear(rounded, bias, scheme, divisor));
+      return Module.keep(scope, new FakeQuantLinear(rounded, bias, scheme, divisor));
     }
   }
 }

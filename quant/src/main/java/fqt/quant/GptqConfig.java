@@ -61,16 +61,6 @@ public record GptqConfig(
     return withRules(rules.withBase(scheme));
   }
 
-  /** The same with codes of another width. */
-  public GptqConfig withBits(int bits) {
-    return withScheme(rules.base().withWeights(rules.base().weights().withBits(bits)));
-  }
-
-  /** The same with groups of another size; −1 is one scale a row. */
-  public GptqConfig withGroupSize(long groupSize) {
-    return withScheme(rules.base().withGroupSize(groupSize));
-  }
-
   /** The same with another damping. */
   public GptqConfig withDamping(double newDamping) {
     return new GptqConfig(rules, newDamping, order, trueSequential, allExperts, leastShare);

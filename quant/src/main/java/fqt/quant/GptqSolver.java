@@ -17,9 +17,9 @@ import java.util.List;
  * is rounded, and its error, weighted by the inverse Hessian, is moved onto the columns to come.
  *
  * <p>The loop works in blocks: within one, the backend's kernel goes column by column; the error of
- * a whole block then reaches the columns behind it in one matrix product. A group's scale is taken
- * from its columns as they stand when the first of them is reached, so a block ends where a group
- * that is not whole begins, and small groups are pieces of a block with products of their own.
+ * a whole block then reaches the columns behind it in one matrix product. Unless scales are fixed,
+ * a group's scale is taken from its columns as they stand when the first of them is reached, so a
+ * block ends where a group does.
  */
 final class GptqSolver {
   private static final int BLOCK = 128;
@@ -37,6 +37,7 @@ final class GptqSolver {
   private final boolean fixedScales;
   private final int inputs;
   private final int groupSize;
+  private final int[] groupOf;
   private final Tensor work;
   private final Tensor codes;
   private final Tensor scales;
@@ -44,7 +45,7 @@ final class GptqSolver {
   private final List<Tensor> squares = new ArrayList<>();
 
   private GptqSolver(Tensor weight, Quantizer quantizer, Factor factor) {
-    if (quantizer.codes() != CodeType.INTEGER || quantizer.blocks().rows() != 1) {
+    if (!quantizer.isIntegerByRow()) {
       throw new IllegalArgumentException(
           "GPTQ chooses integers with scales by row or group, not " + quantizer);
     }
@@ -53,6 +54,8 @@ final class GptqSolver {
     inputs = Math.toIntExact(weight.dim(1));
     groupSize = Math.toIntExact(quantizer.blocks().columnsOf(inputs));
     fixedScales = factor.order() == ActOrder.STATIC;
+    groupOf = new int[inputs];
+    Arrays.setAll(groupOf, i -> (fixedScales ? factor.places()[i] : i) / groupSize);
     long groups = Math.ceilDiv(inputs, groupSize);
     // Columns that never carried anything count for nothing: their weights become zero.
     Tensor alive = Ops.multiply(weight, Host.tensor(weight.device(), factor.alive(), inputs));
@@ -81,22 +84,30 @@ final class GptqSolver {
     }
   }
 
-  /** Quantizes the block that begins at a column; returns where it ends. */
+  /** Quantizes the columns of the block that begins at one; returns where it ends. */
   private int block(int start) {
-    int step = fixedScales ? BLOCK : Math.min(BLOCK, groupSize);
-    int whole = start + BLOCK / step * step;
     int groupEnd = (start / groupSize + 1) * groupSize;
-    int end = Math.min(inputs, fixedScales || step < BLOCK ? whole : Math.min(whole, groupEnd));
+    int end = Math.min(start + BLOCK, fixedScales ? inputs : Math.min(inputs, groupEnd));
     try (Scope scope = Scope.open()) {
-      Tensor errors = Ops.empty(work.device(), DType.F32, work.dim(0), end - start);
-      for (int from = start; from < end; from += step) {
-        int to = Math.min(end, from + step);
-        Tensor error = piece(from, to);
-        Ops.copyInto(error, errors.slice(1, from - start, to - start));
-        spread(error, from, to, to, end);
+      if (!fixedScales && start % groupSize == 0) {
+        Tensor group = Ops.contiguous(work.slice(1, start, Math.min(inputs, groupEnd)));
+        store(quantizer.fit(group), groupOf[start], groupOf[start] + 1);
       }
-      squares.add(scope.keep(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, errors)));
-      spread(errors, start, end, end, inputs);
+      Tensor index = Host.index(work.device(), Arrays.copyOfRange(groupOf, start, end));
+      Tensor upper = factor.upper().slice(0, start, end);
+      Tensor error = Ops.empty(work.device(), DType.F32, work.dim(0), end - start);
+      Ops.gptqBlock(
+          work.slice(1, start, end),
+          upper.slice(1, start, end),
+          Ops.copy(Ops.gatherRows(scales, index).transpose(0, 1)),
+          Ops.copy(Ops.gatherRows(zeros, index).transpose(0, 1)),
+          quantizer.high(),
+          codes.slice(1, start, end),
+          error);
+      squares.add(scope.keep(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, error)));
+      if (end < inputs) {
+        Ops.gemmInto(-1, error, upper.slice(1, end, inputs), 1, work.slice(1, end, inputs));
+      }
     }
     return end;
   }
@@ -110,38 +121,6 @@ final class GptqSolver {
     return loss;
   }
 
-  /** Quantizes columns of one piece of a block; returns their errors. */
-  private Tensor piece(int from, int to) {
-    if (!fixedScales && from % groupSize == 0) {
-      try (Scope scope = Scope.open()) {
-        Tensor columns = work.slice(1, from, Math.min(inputs, from + groupSize));
-        int group = from / groupSize;
-        store(quantizer.fit(Ops.contiguous(columns)), group, group + 1);
-      }
-    }
-    int[] groups = new int[to - from];
-    Arrays.setAll(groups, i -> (fixedScales ? factor.places()[from + i] : from + i) / groupSize);
-    Tensor index = Host.index(work.device(), groups);
-    Tensor error = Ops.empty(work.device(), DType.F32, work.dim(0), to - from);
-    Ops.gptqBlock(
-        work.slice(1, from, to),
-        factor.upper().slice(0, from, to).slice(1, from, to),
-        Ops.copy(Ops.gatherRows(scales, index).transpose(0, 1)),
-        Ops.copy(Ops.gatherRows(zeros, index).transpose(0, 1)),
-        quantizer.high(),
-        codes.slice(1, from, to),
-        error);
-    return error;
-  }
-
-  /** Moves the error of columns {@code from} to {@code to} onto {@code first} to {@code end}. */
-  private void spread(Tensor error, int from, int to, int first, int end) {
-    if (first < end) {
-      Tensor upper = factor.upper().slice(0, from, to).slice(1, first, end);
-      Ops.gemmInto(-1, error, upper, 1, work.slice(1, first, end));
-    }
-  }
-
   private void store(Quantizer.Params params, long firstGroup, long endGroup) {
     Ops.copyInto(params.scale().transpose(0, 1), scales.slice(0, firstGroup, endGroup));
     Ops.copyInto(params.zero().transpose(0, 1), zeros.slice(0, firstGroup, endGroup));
@@ -153,7 +132,7 @@ final class GptqSolver {
     int[] groupIndex = new int[inputs];
     for (int i = 0; i < inputs; i++) {
       position[factor.places()[i]] = i;
-      groupIndex[factor.places()[i]] = i / groupSize;
+      groupIndex[factor.places()[i]] = groupOf[i];
     }
     Tensor index = Host.index(codes.device(), position);
     Tensor ordered = Host.columns(Ops.to(codes, DType.F32), index);

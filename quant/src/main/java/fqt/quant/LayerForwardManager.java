@@ -9,8 +9,8 @@ import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.BitSet;
 import java.util.List;
-import java.util.function.BiConsumer;
 import java.util.function.IntConsumer;
+import java.util.stream.IntStream;
 
 /**
  * Runs layers over all calibration samples, one sample at a time, in their order. Each run frees
@@ -21,6 +21,13 @@ import java.util.function.IntConsumer;
  * be changed in between. What they gave is kept in {@link #replayBytes} of memory at most.
  */
 public final class LayerForwardManager {
+  /** What is done to a layer while the samples stand before it. */
+  @FunctionalInterface
+  public interface Step {
+    /** Does it to the layer of this name. */
+    void take(String prefix, Module layer, LayerForwardManager forward);
+  }
+
   private static final long LEAST_REPLAY = 1L << 30;
 
   private final CalibrationInputs inputs;
@@ -72,20 +79,9 @@ public final class LayerForwardManager {
     return member;
   }
 
-  /** Tokens of the samples of all members, who ask together. */
-  long allTokens() {
-    return member.exchange(inputs.tokens()).stream().mapToLong(Long::longValue).sum();
-  }
-
-  /** Samples of all members together. */
-  private int allSamples() {
-    return member.size() == 1 ? inputs.size() : samples;
-  }
-
   /** The chunk of the sample that runs now. */
   int chunk() {
-    int all = allSamples();
-    return Crew.chunk(member.from(all) + running, all);
+    return Crew.chunk(member.from(samples) + running, samples);
   }
 
   /**
@@ -93,23 +89,16 @@ public final class LayerForwardManager {
    * together, and have about so many tokens.
    */
   BitSet spread(long tokens) {
-    int all = allSamples();
-    long perSample = Math.max(1, allTokens() / Math.max(1, all));
-    int count = Math.clamp(Math.ceilDiv(tokens, perSample), 1, all);
+    long perSample = Math.max(1, member.sum(inputs.tokens()) / Math.max(1, samples));
+    int count = Math.clamp(Math.ceilDiv(tokens, perSample), 1, samples);
     BitSet chosen = new BitSet();
     for (long i = 0; i < count; i++) {
-      int sample = (int) (i * all / count) - member.from(all);
+      int sample = (int) (i * samples / count) - member.from(samples);
       if (sample >= 0 && sample < inputs.size()) {
         chosen.set(sample);
       }
     }
     return chosen;
-  }
-
-  private BitSet samples() {
-    BitSet all = new BitSet();
-    all.set(0, inputs.size());
-    return all;
   }
 
   /** What need not run again of the layer that ran last. */
@@ -118,10 +107,9 @@ public final class LayerForwardManager {
   }
 
   /** Takes a step at each layer, {@code layers.N}, and moves the samples through what it became. */
-  void walk(
-      List<? extends Module> layers, QuantListener listener, BiConsumer<String, Module> step) {
+  void walk(List<? extends Module> layers, Step step, QuantListener listener) {
     for (int i = 0; i < layers.size(); i++) {
-      step.accept("layers." + i, layers.get(i));
+      step.take("layers." + i, layers.get(i), this);
       advance(layers.get(i));
       listener.layerFinished(i, layers.get(i));
     }
@@ -129,14 +117,7 @@ public final class LayerForwardManager {
 
   /** Moves every sample from before the layer to after it. */
   public void advance(Module layer) {
-    each(
-        layer,
-        samples(),
-        sample -> {
-          try (Scope scope = Scope.open()) {
-            inputs.replace(sample, layer.apply(inputs.hidden(sample), inputs.args(sample)));
-          }
-        });
+    each(layer, all(), sample -> inputs.replace(sample, run(layer, sample)));
     replay.clear();
   }
 
@@ -147,43 +128,47 @@ public final class LayerForwardManager {
    * @param starting is told the number of each sample before it runs
    */
   public void observe(Module layer, IntConsumer starting) {
-    observe(layer, samples(), starting);
+    observe(layer, all(), starting);
   }
 
-  /** The same with some of the samples, in their order. */
-  void observe(Module layer, BitSet which, IntConsumer starting) {
+  /** The same with some samples. */
+  public void observe(Module layer, IntStream chosen, IntConsumer starting) {
     each(
         layer,
-        which,
+        chosen,
         sample -> {
           starting.accept(sample);
-          observe(layer, sample);
+          try {
+            Tensor unused = run(layer, sample);
+          } catch (Enough seen) {
+            // The hook asked to skip the rest of the layer.
+          }
         });
   }
 
-  /** Runs samples with what is known of a layer in place; forgets what was known of another. */
-  private void each(Module layer, BitSet which, IntConsumer run) {
+  private IntStream all() {
+    return IntStream.range(0, inputs.size());
+  }
+
+  private Tensor run(Module layer, int sample) {
+    return layer.apply(inputs.hidden(sample), inputs.args(sample));
+  }
+
+  /** Takes samples with what is known of a layer in place; forgets what was known of another. */
+  private void each(Module layer, IntStream chosen, IntConsumer action) {
     if (layer != replayed) {
       replay.clear();
       replayed = layer;
     }
     try (Module.Registration known = replay.install()) {
-      which.stream()
-          .forEach(
-              sample -> {
-                running = sample;
-                replay.at(sample);
-                run.accept(sample);
-              });
-    }
-  }
-
-  /** Runs one sample through the layer for what hooks see. */
-  public void observe(Module layer, int sample) {
-    try (Scope scope = Scope.open()) {
-      Tensor unused = layer.apply(inputs.hidden(sample), inputs.args(sample));
-    } catch (Enough seen) {
-      // The hook asked to skip the rest of the layer.
+      chosen.forEach(
+          sample -> {
+            running = sample;
+            replay.at(sample);
+            try (Scope scope = Scope.open()) {
+              action.accept(sample);
+            }
+          });
     }
   }
 }

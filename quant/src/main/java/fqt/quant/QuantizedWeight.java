@@ -1,10 +1,11 @@
 package fqt.quant;
 
-import fqt.tensor.Blocks;
+import fqt.tensor.Axis;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.function.UnaryOperator;
@@ -21,6 +22,19 @@ import java.util.function.UnaryOperator;
  */
 public record QuantizedWeight(
     Quantizer quantizer, Tensor codes, Tensor scale, Tensor zero, Tensor groupIndex) {
+  /**
+   * Checks the scales.
+   *
+   * @throws IllegalArgumentException if one has overflown the type that it will be stored in
+   */
+  public QuantizedWeight {
+    if (!Double.isFinite(Host.sum(Ops.reduce(ReduceOp.MAX, Axis.ROWS, scale)))) {
+      throw new IllegalArgumentException(
+          "a scale does not fit the type %s; store scales as BF16 or F32"
+              .formatted(quantizer.scaleType()));
+    }
+  }
+
   /** The same with each of its tensors changed, such as copied. */
   QuantizedWeight map(UnaryOperator<Tensor> change) {
     return new QuantizedWeight(
@@ -31,30 +45,13 @@ public record QuantizedWeight(
         groupIndex == null ? null : change.apply(groupIndex));
   }
 
-  /** Outputs. */
-  public long outputs() {
-    return codes.dim(0);
-  }
-
-  /** Inputs. */
-  public long inputs() {
-    return codes.dim(1);
-  }
-
-  /** Inputs that share a scale. */
-  public long groupSize() {
-    return quantizer.blocks().columnsOf(inputs());
-  }
-
   /** The weight that this stands for, F32 [outputs, inputs]. */
   public Tensor dequantize() {
     if (groupIndex == null) {
       return Ops.dequantize(codes, quantizer.blocks(), scale, zero, DType.F32);
     }
     try (Scope scope = Scope.open()) {
-      Tensor scales = Host.columns(scale, groupIndex);
-      Tensor zeros = Host.columns(zero, groupIndex);
-      return scope.keep(Ops.dequantize(codes, new Blocks(1, 1), scales, zeros, DType.F32));
+      return scope.keep(Ops.dequantize(pack()));
     }
   }
 
@@ -64,16 +61,17 @@ public record QuantizedWeight(
    * @throws IllegalStateException if codes are floats or blocks are not parts of one row
    */
   public PackedWeight pack() {
-    if (quantizer.codes() != CodeType.INTEGER || scale.dim(0) != outputs()) {
+    if (!quantizer.isInteger() || scale.dim(0) != codes.dim(0)) {
       throw new IllegalStateException(
           "weight of " + quantizer + " cannot be packed; expected integers with scales by row");
     }
     try (Scope scope = Scope.open()) {
+      long inputs = codes.dim(1);
+      long group = quantizer.blocks().columnsOf(inputs);
       Tensor words = scope.keep(Ops.pack(codes, quantizer.bits()));
       Tensor scales = scope.keep(Ops.copy(Ops.to(scale, quantizer.scaleType())));
       Tensor zeros = quantizer.symmetric() ? null : scope.keep(Ops.to(zero, DType.U8));
-      return new PackedWeight(
-          quantizer.bits(), inputs(), groupSize(), words, scales, zeros, groupIndex);
+      return new PackedWeight(quantizer.bits(), inputs, group, words, scales, zeros, groupIndex);
     }
   }
 }

@@ -1,13 +1,11 @@
 package fqt.quant;
 
-import fqt.tensor.Axis;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Float8;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
-import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 
@@ -19,7 +17,7 @@ import fqt.tensor.Tensor;
  * everywhere. A scale is rounded to the type that it will be stored in before any code is chosen,
  * so that what is written is what was computed with. Rounding is half to even, values saturate.
  *
- * @param codes integers or 8-bit floats
+ * @param codes type of the codes: U8 for integers, F8_E4M3 for 8-bit floats
  * @param bits width of a code, 2 to 8; 8 for floats
  * @param blocks which elements share a scale
  * @param symmetric whether the range is centred on zero; otherwise it spans the block's smallest
@@ -29,7 +27,7 @@ import fqt.tensor.Tensor;
  * @param search whether scales are shrunk to the least squared error instead of covering the range
  */
 public record Quantizer(
-    CodeType codes,
+    DType codes,
     int bits,
     Blocks blocks,
     boolean symmetric,
@@ -53,8 +51,9 @@ public record Quantizer(
     if (bits < 2 || bits > 8) {
       throw new IllegalArgumentException("codes of " + bits + " bits; expected 2 to 8");
     }
-    if (codes == CodeType.F8_E4M3 && (bits != 8 || !symmetric)) {
-      throw new IllegalArgumentException("8-bit floats have 8 bits and a symmetric range");
+    if (codes != DType.U8 && (codes != DType.F8_E4M3 || bits != 8 || !symmetric)) {
+      throw new IllegalArgumentException(
+          codes + " codes of " + bits + " bits; expected U8, or F8_E4M3 of 8 bits, symmetric");
     }
     if (!scaleType.isFloat() || scaleType.byteSize() < 2) {
       throw new IllegalArgumentException(
@@ -64,18 +63,12 @@ public record Quantizer(
 
   /** Symmetric integers over the full range, with scales in F32. */
   public static Quantizer integer(int bits, Blocks blocks) {
-    return new Quantizer(
-        CodeType.INTEGER, bits, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
+    return new Quantizer(DType.U8, bits, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
   }
 
   /** 8-bit floats (e4m3), with scales in F32. */
   public static Quantizer fp8(Blocks blocks) {
-    return new Quantizer(CodeType.F8_E4M3, 8, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
-  }
-
-  /** The same with another width. */
-  public Quantizer withBits(int newBits) {
-    return new Quantizer(codes, newBits, blocks, symmetric, rule, scaleType, search);
+    return new Quantizer(DType.F8_E4M3, 8, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
   }
 
   /** The same over other blocks. */
@@ -103,19 +96,29 @@ public record Quantizer(
     return new Quantizer(codes, bits, blocks, symmetric, rule, scaleType, newSearch);
   }
 
+  /** Whether codes are whole numbers, rather than floats. */
+  public boolean isInteger() {
+    return codes == DType.U8;
+  }
+
+  /** Whether codes are integers and every row has scales of its own. */
+  public boolean isIntegerByRow() {
+    return isInteger() && blocks.rows() == 1;
+  }
+
   /** Smallest code. */
   public float low() {
-    return codes == CodeType.INTEGER ? 0 : -Float8.E4M3_MAX;
+    return isInteger() ? 0 : -Float8.E4M3_MAX;
   }
 
   /** Largest code. */
   public float high() {
-    return codes == CodeType.INTEGER ? (1 << bits) - 1 : Float8.E4M3_MAX;
+    return isInteger() ? (1 << bits) - 1 : Float8.E4M3_MAX;
   }
 
-  /** The zero point of symmetric integers. */
+  /** The code of zero, if symmetric. */
   public float middle() {
-    return 1 << (bits - 1);
+    return isInteger() ? 1 << (bits - 1) : 0;
   }
 
   /** Scales and zero points for x, F32 [M, K]. */
@@ -151,7 +154,7 @@ public record Quantizer(
       low = Ops.affine(high, -1, 0);
     }
     Tensor scale = stored(Ops.divide(Ops.subtract(high, low), constant(low, steps())));
-    if (codes == CodeType.F8_E4M3) {
+    if (!isInteger()) {
       return new Params(scale, null);
     }
     if (symmetric) {
@@ -165,8 +168,8 @@ public record Quantizer(
 
   /** Scales from the lower end of a block's range to the upper. */
   private float steps() {
-    boolean full = codes == CodeType.INTEGER && (!symmetric || rule == ScaleRule.FULL_RANGE);
-    return full ? high() : 2 * (codes == CodeType.INTEGER ? middle() - 1 : Float8.E4M3_MAX);
+    boolean spare = isInteger() && symmetric && rule == ScaleRule.RESTRICTED_RANGE;
+    return high() - low() - (spare ? 1 : 0);
   }
 
   /** Rounds scales to their stored type; a scale that would vanish becomes the smallest one. */
@@ -183,7 +186,7 @@ public record Quantizer(
 
   /** Codes of x [M, K] under given scales. */
   public Tensor encode(Tensor x, Params params) {
-    return Ops.quantize(x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype());
+    return Ops.quantize(x, blocks, params.scale(), params.zero(), low(), high(), codes);
   }
 
   /** What codes [M, K] stand for, F32. */
@@ -193,8 +196,7 @@ public record Quantizer(
 
   /** Σ (fake − x)² of each block of x under given scales. */
   Tensor error(Tensor x, Params params) {
-    return Ops.quantizationError(
-        x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype());
+    return Ops.quantizationError(x, blocks, params.scale(), params.zero(), low(), high(), codes);
   }
 
   /** What quantizing x [M, K] with fitted scales and decoding gives. */
@@ -202,7 +204,7 @@ public record Quantizer(
     try (Scope scope = Scope.open()) {
       Params params = fit(x);
       return scope.keep(
-          Ops.fakeQuantize(x, blocks, params.scale(), params.zero(), low(), high(), codes.dtype()));
+          Ops.fakeQuantize(x, blocks, params.scale(), params.zero(), low(), high(), codes));
     }
   }
 
@@ -214,24 +216,15 @@ public record Quantizer(
   public QuantizedWeight quantize(Tensor weight) {
     try (Scope scope = Scope.open()) {
       Params params = fit(weight);
-      requireFinite(params.scale());
       Tensor encoded = scope.keep(encode(weight, params));
       scope.keepAll(params.scale(), params.zero());
       return new QuantizedWeight(this, encoded, params.scale(), params.zero(), null);
     }
   }
 
-  /** Checks that scales did not overflow the type they are stored in. */
-  void requireFinite(Tensor scale) {
-    if (!Double.isFinite(Host.sum(Ops.reduce(ReduceOp.MAX, Axis.ROWS, scale)))) {
-      throw new IllegalArgumentException(
-          "a scale does not fit the type " + scaleType + "; store scales as BF16 or F32");
-    }
-  }
-
   /** Type of the codes, such as {@code int4} or {@code fp8}. */
   public String typeName() {
-    return codes == CodeType.INTEGER ? "int" + bits : "fp8";
+    return isInteger() ? "int" + bits : "fp8";
   }
 
   @Override

@@ -11,15 +11,18 @@ import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
 
-/** Round to nearest: quantizes every weight by itself, without calibration. */
-public final class Rtn {
-  private Rtn() {}
-
-  /** Quantizes all layers. */
+/**
+ * Round to nearest: quantizes every weight by itself, without calibration.
+ *
+ * @param rules scheme of each linear
+ * @param listener hears what became of each linear
+ */
+public record Rtn(LinearRules<Scheme> rules, QuantListener listener) {
+  /** Quantizes all layers, heard by nobody. */
   public static void quantize(List<? extends Module> layers, LinearRules<Scheme> rules) {
-    Crew.Member alone = Crew.alone(Device.CPU);
+    Rtn rtn = new Rtn(rules, QuantListener.NONE);
     for (int i = 0; i < layers.size(); i++) {
-      quantizeLayer("layers." + i, layers.get(i), alone, rules, QuantListener.NONE);
+      rtn.quantizeLayer("layers." + i, layers.get(i), Crew.alone(Device.CPU));
     }
   }
 
@@ -31,34 +34,26 @@ public final class Rtn {
    * @param member whose share of the linears is done here; all members call this together
    * @throws IllegalArgumentException if a weight holds values that are not finite
    */
-  public static void quantizeLayer(
-      String prefix,
-      Module layer,
-      Crew.Member member,
-      LinearRules<Scheme> rules,
-      QuantListener listener) {
+  public void quantizeLayer(String prefix, Module layer, Crew.Member member) {
     List<Target> targets = Target.of(prefix, layer, rules::includes);
     // One by one where there is nobody to wait for: the next needs the memory.
     int step = member.size() == 1 ? 1 : Math.max(1, targets.size());
     for (int from = 0; from < targets.size(); from += step) {
-      quantize(targets.subList(from, from + step), member, rules, listener);
+      quantize(targets.subList(from, from + step), member);
     }
   }
 
-  private static void quantize(
-      List<Target> targets, Crew.Member member, LinearRules<Scheme> rules, QuantListener listener) {
-    Factor none = Factor.missing(0, List.of());
+  private void quantize(List<Target> targets, Crew.Member member) {
     try (Scope scope = Scope.open()) {
       Map<Integer, Gptq.Solved> own = new TreeMap<>();
       for (int i = 0; i < targets.size(); i++) {
-        Target target = targets.get(i);
         if (member.does(i)) {
-          Scheme scheme = rules.choice(target.name());
-          own.put(i, Gptq.solve(target, scheme, none, System.nanoTime()));
+          Scheme scheme = rules.choice(targets.get(i).name());
+          own.put(i, Gptq.solve(targets.get(i), scheme, Factor.NONE, System.nanoTime()));
         }
       }
       List<Gptq.Solved> solved = member.gather(own, targets.size(), Gptq.Solved::map);
-      Gptq.settle(targets, solved, member, rules, listener, scope);
+      Gptq.settle(targets, solved, member, listener, scope);
     }
   }
 }

@@ -19,9 +19,8 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
   private final Quantizer activations;
 
   ScaledLinear(DType type, Tensor weight, Tensor scales, Tensor bias, Quantizer activations) {
-    boolean integer = activations.codes() == CodeType.INTEGER;
     if (!isCodeOfWholeRows(activations)
-        || integer != (type == DType.I8)
+        || activations.isInteger() != (type == DType.I8)
         || weight.rank() != 2
         || weight.dtype() != type
         || !scales.shape().equals(Shape.of(weight.dim(0), 1))) {
@@ -52,14 +51,14 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
    */
   static ScaledLinear of(QuantizedWeight weight, Tensor bias, Quantizer activations) {
     try (Scope scope = Scope.open()) {
-      Tensor scale = forRows(weight.scale(), weight.outputs());
+      Tensor scale = forRows(weight.scale(), weight.codes().dim(0));
       Tensor scales = Ops.copy(Ops.to(scale, weight.quantizer().scaleType()));
-      if (activations.codes() == CodeType.F8_E4M3) {
-        return Scheme.keep(scope, new Fp8Linear(weight.codes(), scales, bias, activations));
+      if (!activations.isInteger()) {
+        return Module.keep(scope, new Fp8Linear(weight.codes(), scales, bias, activations));
       }
       Tensor centred = Ops.affine(Ops.to(weight.codes(), DType.F32), 1, -128);
       Tensor codes = Ops.to(centred, DType.I8);
-      return Scheme.keep(scope, new Int8Linear(codes, scales, bias, activations));
+      return Module.keep(scope, new Int8Linear(codes, scales, bias, activations));
     }
   }
 
@@ -103,9 +102,8 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
     try (Scope scope = Scope.open()) {
       Tensor rows = Host.rows(input);
       Tensor scale = activations.fit(rows).scale();
-      boolean integer = activations.codes() == CodeType.INTEGER;
-      float low = integer ? -128 : activations.low();
-      float high = integer ? 127 : activations.high();
+      float low = activations.low() - activations.middle();
+      float high = activations.high() - activations.middle();
       Tensor x = Ops.quantize(rows, activations.blocks(), scale, null, low, high, weight().dtype());
       Tensor perRow = forRows(scale, rows.dim(0)).reshape(-1);
       Tensor perOutput = Ops.to(scales(), DType.F32).reshape(-1);

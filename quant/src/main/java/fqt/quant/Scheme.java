@@ -103,9 +103,7 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
 
   /** Whether a linear of this scheme keeps its weight packed and its input in floating point. */
   public boolean isPacked() {
-    return activations == null
-        && weights.codes() == CodeType.INTEGER
-        && weights.blocks().rows() == 1;
+    return activations == null && weights.isIntegerByRow();
   }
 
   /**
@@ -116,13 +114,7 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
   public Module quantize(Linear linear) {
     try (Scope scope = Scope.open()) {
       QuantizedWeight weight = weights.quantize(Ops.to(Ops.contiguous(linear.weight()), DType.F32));
-      return keep(scope, linearType.of(weight, linear.bias(), this));
+      return Module.keep(scope, linearType.of(weight, linear.bias(), this));
     }
-  }
-
-  /** Lets a linear's tensors outlive a scope. */
-  static <M extends Module> M keep(Scope scope, M linear) {
-    linear.parameters().values().forEach(scope::keep);
-    return linear;
   }
 }

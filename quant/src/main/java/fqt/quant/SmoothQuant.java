@@ -1,13 +1,14 @@
 package fqt.quant;
 
 import fqt.nn.Module;
-import fqt.quant.SmoothQuantConfig.Statistic;
 import fqt.quant.crew.Crew;
 import fqt.quant.flow.BlockRuns;
 import fqt.quant.flow.Fold;
 import fqt.quant.flow.Snapshot;
 import fqt.quant.flow.Target;
+import fqt.quant.report.FoldReport;
 import fqt.quant.report.QuantListener;
+import fqt.quant.report.Reports;
 import fqt.quant.rules.LinearRules;
 import fqt.tensor.Scope;
 import java.util.BitSet;
@@ -26,14 +27,15 @@ import java.util.function.Supplier;
  * quantized; so in the end the layer as a whole is judged by the error of its output with all
  * linears rounded: as it was, smoothed, and clipped. It goes back to the best, so that on the
  * tokens that it is judged on the loss never gets worse.
+ *
+ * @param config the choices
+ * @param listener hears what became of each fold and linear
  */
-public final class SmoothQuant {
-  private SmoothQuant() {}
-
-  /** Smooths and rounds all layers, hearing nothing. */
+public record SmoothQuant(SmoothQuantConfig config, QuantListener listener) {
+  /** Smooths and rounds all layers, heard by nobody. */
   public static void quantize(
       List<? extends Module> layers, CalibrationInputs inputs, SmoothQuantConfig config) {
-    quantize(layers, inputs, config, QuantListener.NONE);
+    new SmoothQuant(config, QuantListener.NONE).quantize(layers, inputs);
   }
 
   /**
@@ -43,27 +45,14 @@ public final class SmoothQuant {
    *
    * @param inputs calibration inputs of the first layer
    */
-  public static void quantize(
-      List<? extends Module> layers,
-      CalibrationInputs inputs,
-      SmoothQuantConfig config,
-      QuantListener listener) {
-    LayerForwardManager forward = new LayerForwardManager(inputs);
-    forward.walk(
-        layers,
-        listener,
-        (prefix, layer) -> quantizeLayer(prefix, layer, forward, config, listener));
+  public void quantize(List<? extends Module> layers, CalibrationInputs inputs) {
+    new LayerForwardManager(inputs).walk(layers, this::quantizeLayer, listener);
   }
 
   /** Smooths one layer, clips if wanted, and rounds; leaves the inputs before it. */
-  public static void quantizeLayer(
-      String prefix,
-      Module layer,
-      LayerForwardManager forward,
-      SmoothQuantConfig config,
-      QuantListener listener) {
-    smoothLayer(prefix, layer, forward, config, listener);
-    Rtn.quantizeLayer(prefix, layer, forward.member(), config.rules(), listener);
+  public void quantizeLayer(String prefix, Module layer, LayerForwardManager forward) {
+    smoothLayer(prefix, layer, forward);
+    new Rtn(config.rules(), listener).quantizeLayer(prefix, layer, forward.member());
   }
 
   /**
@@ -73,25 +62,19 @@ public final class SmoothQuant {
    * @param prefix path of the layer, for names in reports and rules
    * @param forward runs the layer over its calibration inputs
    */
-  public static void smoothLayer(
-      String prefix,
-      Module layer,
-      LayerForwardManager forward,
-      SmoothQuantConfig config,
-      QuantListener listener) {
+  public void smoothLayer(String prefix, Module layer, LayerForwardManager forward) {
     LinearRules<Scheme> rules = config.rules();
     List<Target> targets = Target.of(prefix, layer, rules::includes);
-    BitSet chosen = forward.spread(config.searchTokens());
+    BitSet judges = forward.spread(config.searchTokens());
     Crew.Member member = forward.member();
     QuantListener told = member.leads() ? listener : QuantListener.NONE;
     Fold.Samples samples =
-        new Fold.Samples(
-            member, chosen, forward::chunk, starting -> forward.observe(layer, starting));
+        new Fold.Samples(member, judges, forward::chunk, s -> forward.observe(layer, s));
     try (Scope scope = Scope.open();
         BlockRuns runs = new BlockRuns(member, layer, "")) {
       try (Module.Registration hook =
           layer.after((module, input, args, output) -> runs.add(input, args, output, 1))) {
-        forward.observe(layer, chosen, sample -> {});
+        forward.observe(layer, judges.stream(), sample -> {});
       }
       Supplier<State> now =
           () ->
@@ -99,22 +82,21 @@ public final class SmoothQuant {
                   runs.error(targets, t -> rules.choice(t.name()).quantize(t.linear())),
                   Snapshot.of(layer));
       State first = now.get();
-      List<FoldSearch.Found> found;
-      boolean mean = config.statistic() == Statistic.MEAN;
-      try (Fold.All folds = Fold.watch(prefix, layer, targets, mean, samples)) {
+      List<FoldReport> found;
+      try (Fold.All folds = Fold.watch(prefix, layer, targets, config.mean(), samples)) {
         found = new FoldSearch(config, targets, folds.folds(), told).run();
       }
       State best = first.orBetter(now.get());
       if (config.clip()) {
-        ClipSearch.run(layer, targets, rules, forward, chosen);
+        new ClipSearch(layer, rules, forward, judges).run(targets);
         best = best.orBetter(now.get());
       }
       boolean undone = config.searches() && best == first;
       if (config.searches()) {
         best.layer.restore();
       }
-      found.forEach(one -> one.tell(undone, told));
-      layer.visit((path, module) -> Scheme.keep(scope, module));
+      found.forEach(one -> Reports.fold(undone ? one.undone() : one, told));
+      layer.visit((path, module) -> Module.keep(scope, module));
     }
   }
 

@@ -62,20 +62,21 @@ class CrewMethodsTest {
 
     void run(Module layer, LayerForwardManager forward, QuantListener listener) {
       SmoothQuantConfig awq = SmoothQuantConfig.awq().withGroupSize(24).withSearchTokens(60);
+      Gptq gptq = new Gptq(GptqConfig.defaults(), listener);
       switch (this) {
-        case GPTQ -> Gptq.quantizeLayer("m", layer, forward, GptqConfig.defaults(), listener);
+        case GPTQ -> gptq.quantizeLayer("m", layer, forward);
         case GPTQ_OF_CHOSEN -> {
           GptqConfig config = GptqConfig.defaults().withAllExperts(false);
-          Gptq.quantizeLayer("m", layer, forward, config, listener);
+          new Gptq(config, listener).quantizeLayer("m", layer, forward);
         }
-        case AWQ -> SmoothQuant.quantizeLayer("m", layer, forward, awq, listener);
+        case AWQ -> new SmoothQuant(awq, listener).quantizeLayer("m", layer, forward);
         case AWQ_GPTQ -> {
-          SmoothQuant.smoothLayer("m", layer, forward, awq.withClip(false), listener);
-          Gptq.quantizeLayer("m", layer, forward, GptqConfig.defaults(), listener);
+          new SmoothQuant(awq.withClip(false), listener).smoothLayer("m", layer, forward);
+          gptq.quantizeLayer("m", layer, forward);
         }
         case SMOOTHQUANT -> {
           SmoothQuantConfig config = SmoothQuantConfig.smoothQuant().withSearchTokens(60);
-          SmoothQuant.quantizeLayer("m", layer, forward, config, listener);
+          new SmoothQuant(config, listener).quantizeLayer("m", layer, forward);
         }
       }
     }

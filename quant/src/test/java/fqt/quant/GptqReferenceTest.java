@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.io.Safetensors;
 import fqt.tensor.Blocks;
+import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
@@ -38,7 +39,8 @@ class GptqReferenceTest {
       Quantizer quantizer = Quantizer.integer(4, Blocks.perGroup(128));
       GptqConfig config = GptqConfig.defaults().withOrder(order);
       Tensor hessian = Ops.copy(Ops.to(file.get(name + ".hessian"), DEVICE));
-      Factor factor = Factor.of(new Hessian(hessian, 1), 0, config, name);
+      Tensor spare = Ops.empty(DEVICE, DType.F32, hessian.shape());
+      Factor factor = Factor.of(hessian, spare, 1, config, name);
       GptqSolver.Solution solution = GptqSolver.solve(weight, quantizer, factor);
 
       Quantizer.Params params =

@@ -4,13 +4,17 @@ import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.quant.GptqConfig.ActOrder;
 import fqt.quant.crew.Crew;
 import fqt.quant.flow.ChunkSum;
+import fqt.quant.flow.Moments;
 import fqt.tensor.Blocks;
+import fqt.tensor.Cholesky;
+import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
@@ -26,38 +30,42 @@ class GptqSolverTest {
   @Test
   void aSumIsSpentOnItsFactor() {
     Tensor x = new Nets(6).activations(40, 24);
-    Hessian sum = new Hessian(sum(x));
-    Hessian kept = new Hessian(Ops.copy(sum.matrix()), sum.tokens());
-    int[] order = IntStream.range(0, 24).toArray();
-    float[] diagonal = Host.floats(kept.matrix().diagonal());
-    float[] expected = Host.floats(kept.inverseFactor(order, diagonal, 0.1));
-    assertArrayEquals(expected, Host.floats(sum.inverseFactor(order, diagonal, 0.1)));
-    assertThrows(IllegalStateException.class, sum::matrix);
+    ChunkSum sum = sum(x);
+    Tensor memory = sum.spare();
+    Factor factor = Factor.of(sum, 0, GptqConfig.defaults(), "test");
+    assertSame(memory, factor.upper());
+    assertEquals(40, factor.tokens());
+    float[] expected = Host.floats(factor(hessian(x), GptqConfig.defaults()).upper());
+    assertArrayEquals(expected, Host.floats(factor.upper()));
   }
 
   @Test
   void chunksAreAddedInTheirOrder() {
     Tensor x = new Nets(7).activations(90, 33);
-    ChunkSum chunks = new ChunkSum(Crew.alone(Device.CPU), 33, 33);
+    ChunkSum chunks = Moments.none(Crew.alone(Device.CPU), 33);
     for (int i = 0; i < 9; i++) {
-      Hessian.add(chunks, Ops.copy(x.slice(0, 10L * i, 10L * i + 10)), i / 3);
+      Moments.add(chunks, Ops.copy(x.slice(0, 10L * i, 10L * i + 10)), i / 3);
     }
-    Hessian found = new Hessian(chunks);
-    assertEquals(90, found.tokens());
-    float[] expected = Host.floats(new Hessian(sum(x)).matrix());
-    assertArrayEquals(expected, Host.floats(found.matrix()), 1e-5f * expected[0]);
+    float[] found = Host.floats(Factor.hessian(chunks));
+    assertEquals(90, chunks.rows());
+    float[] expected = Host.floats(hessian(x));
+    assertArrayEquals(expected, found, 1e-5f * expected[0]);
   }
 
   private static ChunkSum sum(Tensor x) {
-    ChunkSum sum = new ChunkSum(Crew.alone(Device.CPU), x.dim(1), x.dim(1));
-    Hessian.add(sum, x, 0);
+    ChunkSum sum = Moments.none(Crew.alone(Device.CPU), x.dim(1));
+    Moments.add(sum, x, 0);
     return sum;
   }
 
-  private static Hessian hessian(Tensor x) {
-    Hessian hessian = new Hessian(sum(x));
-    // One that is made of a matrix stays as it is when it is factored.
-    return new Hessian(hessian.matrix(), hessian.tokens());
+  private static Tensor hessian(Tensor x) {
+    return Factor.hessian(sum(x));
+  }
+
+  /** The factor of a Hessian that stays as it is. */
+  private static Factor factor(Tensor hessian, GptqConfig config) {
+    Tensor spare = Ops.empty(hessian.device(), DType.F32, hessian.shape());
+    return Factor.of(Ops.copy(hessian), spare, 10, config, "layers.0.q_proj");
   }
 
   private static double[][] doubles(Tensor x) {
@@ -72,19 +80,19 @@ class GptqSolverTest {
 
   /** The paper's loop, on the problem that the factor describes; codes in the order of inputs. */
   private static int[][] naive(
-      Tensor weight, Hessian hessian, Factor factor, int bits, int group, boolean fixed) {
+      Tensor weight, Tensor hessian, Factor factor, int bits, int group, boolean fixed) {
     int k = (int) weight.dim(1);
     int[] order = factor.places();
     double mean = 0;
     for (int i = 0; i < k; i++) {
-      mean += hessian.matrix().get(i, i) / k;
+      mean += hessian.get(i, i) / k;
     }
     double[][] h = new double[k][k];
     double[][] w = new double[(int) weight.dim(0)][k];
     int[] groupOf = new int[k];
     for (int i = 0; i < k; i++) {
       for (int j = 0; j < k; j++) {
-        h[i][j] = hessian.matrix().get(order[i], order[j]);
+        h[i][j] = hessian.get(order[i], order[j]);
       }
       h[i][i] += factor.damping() * mean;
       for (int n = 0; n < w.length; n++) {
@@ -123,9 +131,9 @@ class GptqSolverTest {
     try (Scope scope = Scope.open()) {
       Nets nets = new Nets(inputs + bits);
       Tensor weight = nets.gaussian(0.05, 17, inputs);
-      Hessian hessian = hessian(nets.activations(2L * inputs, inputs));
+      Tensor hessian = hessian(nets.activations(2L * inputs, inputs));
       Quantizer quantizer = Quantizer.integer(bits, Blocks.perGroup(groupSize));
-      Factor factor = Factor.of(hessian, 0, GptqConfig.defaults().withOrder(order), "test");
+      Factor factor = factor(hessian, GptqConfig.defaults().withOrder(order));
       QuantizedWeight ours = GptqSolver.solve(weight, quantizer, factor).weight();
       int group = groupSize == -1 ? inputs : groupSize;
       int[][] expected = naive(weight, hessian, factor, bits, group, order == ActOrder.STATIC);
@@ -148,14 +156,15 @@ class GptqSolverTest {
   void factorIsTheRootOfTheInverse() {
     try (Scope scope = Scope.open()) {
       Nets nets = new Nets(3);
-      Hessian hessian = hessian(nets.activations(300, 65));
-      float[] diagonal = Host.floats(hessian.matrix().diagonal());
-      int[] order = Factor.descending(diagonal);
-      Tensor u = hessian.inverseFactor(order, diagonal, 0.1);
+      Tensor hessian = hessian(nets.activations(300, 65));
+      float[] diagonal = Host.floats(hessian.diagonal());
+      int[] order = Host.descending(diagonal);
+      Tensor u = Ops.empty(Device.CPU, DType.F32, 65, 65);
+      assertTrue(Cholesky.inverseRootInto(Ops.copy(hessian), diagonal, 0.1, order, u));
       double[][] h = new double[65][65];
       for (int i = 0; i < 65; i++) {
         for (int j = 0; j < 65; j++) {
-          h[i][j] = hessian.matrix().get(order[i], order[j]) + (i == j ? 0.1 : 0);
+          h[i][j] = hessian.get(order[i], order[j]) + (i == j ? 0.1 : 0);
         }
       }
       double[][] inverse = NaiveGptq.invert(h);
@@ -181,8 +190,7 @@ class GptqSolverTest {
       mask[7] = 0;
       mask[33] = 0;
       Tensor x = Ops.multiply(nets.activations(100, 40), Ops.of(mask, 40));
-      Factor factor =
-          Factor.of(hessian(x), 0, GptqConfig.defaults().withOrder(ActOrder.NONE), "test");
+      Factor factor = factor(hessian(x), GptqConfig.defaults().withOrder(ActOrder.NONE));
       assertArrayEquals(mask, factor.alive());
       assertEquals("2 of 40 inputs were always zero", factor.notes().getFirst());
       Quantizer quantizer = Quantizer.integer(4, Blocks.PER_ROW);
@@ -200,8 +208,8 @@ class GptqSolverTest {
   void raisesTheDampingOfASingularHessian() {
     try (Scope scope = Scope.open()) {
       Nets nets = new Nets(6);
-      Hessian hessian = hessian(nets.activations(20, 64));
-      Factor factor = Factor.of(hessian, 0, GptqConfig.defaults().withDamping(0), "test");
+      Tensor hessian = hessian(nets.activations(20, 64));
+      Factor factor = factor(hessian, GptqConfig.defaults().withDamping(0));
       assertNotNull(factor.upper());
       assertTrue(factor.damping() > 0);
       assertTrue(factor.notes().getFirst().contains("damping raised from 0.0 to"));
@@ -212,7 +220,7 @@ class GptqSolverTest {
   void givesUpOnWhatIsNoHessian() {
     try (Scope scope = Scope.open()) {
       Tensor matrix = Ops.of(new float[] {1, 5, 5, 1}, 2, 2);
-      Factor factor = Factor.of(new Hessian(matrix, 10), 0, GptqConfig.defaults(), "test");
+      Factor factor = factor(matrix, GptqConfig.defaults());
       assertNull(factor.upper());
       assertTrue(factor.notes().getLast().contains("rounded to nearest"));
     }
@@ -224,8 +232,7 @@ class GptqSolverTest {
       Tensor x = Ops.of(new float[] {1, 2, Float.NaN, 4}, 2, 2);
       IllegalArgumentException error =
           assertThrows(
-              IllegalArgumentException.class,
-              () -> Factor.of(hessian(x), 0, GptqConfig.defaults(), "layers.0.q_proj"));
+              IllegalArgumentException.class, () -> factor(hessian(x), GptqConfig.defaults()));
       assertEquals(
           "the calibration inputs of layers.0.q_proj have values that are not finite",
           error.getMessage());

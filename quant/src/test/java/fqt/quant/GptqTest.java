@@ -30,6 +30,7 @@ import java.util.List;
 import java.util.Map;
 import java.util.function.Function;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.CsvSource;
@@ -72,8 +73,7 @@ class GptqTest {
         CalibrationInputs inputs = new Nets(1).inputs(6, 40)) {
       GptqConfig config =
           GptqConfig.defaults()
-              .withBits(bits)
-              .withGroupSize(32)
+              .withScheme(Scheme.weightOnly(bits, 32))
               .withOrder(order)
               .withTrueSequential(sequential);
       Tensor exact = run(layers(2), inputs);
@@ -83,7 +83,7 @@ class GptqTest {
       List<Module> quantized = layers(2);
       Reports reports = new Reports();
       try (CalibrationInputs running = Nets.copy(inputs)) {
-        Gptq.quantize(quantized, running, config, reports);
+        new Gptq(config, reports).quantize(quantized, running);
         Tensor after = run(quantized, inputs);
         for (int i = 0; i < running.size(); i++) {
           Tensor expected = after.slice(0, 40L * i, 40L * (i + 1));
@@ -112,8 +112,9 @@ class GptqTest {
       new LayerForwardManager(inputs).observe(layer, sample -> {});
       recorder.remove();
       Reports reports = new Reports();
-      GptqConfig config = GptqConfig.defaults().withGroupSize(-1).withDamping(1e-5);
-      Gptq.quantizeLayer("l", layer, new LayerForwardManager(inputs), config, reports);
+      GptqConfig config =
+          GptqConfig.defaults().withScheme(Scheme.weightOnly(4, -1)).withDamping(1e-5);
+      new Gptq(config, reports).quantizeLayer("l", layer, new LayerForwardManager(inputs));
       QuantLinear quantized = (QuantLinear) layer.find("self_attn.q_proj");
       double error = 0;
       for (Tensor x : recorder.recordings().get("query")) {
@@ -134,7 +135,10 @@ class GptqTest {
       LinearRules<Scheme> rules = GptqConfig.defaults().rules();
       LayerForwardManager forward = new LayerForwardManager(inputs);
       List<Stages.Stage> stages =
-          Stages.of(layer, Target.of("m", layer, rules::includes), () -> forward.observe(layer, 0));
+          Stages.of(
+              layer,
+              Target.of("m", layer, rules::includes),
+              () -> forward.observe(layer, IntStream.of(0), sample -> {}));
       List<List<String>> names =
           stages.stream()
               .map(stage -> stage.targets().stream().map(Target::name).toList())
@@ -182,9 +186,10 @@ class GptqTest {
       Module layer = new Nets(4).sparseLayer(8);
       Module twin = new Nets(4).sparseLayer(8);
       Reports reports = new Reports();
-      GptqConfig config = GptqConfig.defaults().withGroupSize(32).withAllExperts(false);
-      Gptq.quantizeLayer("m", layer, new LayerForwardManager(inputs), config, reports);
-      Rtn.quantizeLayer("m", twin, Crew.alone(Device.CPU), config.rules(), QuantListener.NONE);
+      GptqConfig config =
+          GptqConfig.defaults().withScheme(Scheme.weightOnly(4, 32)).withAllExperts(false);
+      new Gptq(config, reports).quantizeLayer("m", layer, new LayerForwardManager(inputs));
+      new Rtn(config.rules(), QuantListener.NONE).quantizeLayer("m", twin, Crew.alone(Device.CPU));
       assertEquals(4 + 3 * 9, reports.reports.size());
       List<LinearReport> missed =
           reports.reports.values().stream().filter(r -> r.method().equals("rtn")).toList();
@@ -210,12 +215,8 @@ class GptqTest {
         CalibrationInputs inputs = new Nets(1).inputs(2, 40)) {
       Module layer = new Nets(4).sparseLayer(8);
       Reports reports = new Reports();
-      Gptq.quantizeLayer(
-          "m",
-          layer,
-          new LayerForwardManager(inputs),
-          GptqConfig.defaults().withGroupSize(32),
-          reports);
+      new Gptq(GptqConfig.defaults().withScheme(Scheme.weightOnly(4, 32)), reports)
+          .quantizeLayer("m", layer, new LayerForwardManager(inputs));
       assertEquals(4 + 3 * 9, reports.reports.size());
       for (LinearReport report : reports.reports.values()) {
         assertEquals("gptq", report.method());
@@ -237,8 +238,11 @@ class GptqTest {
       Module layer = new Nets(4).sparseLayer(8);
       Reports reports = new Reports();
       GptqConfig config =
-          GptqConfig.defaults().withGroupSize(32).withAllExperts(false).withLeastShare(0.25);
-      Gptq.quantizeLayer("m", layer, new LayerForwardManager(inputs), config, reports);
+          GptqConfig.defaults()
+              .withScheme(Scheme.weightOnly(4, 32))
+              .withAllExperts(false)
+              .withLeastShare(0.25);
+      new Gptq(config, reports).quantizeLayer("m", layer, new LayerForwardManager(inputs));
       for (LinearReport report : reports.reports.values()) {
         assertEquals(report.tokens() < 20 ? "rtn" : "gptq", report.method(), report.name());
         if (report.method().equals("rtn")) {

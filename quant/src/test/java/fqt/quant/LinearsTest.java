@@ -108,7 +108,7 @@ class LinearsTest {
     assertEquals(Scheme.w8a8Int8(), Scheme.parse("w8a8-int8", 128));
     assertEquals(Scheme.w8a8Fp8(), Scheme.parse("w8a8-fp8", 128));
     assertEquals(Scheme.weightOnly(3, 64), Scheme.parse("w3a16", 64));
-    assertEquals(DType.U8, Scheme.parse("w4a4", 32).activations().codes().dtype());
+    assertEquals(DType.U8, Scheme.parse("w4a4", 32).activations().codes());
     for (String wrong : new String[] {"w1a16", "w4a16-int8", "w9a9", "int4", "w4a1"}) {
       String message =
           assertThrows(IllegalArgumentException.class, () -> Scheme.parse(wrong, 128)).getMessage();

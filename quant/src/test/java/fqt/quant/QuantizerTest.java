@@ -61,7 +61,7 @@ class QuantizerTest {
 
   private static double expectedScale(Quantizer quantizer, double[] range) {
     double magnitude = Math.max(-range[0], range[1]);
-    if (quantizer.codes() == CodeType.F8_E4M3) {
+    if (quantizer.codes() == DType.F8_E4M3) {
       return magnitude / 448;
     }
     int levels = (1 << quantizer.bits()) - 1;
@@ -94,7 +94,7 @@ class QuantizerTest {
           assertEquals(expected, scale, expected * rounding);
           assertEquals(back.get(i, j), fake.get(i, j));
           double step =
-              quantizer.codes() == CodeType.F8_E4M3
+              quantizer.codes() == DType.F8_E4M3
                   ? Math.max(Math.abs(x.get(i, j)) / 16, scale * 0x1p-9)
                   : scale / 2;
           // The top of a symmetric full range, and of a rounded scale, saturates.

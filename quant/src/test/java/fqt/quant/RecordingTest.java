@@ -62,7 +62,7 @@ class RecordingTest {
         }
       }
       CalibrationDataset dataset = CalibrationDataset.load(folder);
-      assertEquals(4, dataset.size());
+      assertEquals(4, dataset.files().size());
       try (CalibrationInputs inputs = dataset.sample(3, 42, Device.CPU);
           CalibrationInputs again = dataset.sample(3, 42, Device.CPU)) {
         assertEquals(3, inputs.size());

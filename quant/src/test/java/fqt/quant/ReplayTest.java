@@ -24,6 +24,7 @@ import java.nio.file.Path;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Supplier;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.api.io.TempDir;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -70,8 +71,8 @@ class ReplayTest {
   /** Everything that comes out of quantizing a layer: weights and the states behind it. */
   private static List<float[]> quantize(
       Module layer, CalibrationInputs inputs, LayerForwardManager forward) {
-    GptqConfig config = GptqConfig.defaults().withBits(3).withGroupSize(32);
-    Gptq.quantizeLayer("m", layer, forward, config, QuantListener.NONE);
+    GptqConfig config = GptqConfig.defaults().withScheme(Scheme.weightOnly(3, 32));
+    new Gptq(config, QuantListener.NONE).quantizeLayer("m", layer, forward);
     forward.advance(layer);
     List<float[]> all = new ArrayList<>();
     layer.visit(
@@ -204,6 +205,6 @@ class ReplayTest {
   }
 
   private static Runnable once(Module layer, CalibrationInputs inputs) {
-    return () -> new LayerForwardManager(inputs).observe(layer, 0);
+    return () -> new LayerForwardManager(inputs).observe(layer, IntStream.of(0), sample -> {});
   }
 }

@@ -83,10 +83,10 @@ class SmoothQuantTest {
     Module layer = layers.get();
     Tensor exact = run(layer, inputs);
     if (config.grid() == 1) {
-      Rtn.quantizeLayer("l", layer, Crew.alone(Device.CPU), config.rules(), QuantListener.NONE);
+      new Rtn(config.rules(), QuantListener.NONE).quantizeLayer("l", layer, Crew.alone(Device.CPU));
     } else {
-      SmoothQuant.quantizeLayer(
-          "l", layer, new LayerForwardManager(inputs), config, QuantListener.NONE);
+      new SmoothQuant(config, QuantListener.NONE)
+          .quantizeLayer("l", layer, new LayerForwardManager(inputs));
     }
     return distance(exact, run(layer, inputs));
   }
@@ -99,8 +99,8 @@ class SmoothQuantTest {
       Module layer = sparse ? new Nets(2).sparseLayer(4) : withOutliers(2);
       Tensor before = run(layer, inputs);
       Folds folds = new Folds();
-      SmoothQuant.smoothLayer(
-          "model.layers.7", layer, new LayerForwardManager(inputs), AWQ.withClip(false), folds);
+      new SmoothQuant(AWQ.withClip(false), folds)
+          .smoothLayer("model.layers.7", layer, new LayerForwardManager(inputs));
       Tensor after = run(layer, inputs);
       double size = Host.sum(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, before));
       assertTrue(distance(before, after) < 1e-9 * size);
@@ -125,7 +125,8 @@ class SmoothQuantTest {
   void awqBeatsRoundingWhereChannelsDiffer() {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(6, 50)) {
-      SmoothQuantConfig config = AWQ.withWMethod(AWQ.wMethod().withBits(3)).withSearchTokens(300);
+      SmoothQuantConfig config =
+          AWQ.withWMethod(Quantizer.integer(3, Blocks.perGroup(32))).withSearchTokens(300);
       double rounded = error(() -> withOutliers(3), inputs, config.withGrid(1));
       double plain = error(() -> withOutliers(3), inputs, config.withClip(false));
       double clipped = error(() -> withOutliers(3), inputs, config);
@@ -174,8 +175,8 @@ class SmoothQuantTest {
         CalibrationInputs inputs = new Nets(1).inputs(1, 5)) {
       Folds folds = new Folds();
       // Ten choices cannot reach all of sixteen experts.
-      SmoothQuant.smoothLayer(
-          "l", new Nets(3).sparseLayer(16, false), new LayerForwardManager(inputs), AWQ, folds);
+      new SmoothQuant(AWQ, folds)
+          .smoothLayer("l", new Nets(3).sparseLayer(16, false), new LayerForwardManager(inputs));
       assertEquals(3 + 16, folds.reports.size());
       for (FoldReport report : folds.reports) {
         assertTrue(Double.isFinite(report.lossBefore()), report.toString());
@@ -188,7 +189,8 @@ class SmoothQuantTest {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(6, 50)) {
       SmoothQuantConfig config = SmoothQuantConfig.smoothQuant().withSearchTokens(300);
-      config = config.withAMethod(config.aMethod().withBlocks(Blocks.PER_TENSOR));
+      config =
+          config.withAMethod(config.rules().base().activations().withBlocks(Blocks.PER_TENSOR));
       double plain = error(() -> withOutliers(3), inputs, config.withGrid(1));
       double without = error(() -> new Nets(3).denseLayer(), inputs, config.withGrid(1));
       double searched = error(() -> withOutliers(3), inputs, config);
@@ -230,12 +232,8 @@ class SmoothQuantTest {
         largest = Math.max(largest, expected[c]);
       }
       recorder.close();
-      SmoothQuant.smoothLayer(
-          "l",
-          layer,
-          new LayerForwardManager(inputs),
-          SmoothQuantConfig.smoothQuant().withAlpha(0.7),
-          QuantListener.NONE);
+      new SmoothQuant(SmoothQuantConfig.smoothQuant().withAlpha(0.7), QuantListener.NONE)
+          .smoothLayer("l", layer, new LayerForwardManager(inputs));
       float[] after = ((RmsNorm) layer.find("input_layernorm")).weight().toFloats();
       for (int c = 0; c < after.length; c++) {
         double factor = expected[c] / Math.sqrt(smallest * largest);
@@ -254,8 +252,8 @@ class SmoothQuantTest {
         norm.setWeight(Ops.to(norm.weight(), DType.BF16));
       }
       Tensor before = run(layer, inputs);
-      SmoothQuant.smoothLayer(
-          "l", layer, new LayerForwardManager(inputs), AWQ.withClip(false), QuantListener.NONE);
+      new SmoothQuant(AWQ.withClip(false), QuantListener.NONE)
+          .smoothLayer("l", layer, new LayerForwardManager(inputs));
       assertEquals(DType.BF16, ((RmsNorm) layer.find("input_layernorm")).weight().dtype());
       double size = Host.sum(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, before));
       assertTrue(distance(before, run(layer, inputs)) < 1e-9 * size);
@@ -274,23 +272,21 @@ class SmoothQuantTest {
               .withAMethod(activations)
               .withGroupSize(32)
               .withGrid(2);
-      assertEquals(weights.withBlocks(Blocks.perGroup(32)), config.wMethod());
-      assertEquals(activations, config.aMethod());
-      assertEquals(32, config.groupSize());
-      assertEquals(-1, SmoothQuantConfig.smoothQuant().groupSize());
+      weights = weights.withBlocks(Blocks.perGroup(32));
+      assertEquals(new Scheme(weights, activations), config.rules().base());
       Module layer = withOutliers(4);
-      SmoothQuant.quantizeLayer(
-          "l", layer, new LayerForwardManager(inputs), config, QuantListener.NONE);
+      new SmoothQuant(config, QuantListener.NONE)
+          .quantizeLayer("l", layer, new LayerForwardManager(inputs));
       FakeQuantLinear fake = (FakeQuantLinear) layer.find("mlp.down_proj");
-      assertEquals(config.wMethod(), fake.scheme().weights());
+      assertEquals(weights, fake.scheme().weights());
       assertEquals(activations, fake.scheme().activations());
 
       for (LinearType type : List.of(LinearType.COMPUTING, LinearType.FAKE)) {
         Module other = withOutliers(4);
         SmoothQuantConfig typed = AWQ.withGrid(2).withLinearType(type);
-        assertEquals(type, typed.linearType());
-        SmoothQuant.quantizeLayer(
-            "l", other, new LayerForwardManager(inputs), typed, QuantListener.NONE);
+        assertEquals(type, typed.rules().base().linearType());
+        new SmoothQuant(typed, QuantListener.NONE)
+            .quantizeLayer("l", other, new LayerForwardManager(inputs));
         boolean packed = other.find("self_attn.q_proj") instanceof QuantLinear;
         assertEquals(type == LinearType.COMPUTING, packed);
       }
@@ -301,7 +297,8 @@ class SmoothQuantTest {
   void duoScaleAndGridChangeTheCandidates() {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(2, 30)) {
-      SmoothQuantConfig config = AWQ.withWMethod(AWQ.wMethod().withBits(3)).withClip(false);
+      SmoothQuantConfig config =
+          AWQ.withWMethod(Quantizer.integer(3, Blocks.perGroup(32))).withClip(false);
       double both = error(() -> withOutliers(4), inputs, config);
       assertNotEquals(both, error(() -> withOutliers(4), inputs, config.withDuoScale(false)));
       assertNotEquals(both, error(() -> withOutliers(4), inputs, config.withGrid(3)));
@@ -312,14 +309,14 @@ class SmoothQuantTest {
   void composesWithGptq() {
     try (Scope scope = Scope.open();
         CalibrationInputs inputs = new Nets(1).inputs(6, 50)) {
-      SmoothQuantConfig config = AWQ.withWMethod(AWQ.wMethod().withBits(3));
+      SmoothQuantConfig config = AWQ.withWMethod(Quantizer.integer(3, Blocks.perGroup(32)));
       double awq = error(() -> withOutliers(5), inputs, config);
       Module layer = withOutliers(5);
       Tensor exact = run(layer, inputs);
-      SmoothQuant.smoothLayer(
-          "l", layer, new LayerForwardManager(inputs), config.withClip(false), QuantListener.NONE);
+      new SmoothQuant(config.withClip(false), QuantListener.NONE)
+          .smoothLayer("l", layer, new LayerForwardManager(inputs));
       GptqConfig gptq = GptqConfig.defaults().withRules(config.rules());
-      Gptq.quantizeLayer("l", layer, new LayerForwardManager(inputs), gptq, QuantListener.NONE);
+      new Gptq(gptq, QuantListener.NONE).quantizeLayer("l", layer, new LayerForwardManager(inputs));
       double both = distance(exact, run(layer, inputs));
       assertTrue(both < 0.9 * awq, both + " against " + awq);
     }

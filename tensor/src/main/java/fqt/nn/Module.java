@@ -1,6 +1,7 @@
 package fqt.nn;
 
 import fqt.tensor.Ops;
+import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.Collections;
@@ -125,6 +126,12 @@ public abstract class Module {
   /** This module's own parameters by name, in the order they were added; a read-only view. */
   public final SequencedMap<String, Tensor> parameters() {
     return Collections.unmodifiableSequencedMap(parameters);
+  }
+
+  /** Lets a module's own parameters outlive a scope. */
+  public static <M extends Module> M keep(Scope scope, M module) {
+    module.parameters().values().forEach(scope::keep);
+    return module;
   }
 
   /** Visits this module and all below it, parents first, with their paths; this one's is "". */

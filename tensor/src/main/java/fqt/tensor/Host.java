@@ -1,6 +1,8 @@
 package fqt.tensor;
 
 import java.util.Arrays;
+import java.util.Comparator;
+import java.util.stream.IntStream;
 
 /**
  * Reads and makes small tensors of any device through arrays, for work that is done by the host.
@@ -40,6 +42,15 @@ public final class Host {
   /** An I32 vector of the given values. */
   public static Tensor index(Device device, int[] values) {
     return Ops.to(Ops.of(values, values.length), device);
+  }
+
+  /** The places of some values from the largest to the smallest, equals in their order. */
+  public static int[] descending(float[] values) {
+    return IntStream.range(0, values.length)
+        .boxed()
+        .sorted(Comparator.comparingDouble(i -> -values[i]))
+        .mapToInt(Integer::intValue)
+        .toArray();
   }
 
   /** A tensor [..., features] as a contiguous matrix. */

@@ -3,6 +3,7 @@ package fqt.tools;
 import fqt.io.Json;
 import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
+import fqt.quant.report.FoldReport;
 import fqt.tools.report.BlockProbe;
 import java.io.IOException;
 import java.io.UncheckedIOException;
@@ -43,10 +44,10 @@ final class BlockNotes {
     probe = null;
   }
 
-  /** Notes the smoothing scales of a producer in the block in hand. */
-  void factors(String producer, float[] factors) {
-    if (probe != null) {
-      probe.scales(producer, factors);
+  /** Notes the smoothing scales of a fold in the block in hand. */
+  void factors(FoldReport fold) {
+    if (probe != null && fold.factors() != null) {
+      probe.scales(fold.producer(), fold.factors());
     }
   }
 

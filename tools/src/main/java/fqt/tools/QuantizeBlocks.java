@@ -6,6 +6,7 @@ import fqt.models.CausalLm;
 import fqt.nn.Module;
 import fqt.quant.CalibrationInputs;
 import fqt.quant.Gptq;
+import fqt.quant.GptqConfig;
 import fqt.quant.LayerForwardManager;
 import fqt.quant.Rtn;
 import fqt.quant.SmoothQuant;
@@ -199,17 +200,17 @@ final class QuantizeBlocks {
   private void quantize(
       String prefix, Module block, LayerForwardManager forward, QuantListener listener) {
     QuantizeJob.Plan plan = setting.plan;
-    CalibrationInputs inputs = forward.inputs();
     SmoothQuantConfig search = plan.method().search(plan.rules());
-    if (inputs.size() == 0) {
-      Rtn.quantizeLayer(prefix, block, forward.member(), plan.rules(), listener);
+    if (forward.inputs().size() == 0) {
+      new Rtn(plan.rules(), listener).quantizeLayer(prefix, block, forward.member());
     } else if (plan.method().secondOrder) {
       if (search != null) {
-        SmoothQuant.smoothLayer(prefix, block, forward, search, listener);
+        new SmoothQuant(search, listener).smoothLayer(prefix, block, forward);
       }
-      Gptq.quantizeLayer(prefix, block, forward, plan.gptq().withRules(plan.rules()), listener);
+      GptqConfig config = plan.gptq().withRules(plan.rules());
+      new Gptq(config, listener).quantizeLayer(prefix, block, forward);
     } else {
-      SmoothQuant.quantizeLayer(prefix, block, forward, search, listener);
+      new SmoothQuant(search, listener).quantizeLayer(prefix, block, forward);
     }
   }
 
@@ -274,13 +275,9 @@ final class QuantizeBlocks {
     }
 
     @Override
-    public void factorsChosen(String producer, float[] factors) {
-      setting.notes.factors(producer, factors);
-    }
-
-    @Override
     public void foldFinished(FoldReport report) {
       folds.add(report);
+      setting.notes.factors(report);
       setting.memory.ended("smoothing of " + report.producer());
     }
 

@@ -96,12 +96,13 @@ final class QuantizeReport {
     return line;
   }
 
-  /** The report that {@link #map(FoldReport)} made JSON of. */
+  /** The report that {@link #map(FoldReport)} made JSON of, without factors. */
   static FoldReport fold(JsonObject line) {
     return new FoldReport(
         line.getString("producer"),
         line.getStrings("consumers"),
         line.getDouble("ratio", Double.NaN),
+        null,
         line.getDouble("loss_before", Double.NaN),
         line.getDouble("loss", Double.NaN),
         line.getDouble("seconds"));

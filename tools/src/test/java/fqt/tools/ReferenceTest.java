@@ -14,7 +14,6 @@ import fqt.quant.GptqConfig;
 import fqt.quant.Rtn;
 import fqt.quant.Scheme;
 import fqt.quant.format.GptqFormat;
-import fqt.quant.report.QuantListener;
 import fqt.quant.rules.LinearRules;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
@@ -93,8 +92,7 @@ class ReferenceTest {
         CausalLm readBack = CausalLm.load(out, Device.CPU);
         CalibrationInputs inputs = calibration(inMemory, 8)) {
       Scheme scheme = new GptqFormat().prepare(Scheme.weightOnly(4, 128), DType.BF16);
-      Gptq.quantize(
-          inMemory.layers(), inputs, GptqConfig.defaults().withScheme(scheme), QuantListener.NONE);
+      Gptq.quantize(inMemory.layers(), inputs, GptqConfig.defaults().withScheme(scheme));
       Tensor ids = ids("eval_ids").slice(0, 0, 96).reshape(2, 48);
       assertArrayEquals(inMemory.forward(ids).toFloats(), readBack.forward(ids).toFloats());
     }

@@ -88,6 +88,11 @@ public final class Crew {
       return all;
     }
 
+    /** The sum of what all members hand over. */
+    public long sum(long own) {
+      return exchange(own).stream().mapToLong(Long::longValue).sum();
+    }
+
     /**
      * All pieces of a work of which every member did its own.
      *

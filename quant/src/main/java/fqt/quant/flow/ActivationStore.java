@@ -106,6 +106,11 @@ public final class ActivationStore implements AutoCloseable {
     }
   }
 
+  /** Where the tensors are used. */
+  public Device device() {
+    return device;
+  }
+
   /** Whether tensors travel to the device whenever they are used. */
   public boolean isElsewhere() {
     return !home.equals(device);

@@ -31,6 +31,12 @@ public record RecordedFile(Tensor hidden, LayerArgs args) {
   /** Name of the rotary tables. */
   public static final String POSITIONS = "model_pos_embed";
 
+  /** Rotary tables as they are recorded, in the current scope. */
+  public static Tensor stacked(LayerArgs args) {
+    Tensor both = Ops.concatRows(args.cos(), args.sin());
+    return both.reshape(2, args.cos().dim(0), args.cos().dim(1));
+  }
+
   /**
    * Reads a file, in the current scope.
    *

@@ -1,7 +1,6 @@
 package fqt.quant.format;
 
 import fqt.nn.Module;
-import fqt.quant.CodeType;
 import fqt.quant.QuantLinear;
 import fqt.quant.Quantizer;
 import fqt.quant.ScaleRule;
@@ -47,7 +46,7 @@ public final class AwqFormat implements CheckpointFormat {
           "the awq format keeps activations in floating point;"
               + " use --format compressed-tensors for quantized activations");
     }
-    if (weights.codes() != CodeType.INTEGER || weights.bits() != BITS) {
+    if (!weights.isInteger() || weights.bits() != BITS) {
       throw new IllegalArgumentException(
           "no server loads %s weights in the awq format; use w4a16, or --format gptq for w8a16"
               .formatted(weights.typeName()));

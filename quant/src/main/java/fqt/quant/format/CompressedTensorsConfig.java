@@ -1,7 +1,6 @@
 package fqt.quant.format;
 
 import fqt.io.JsonObject;
-import fqt.quant.CodeType;
 import fqt.quant.Quantizer;
 import fqt.quant.ScaleRule;
 import fqt.quant.Scheme;
@@ -87,7 +86,7 @@ final class CompressedTensorsConfig {
   private static Map<String, Object> args(Quantizer quantizer) {
     Map<String, Object> args = new LinkedHashMap<>();
     args.put("num_bits", (long) quantizer.bits());
-    args.put("type", quantizer.codes() == CodeType.INTEGER ? "int" : "float");
+    args.put("type", quantizer.isInteger() ? "int" : "float");
     args.put("symmetric", quantizer.symmetric());
     args.put("block_structure", null);
     args.put("observer", "minmax");

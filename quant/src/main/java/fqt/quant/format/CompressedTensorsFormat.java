@@ -1,7 +1,6 @@
 package fqt.quant.format;
 
 import fqt.nn.Module;
-import fqt.quant.CodeType;
 import fqt.quant.QuantLinear;
 import fqt.quant.Quantizer;
 import fqt.quant.ScaleRule;
@@ -69,7 +68,7 @@ public final class CompressedTensorsFormat implements CheckpointFormat {
     if (scheme.activations() == null) {
       return PACKED;
     }
-    return scheme.weights().codes() == CodeType.INTEGER ? INTEGERS : FLOATS;
+    return scheme.weights().isInteger() ? INTEGERS : FLOATS;
   }
 
   @Override

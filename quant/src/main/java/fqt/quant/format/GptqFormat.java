@@ -1,7 +1,6 @@
 package fqt.quant.format;
 
 import fqt.nn.Module;
-import fqt.quant.CodeType;
 import fqt.quant.QuantLinear;
 import fqt.quant.Quantizer;
 import fqt.quant.ScaleRule;
@@ -43,7 +42,7 @@ public final class GptqFormat implements CheckpointFormat {
           "the gptq format keeps activations in floating point;"
               + " use --format compressed-tensors for quantized activations");
     }
-    if (weights.codes() != CodeType.INTEGER || weights.bits() != 4 && weights.bits() != 8) {
+    if (!weights.isInteger() || weights.bits() != 4 && weights.bits() != 8) {
       throw new IllegalArgumentException(
           "no server loads %s weights in the gptq format; use w4a16 or w8a16, or --format simulated"
               .formatted(weights.typeName()));

@@ -1,7 +1,6 @@
 package fqt.quant.format;
 
 import fqt.io.JsonObject;
-import fqt.quant.CodeType;
 import fqt.quant.Quantizer;
 import fqt.quant.ScaleRule;
 import fqt.quant.Scheme;
@@ -12,6 +11,8 @@ import java.util.Map;
 
 /** A scheme as JSON, complete. */
 final class SchemeJson {
+  private static final String INTEGER = "INTEGER";
+
   private SchemeJson() {}
 
   static Map<String, Object> write(Scheme scheme) {
@@ -23,7 +24,7 @@ final class SchemeJson {
 
   private static Map<String, Object> write(Quantizer quantizer) {
     Map<String, Object> json = new LinkedHashMap<>();
-    json.put("codes", quantizer.codes().name());
+    json.put("codes", quantizer.isInteger() ? INTEGER : quantizer.codes().name());
     json.put("bits", (long) quantizer.bits());
     json.put("block_rows", quantizer.blocks().rows());
     json.put("block_columns", quantizer.blocks().columns());
@@ -42,7 +43,7 @@ final class SchemeJson {
 
   private static Quantizer quantizer(JsonObject json) {
     return new Quantizer(
-        constant(CodeType.class, json, "codes"),
+        INTEGER.equals(json.getString("codes")) ? DType.U8 : constant(DType.class, json, "codes"),
         json.getInt("bits"),
         new Blocks(json.getLong("block_rows"), json.getLong("block_columns")),
         json.getBoolean("symmetric"),

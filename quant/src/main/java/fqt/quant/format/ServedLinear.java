@@ -2,8 +2,8 @@ package fqt.quant.format;
 
 import fqt.io.JsonObject;
 import fqt.io.TensorSource;
-import fqt.quant.CodeType;
 import fqt.quant.Scheme;
+import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
 import java.util.List;
@@ -120,16 +120,9 @@ public record ServedLinear(String name, long inputs, long outputs, Storage stora
       String name, Tensor weight, TensorSource tensors, JsonObject config) {
     Storage storage = null;
     if (tensors.has(name + ".weight_scale")) {
-      CodeType codes =
-          weight.dtype() == CodeType.F8_E4M3.dtype() ? CodeType.F8_E4M3 : CodeType.INTEGER;
-      storage =
-          new Storage(
-              codes == CodeType.INTEGER
-                  ? CompressedTensorsFormat.INTEGERS
-                  : CompressedTensorsFormat.FLOATS,
-              8,
-              -1,
-              true);
+      boolean floats = weight.dtype() == DType.F8_E4M3;
+      String layout = floats ? CompressedTensorsFormat.FLOATS : CompressedTensorsFormat.INTEGERS;
+      storage = new Storage(layout, 8, -1, true);
     } else if (SimulatedFormat.METHOD.equals(config.getString("quant_method", ""))
         && !config.getStrings("ignore").contains(name)) {
       storage = new Storage("simulated", 8, -1, true);

@@ -18,14 +18,6 @@ public interface QuantListener {
    */
   default void searching(String producer, double share) {}
 
-  /**
-   * Factors were chosen for a fold, before it is finished.
-   *
-   * @param producer full path of the norm or linear
-   * @param factors what each of its channels was divided by
-   */
-  default void factorsChosen(String producer, float[] factors) {}
-
   /** A fold was smoothed. */
   default void foldFinished(FoldReport report) {}
 

@@ -167,6 +167,8 @@ class GptqFormatTest {
   @Test
   void refusesWhatNoServerLoads() {
     Quantizer weights = Scheme.weightOnly(3, 128).weights();
+    Quantizer perToken = Quantizer.integer(8, Blocks.PER_ROW);
+    Quantizer four = Quantizer.integer(4, weights.blocks());
     String message =
         assertThrows(
                 IllegalArgumentException.class,
@@ -178,13 +180,12 @@ class GptqFormatTest {
         message);
     assertThrows(
         IllegalArgumentException.class,
-        () ->
-            FORMAT.prepare(new Scheme(weights.withBits(4).withSymmetric(false), null), DType.F16));
+        () -> FORMAT.prepare(new Scheme(four.withSymmetric(false), null), DType.F16));
     assertThrows(
         IllegalArgumentException.class,
         () ->
             FORMAT.prepare(
-                new Scheme(weights.withBits(8), Quantizer.integer(8, Blocks.PER_ROW)), DType.F16));
+                new Scheme(Quantizer.integer(8, weights.blocks()), perToken), DType.F16));
   }
 
   @Test
