@@ -85,14 +85,15 @@ record GemmPlan(
 
   // Measured on an H200 under load: what a step of K costs in cycles, and the rate of the clock
   // that explains the times, power limit included.
-  private static final double CYCLES_PER_MICROSECOND = 1300;
-  private static final double PRECISE_CYCLES_PER_MICROSECOND = 1150;
-  private static final double EXPOSED_STORE_MICROSECONDS = 1;
+  private static final double CYCLES_PER_MICROSECOND = 1450;
+  private static final double PRECISE_CYCLES_PER_MICROSECOND = 1300;
+  private static final double LAST_STORE_MICROSECONDS = 1;
   private static final double L2_BYTES_PER_CYCLE = 58;
   private static final double MEMORY_BYTES_PER_MICROSECOND = 4.0e6;
   private static final double TILED_BYTES_PER_MICROSECOND = 3.4e6;
-  private static final double FIXED_MICROSECONDS = 4;
-  private static final double REDUCTION_MICROSECONDS = 2.5;
+  private static final double FIXED_MICROSECONDS = 2.5;
+  private static final double REDUCTION_MICROSECONDS = 2.2;
+  private static final double WIDE_REDUCTION_MICROSECONDS = 3.1;
   private static final double HALF_EMPTY_CLUSTER = 1.25;
 
   /**
@@ -140,6 +141,8 @@ record GemmPlan(
     if (twice >= 2 * (processors / tiles) && blocks / twice >= 16) {
       split = twice;
     }
+    // Clusters of five leave more multiprocessors unused than clusters of four.
+    split = split == 5 ? 4 : split;
     return small(operand, sum, SMALL[i], (int) Math.min(split, blocks), m, n, blocks, processors);
   }
 
@@ -165,8 +168,8 @@ record GemmPlan(
     long rounds = Math.ceilDiv(tiles, clusters);
     double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
     double cycles = rounds * blocks * Math.max(4.0 * tile.width, traffic) * loss(sum, tile.width);
-    // Precise sums cannot hide the stores of a round behind the next one.
-    double stores = sum == Sum.FAST ? 0 : (rounds - 1) * EXPOSED_STORE_MICROSECONDS;
+    // Nothing follows behind which the stores of the last round could hide.
+    double stores = LAST_STORE_MICROSECONDS * tile.width / 128;
     double memory = n * blocks * (double) STEP_BYTES / TILED_BYTES_PER_MICROSECOND;
     double waste = tilesM % cluster == 0 ? 1 : HALF_EMPTY_CLUSTER;
     return new GemmPlan(
@@ -216,7 +219,7 @@ record GemmPlan(
         ROWS,
         0,
         FIXED_MICROSECONDS
-            + REDUCTION_MICROSECONDS * Math.max(1, tile.width / 128)
+            + (tile.width <= 128 ? REDUCTION_MICROSECONDS : WIDE_REDUCTION_MICROSECONDS)
             + together(memory, cycles / rate(sum)));
   }
 
@@ -225,9 +228,9 @@ record GemmPlan(
    */
   private static double loss(Sum sum, int width) {
     if (sum == Sum.PRECISE) {
-      return width == 192 ? 1 : width == 128 ? 1.04 : width == 144 ? 1.09 : 1.1;
+      return width == 192 ? 1 : width == 128 ? 1.037 : width == 144 ? 1.1 : 1.12;
     }
-    return width == 128 ? 1 : 1.015;
+    return width == 192 ? 1 : width == 128 ? 1.0015 : width == 144 ? 1.02 : 1.06;
   }
 
   private static double rate(Sum sum) {
