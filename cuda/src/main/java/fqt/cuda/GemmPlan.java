@@ -168,8 +168,8 @@ record GemmPlan(
     long rounds = Math.ceilDiv(tiles, clusters);
     double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
     double cycles = rounds * blocks * Math.max(4.0 * tile.width, traffic) * loss(sum, tile.width);
-    // Nothing follows behind which the stores of the last round could hide.
-    double stores = LAST_STORE_MICROSECONDS * tile.width / 128;
+    // Nothing follows behind which the stores of the last round could hide; a wide tile has more.
+    double stores = LAST_STORE_MICROSECONDS * (tile.width - ROWS) / ROWS;
     double memory = n * blocks * (double) STEP_BYTES / TILED_BYTES_PER_MICROSECOND;
     double waste = tilesM % cluster == 0 ? 1 : HALF_EMPTY_CLUSTER;
     return new GemmPlan(
