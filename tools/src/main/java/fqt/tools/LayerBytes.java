@@ -95,8 +95,11 @@ final class LayerBytes {
     return 2 * weights + weights / 2 + (2 + chunks) * stage() + beside;
   }
 
-  /** The pages of two layers, and what a format makes of the largest weight when it is written. */
+  /**
+   * The pages of two layers, what a format makes of the largest weight, and the layer as it is
+   * written while the GPU goes on.
+   */
   long besideGpu() {
-    return 2 * weights + 4 * largest;
+    return 3 * weights + 4 * largest;
   }
 }

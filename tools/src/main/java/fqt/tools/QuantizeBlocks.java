@@ -1,6 +1,5 @@
 package fqt.tools;
 
-import fqt.io.SafetensorsWriter;
 import fqt.io.TensorSource;
 import fqt.models.CausalLm;
 import fqt.nn.Module;
@@ -15,7 +14,6 @@ import fqt.quant.crew.Crew;
 import fqt.quant.report.FoldReport;
 import fqt.quant.report.LinearReport;
 import fqt.quant.report.QuantListener;
-import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
@@ -25,6 +23,7 @@ import java.time.Duration;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.Map;
+import java.util.function.BiConsumer;
 import java.util.stream.IntStream;
 
 /**
@@ -159,19 +158,24 @@ final class QuantizeBlocks {
       Crew.Member member, Seat seat, int index, boolean advances, BlockListener listener) {
     String prefix = seat.stack.prefix(index);
     Module block = seat.stack.block(index);
-    try (Scope scope = Scope.open()) {
-      if (member.leads()) {
-        finish(prefix, block, seat.forward, listener);
-      } else {
-        quantize(prefix, block, seat.forward, listener);
-      }
+    try (Scope scope = Scope.open();
+        BlockWriting writing =
+            member.leads()
+                ? quantizeAndWrite(prefix, block, seat.forward, listener)
+                : quantizeOnly(prefix, block, seat.forward, listener)) {
       unload(seat.source, prefix);
       if (advances && setting.plan.format().keepsCodes()) {
         listener.at(0.9, "running the quantized " + stack.unit());
         seat.forward.advance(block);
       } else if (advances) {
+        writing.end();
         member.done();
         advanceWritten(seat, index);
+      }
+      writing.end();
+      if (member.leads()) {
+        setting.files.requireUnchanged();
+        setting.work.journal().add(new Journal.Entry(prefix, listener.linears, listener.folds));
       }
     }
   }
@@ -184,16 +188,23 @@ final class QuantizeBlocks {
     }
   }
 
-  /** Quantizes a block, writes it and then notes that it is finished. */
-  private void finish(
+  /** Quantizes a block and begins to write it. */
+  private BlockWriting quantizeAndWrite(
       String prefix, Module block, LayerForwardManager forward, BlockListener listener) {
     setting.files.requireUnchanged();
     setting.notes.around(
         prefix, block, forward.inputs(), () -> quantize(prefix, block, forward, listener));
     listener.at(0.8, "writing");
-    setting.work.writeBlock(prefix, writer -> write(writer, prefix, block));
-    setting.files.requireUnchanged();
-    setting.work.journal().add(new Journal.Entry(prefix, listener.linears, listener.folds));
+    return BlockWriting.start(
+        setting.model.device(),
+        taker -> tensors(prefix, block, taker),
+        all -> setting.work.writeBlock(prefix, writer -> all.each(writer::write)));
+  }
+
+  private BlockWriting quantizeOnly(
+      String prefix, Module block, LayerForwardManager forward, BlockListener listener) {
+    quantize(prefix, block, forward, listener);
+    return BlockWriting.NOTHING;
   }
 
   /** Replaces the linears of a block; without samples they are rounded to nearest. */
@@ -226,28 +237,28 @@ final class QuantizeBlocks {
     }
   }
 
-  /** Writes a block: its quantized linears as the format stores them, the rest as it is. */
-  private void write(SafetensorsWriter writer, String prefix, Module block) {
+  /** Tells the tensors of a block: of its quantized linears as the format has them. */
+  private void tensors(String prefix, Module block, BiConsumer<String, Tensor> taker) {
     block.visit(
         (path, module) -> {
           String name = path.isEmpty() ? prefix : prefix + "." + path;
           try (Scope scope = Scope.open()) {
             if (setting.quantized.contains(name)) {
-              setting.plan.format().tensors(name, module).forEach(writer::write);
+              setting.plan.format().tensors(name, module).forEach(taker);
             } else {
               module
                   .parameters()
-                  .forEach((part, tensor) -> write(writer, name + "." + part, tensor));
+                  .forEach(
+                      (part, x) -> taker.accept(name + "." + part, stored(name + "." + part, x)));
             }
           }
         });
   }
 
-  /** Writes a parameter in the type that it has in the source. */
-  private void write(SafetensorsWriter writer, String name, Tensor tensor) {
+  /** A parameter in the type that it has in the source. */
+  private Tensor stored(String name, Tensor tensor) {
     TensorSource source = setting.model.tensors();
-    DType dtype = source.has(name) ? source.get(name).dtype() : tensor.dtype();
-    writer.write(name, Ops.to(tensor, dtype));
+    return source.has(name) ? Ops.to(tensor, source.get(name).dtype()) : tensor;
   }
 
   /** Collects what there is to report of a block, and shows how far it is. */
