@@ -1,7 +1,7 @@
 // xᵀ x for tall x [tokens, columns] on Hopper: wgmma with both operands straight from the rows of x, which
 // run along the columns of the result. Blocks of three warpgroups, one that copies and two that multiply,
-// each half of a tile of 256 x 128; only tiles that reach the lower triangle are computed, both triangles
-// are written. Numbers of 32 bits come as two bfloat16 halves, x = h + l (syrk_halves), and
+// each half of a tile of 256 x 128; only tiles that reach the lower triangle are computed; the upper one
+// is written if it is asked for. Numbers of 32 bits come as two bfloat16 halves, x = h + l (syrk_halves), and
 //
 //   xᵀ x ~ hᵀ h + hᵀ l + lᵀ h      (what is dropped, lᵀ l, is 2^-18 of it)
 
@@ -19,6 +19,7 @@ struct SyrkArgs {
   uint64_t tokens, columns, ldOut;
   alignas(8) float alpha;
   alignas(8) float beta;
+  alignas(8) uint32_t both;  // whether the upper triangle is written too
 };
 
 /// A stage: h of 256 columns, h of 128, then their l.
@@ -100,6 +101,44 @@ DEVICE void multiplyPlanes(float (&sum)[2][64], uint32_t a, uint32_t b) {
   }
 }
 
+/// Adds half of a thread's sums of a slice to the result: `m` and `n` are the place of its first one. Below the
+/// diagonal what is there is read first, all of it, since no read could pass a write that the compiler cannot tell
+/// from it.
+DEVICE void store(const SyrkArgs& g, const float (&sum)[64], uint32_t from, uint32_t m, uint32_t n) {
+  const uint32_t columns = static_cast<uint32_t>(g.columns), last = n + (from / 4 + 7) * 8 + 1;
+  const bool pairs = (g.ldOut & 1) == 0 && (reinterpret_cast<uint64_t>(g.out) & 7) == 0;
+  if (pairs && last <= m && m + 8 < columns) {
+    float2 old[16] = {};
+    if (g.beta != 0.0f) {
+#pragma unroll
+      for (uint32_t i = 0; i < 16; i++) {
+        old[i] = *reinterpret_cast<const float2*>(g.out + (m + i % 2 * 8) * g.ldOut + n + (from / 4 + i / 2) * 8);
+      }
+    }
+#pragma unroll
+    for (uint32_t i = 0; i < 16; i++) {
+      const uint32_t row = m + i % 2 * 8, column = n + (from / 4 + i / 2) * 8;
+      const float x = __fmaf_rn(g.alpha, sum[from + i * 2], g.beta == 0.0f ? 0.0f : g.beta * old[i].x);
+      const float y = __fmaf_rn(g.alpha, sum[from + i * 2 + 1], g.beta == 0.0f ? 0.0f : g.beta * old[i].y);
+      *reinterpret_cast<float2*>(g.out + row * g.ldOut + column) = make_float2(x, y);
+      if (g.both) {
+        g.out[column * g.ldOut + row] = x;
+        g.out[(column + 1) * g.ldOut + row] = y;
+      }
+    }
+    return;
+  }
+#pragma unroll
+  for (uint32_t i = 0; i < 32; i++) {
+    const uint32_t row = m + i / 2 % 2 * 8, column = n + (from / 4 + i / 4) * 8 + i % 2;
+    if (row >= columns || column > row) continue;
+    float* target = g.out + row * g.ldOut + column;
+    const float value = __fmaf_rn(g.alpha, sum[from + i], g.beta == 0.0f ? 0.0f : g.beta * *target);
+    *target = value;
+    if (g.both) g.out[column * g.ldOut + row] = value;
+  }
+}
+
 template <bool Halves>
 DEVICE void consume(const SyrkArgs& g, uint32_t memory, uint32_t full, uint32_t empty, Tile tile, uint32_t steps) {
   using L = Layout<Halves>;
@@ -134,18 +173,11 @@ DEVICE void consume(const SyrkArgs& g, uint32_t memory, uint32_t full, uint32_t 
   wgmmaWait<0>();
 #pragma unroll
   for (int s = 0; s < 2; s++) pin(sum[s]);
-  const uint32_t columns = static_cast<uint32_t>(g.columns);
 #pragma unroll
   for (uint32_t s = 0; s < 2; s++) {
 #pragma unroll
-    for (uint32_t i = 0; i < 64; i++) {
-      const uint32_t m = tile.m0 + group * 128 + s * 64 + warp * 16 + i / 2 % 2 * 8 + lane / 4;
-      const uint32_t n = tile.n0 + i / 4 * 8 + lane % 4 * 2 + i % 2;
-      if (m >= columns || n > m) continue;
-      float* target = g.out + m * g.ldOut + n;
-      const float value = __fmaf_rn(g.alpha, sum[s][i], g.beta == 0.0f ? 0.0f : g.beta * *target);
-      *target = value;
-      g.out[n * g.ldOut + m] = value;
+    for (uint32_t from = 0; from < 64; from += 32) {
+      store(g, sum[s], from, tile.m0 + group * 128 + s * 64 + warp * 16 + lane / 4, tile.n0 + lane % 4 * 2);
     }
   }
 }

@@ -176,6 +176,20 @@ extern "C" __global__ void __launch_bounds__(256) clear_above(float* a, uint64_t
   }
 }
 
+/// Copies what is below the diagonal to above it, 32 x 32 elements a block.
+extern "C" __global__ void __launch_bounds__(256) mirror_lower(float* a, uint64_t ld, uint64_t size) {
+  __shared__ float tile[32][33];
+  if (blockIdx.x > blockIdx.y) return;
+  const uint64_t row = blockIdx.y * 32ull, column = blockIdx.x * 32ull, x = threadIdx.x % 32;
+  for (uint64_t y = threadIdx.x / 32; y < 32; y += 8) {
+    if (row + y < size && column + x < size) tile[y][x] = a[(row + y) * ld + column + x];
+  }
+  __syncthreads();
+  for (uint64_t y = threadIdx.x / 32; y < 32; y += 8) {
+    if (row + x < size && row + x > column + y) a[(column + y) * ld + row + x] = tile[x][y];
+  }
+}
+
 // --- products: 128 x 128 results a block of 256 threads, 8 x 8 a thread, 16 terms a stage
 
 constexpr uint32_t kDepth = 16;

@@ -139,10 +139,15 @@ final class CudaBackend implements Backend {
   public void lowerSyrk(float alpha, Tensor x, float beta, Tensor out) {
     Tensor seen = products.rounded(x);
     try {
-      linalg.syrk(alpha, seen, beta, out);
+      linalg.lowerSyrk(alpha, seen, beta, out);
     } finally {
       products.used(seen, x);
     }
+  }
+
+  @Override
+  public void completeSyrk(Tensor out) {
+    linalg.completeSyrk(out);
   }
 
   @Override

@@ -11,6 +11,7 @@ final class CudaLinalg {
   private static final String TRIANGULAR = "triangular_sm80";
   private static final long BLOCK = 128;
   private static final int DIAGONAL_THREADS = 512;
+  private static final long MIRROR_TILE = 32;
 
   private final Launcher launcher;
   private final CudaSyrk syrk;
@@ -22,7 +23,28 @@ final class CudaLinalg {
 
   void syrk(float alpha, Tensor x, float beta, Tensor out) {
     requireRows(out, "out");
-    syrk.multiply(alpha, x, beta, out);
+    syrk.multiply(alpha, x, beta, out, true);
+  }
+
+  void lowerSyrk(float alpha, Tensor x, float beta, Tensor out) {
+    requireRows(out, "out");
+    syrk.multiply(alpha, x, beta, out, false);
+  }
+
+  /** Copies the lower triangle to the upper one. */
+  void completeSyrk(Tensor out) {
+    requireRows(out, "out");
+    long tiles = Math.ceilDiv(out.dim(0), MIRROR_TILE);
+    launcher.run(
+        TRIANGULAR,
+        "mirror_lower",
+        tiles,
+        tiles,
+        Launcher.THREADS,
+        0,
+        Launcher.address(out),
+        out.stride(0),
+        out.dim(0));
   }
 
   /**

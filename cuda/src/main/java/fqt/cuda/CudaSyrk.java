@@ -8,8 +8,9 @@ import fqt.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 
 /**
- * {@code out = beta * out + alpha * xᵀ x} on one GPU: on Hopper by wgmma from tensor maps
- * (syrk_sm90a.cu), elsewhere and for small matrices by mma.sync (syrk.cu).
+ * {@code out = beta * out + alpha * xᵀ x} on one GPU, at least below and on the diagonal: on Hopper
+ * by wgmma from tensor maps (syrk_sm90a.cu), elsewhere and for small matrices by mma.sync
+ * (syrk.cu).
  */
 final class CudaSyrk {
   private static final String HOPPER = "syrk_sm90a";
@@ -37,7 +38,8 @@ final class CudaSyrk {
     this.launcher = launcher;
   }
 
-  void multiply(float alpha, Tensor x, float beta, Tensor out) {
+  /** Multiplies; what is above the diagonal may be anything unless both triangles are wanted. */
+  void multiply(float alpha, Tensor x, float beta, Tensor out, boolean both) {
     Checks.require(
         x.dtype() == DType.F32 || x.dtype() == DType.BF16, "x is %s; expected F32 or BF16", x);
     boolean wide = x.dtype() == DType.F32;
@@ -47,10 +49,11 @@ final class CudaSyrk {
     if (!hopper || columns < LEAST_COLUMNS || !wide && !addressable || x.dim(0) == 0) {
       portable(alpha, x, beta, out);
     } else if (wide) {
-      halves(alpha, x, beta, out);
+      halves(alpha, x, beta, out, both);
     } else {
       Call call = new Call("syrk_bf16_hopper", x.dim(0), columns, SHARED_BF16);
-      launch(call, Launcher.address(x), Launcher.address(x), columns, alpha, beta, out);
+      long at = Launcher.address(x);
+      launch(call, at, at, columns, alpha, beta, out, both);
     }
   }
 
@@ -72,7 +75,7 @@ final class CudaSyrk {
         Launcher.bits(beta));
   }
 
-  private void halves(float alpha, Tensor x, float beta, Tensor out) {
+  private void halves(float alpha, Tensor x, float beta, Tensor out, boolean both) {
     long tokens = x.dim(0);
     long columns = x.dim(1);
     long stride = Math.ceilDiv(columns, 8L) * 8;
@@ -92,7 +95,8 @@ final class CudaSyrk {
           columns,
           stride);
       Call call = new Call("syrk_f32_hopper", tokens, columns, SHARED_F32);
-      launch(call, halves.address(), halves.address() + plane, stride, alpha, beta, out);
+      long at = halves.address();
+      launch(call, at, at + plane, stride, alpha, beta, out, both);
     } finally {
       halves.release();
     }
@@ -112,7 +116,14 @@ final class CudaSyrk {
 
   /** Launches a kernel that reads two matrices [tokens, columns], rows {@code stride} apart. */
   private void launch(
-      Call call, long high, long low, long stride, float alpha, float beta, Tensor out) {
+      Call call,
+      long high,
+      long low,
+      long stride,
+      float alpha,
+      float beta,
+      Tensor out,
+      boolean both) {
     CudaContext context = launcher.context();
     synchronized (context) {
       context.bind();
@@ -129,7 +140,8 @@ final class CudaSyrk {
         call.columns,
         out.stride(0),
         Launcher.bits(alpha),
-        Launcher.bits(beta)
+        Launcher.bits(beta),
+        both ? 1 : 0
       };
       for (int i = 0; i < arguments.length; i++) {
         values.setAtIndex(JAVA_LONG, i, arguments[i]);

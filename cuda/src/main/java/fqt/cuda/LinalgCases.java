@@ -1,5 +1,6 @@
 package fqt.cuda;
 
+import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
 import java.util.List;
@@ -13,6 +14,7 @@ final class LinalgCases {
   static List<BackendCheck.Case> all() {
     return List.of(
         new BackendCheck.Case("syrk", LinalgCases::syrk),
+        new BackendCheck.Case("lowerSyrk", LinalgCases::lowerSyrk),
         new BackendCheck.Case("cholesky", LinalgCases::cholesky),
         new BackendCheck.Case("cholesky of what has no factor", LinalgCases::indefinite),
         new BackendCheck.Case("invertLower", LinalgCases::invertLower));
@@ -31,6 +33,27 @@ final class LinalgCases {
         in -> {
           Tensor out = Ops.copy(in[1]);
           Ops.syrkInto(alpha, in[0], beta, out);
+          return out;
+        },
+        x,
+        square);
+  }
+
+  /** Of activations that are bfloat16 already, so that rounding them loses nothing. */
+  private static void lowerSyrk(Twin twin) {
+    float beta = twin.choose(0f, 1f, 0.25f);
+    long columns = twin.size() + twin.choose(0, 0, 400);
+    Tensor old = twin.normal(columns, columns);
+    Tensor wide = twin.normal(twin.size() * twin.choose(1, 5), columns);
+    Tensor x = Ops.to(Ops.to(wide, DType.BF16), DType.F32);
+    Tensor square = Ops.matmul(old, old.transpose(0, 1));
+    twin.within(
+        "below the diagonal, then above, + %s".formatted(beta),
+        Reference.syrk(1, x, beta, square),
+        in -> {
+          Tensor out = Ops.copy(in[1]);
+          Ops.lowerSyrkInto(1, in[0], beta, out);
+          Ops.completeSyrk(out);
           return out;
         },
         x,
