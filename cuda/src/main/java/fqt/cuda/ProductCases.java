@@ -1,9 +1,11 @@
 package fqt.cuda;
 
 import fqt.tensor.AttentionMask;
+import fqt.tensor.BinaryOp;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
+import fqt.tensor.UnaryOp;
 import java.util.ArrayList;
 import java.util.List;
 import java.util.function.Function;
@@ -23,6 +25,7 @@ final class ProductCases {
     return List.of(
         new BackendCheck.Case("gemm", ProductCases::gemm),
         new BackendCheck.Case("linear", ProductCases::linear),
+        new BackendCheck.Case("linear of what was just written", ProductCases::written),
         new BackendCheck.Case("scaledLinear", ProductCases::scaledLinear),
         new BackendCheck.Case("groupedLinear", ProductCases::groupedLinear),
         new BackendCheck.Case("rotary", ProductCases::rotary),
@@ -71,6 +74,34 @@ final class ProductCases {
 
   private static Tensor[] linear(Tensor[] in) {
     return new Tensor[] {Ops.linear(in[0], in[1], in[2])};
+  }
+
+  /** A linear reads what a norm or a gate has just written, or what became of it, like a copy. */
+  private static void written(Twin twin) {
+    long rows = 16 + twin.size();
+    long columns = 512 + 8 * twin.size();
+    UnaryOp op = UnaryOp.SILU;
+    twin.same(
+        "norm, gate, sum",
+        in -> {
+          Tensor norm = Ops.rmsNorm(in[0], in[1], 1e-6f);
+          Tensor first = fromCopy(norm, in[2]);
+          Tensor again = fromCopy(norm, in[2]);
+          Tensor changed = Ops.rmsNorm(in[0], in[1], 1e-6f);
+          Ops.binaryInto(BinaryOp.ADD, changed, in[0], changed);
+          Tensor sum = fromCopy(changed, in[2]);
+          Tensor gate = fromCopy(Ops.gated(op, in[0], norm), in[2]);
+          return new Tensor[] {first, again, sum, gate};
+        },
+        twin.normal(rows, columns),
+        twin.normal(columns),
+        twin.normal(DType.BF16, twin.size(), columns));
+  }
+
+  /** How far the linear of a tensor is from that of its copy: zeros. */
+  private static Tensor fromCopy(Tensor x, Tensor w) {
+    Tensor direct = Ops.linear(x, w, null);
+    return Ops.subtract(direct, Ops.linear(Ops.copy(x), w, null));
   }
 
   private static void scaledLinear(Twin twin) {
