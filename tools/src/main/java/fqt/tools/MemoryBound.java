@@ -6,6 +6,7 @@ import fqt.quant.CalibrationInputs;
 import fqt.quant.LayerForwardManager;
 import fqt.quant.SmoothQuantConfig;
 import fqt.tensor.Device;
+import fqt.tensor.Tensor;
 
 /**
  * Memory that a job will need at most, computed before it starts. What different phases of a
@@ -66,7 +67,8 @@ record MemoryBound(
       this.devices = devices;
       length = plan.samples().isEmpty() ? 0 : plan.samples().getFirst().length;
       tokens = plan.samples().size() * length;
-      ends = model.embedding().parameters().get("weight").byteSize();
+      boolean tied = model.config().text().tied();
+      ends = bytes(model.embedding()) + (tied ? 0 : bytes(model.head()));
       long features = model.config().text().hidden();
       long results = 0;
       for (int i = 0; i < model.layers().size(); i++) {
@@ -84,6 +86,10 @@ record MemoryBound(
         }
       }
       activations(model, device, features, results);
+    }
+
+    private static long bytes(Module module) {
+      return module.parameters().values().stream().mapToLong(Tensor::byteSize).sum();
     }
 
     private void activations(CausalLm model, Device device, long features, long results) {
@@ -114,8 +120,11 @@ record MemoryBound(
       }
       // The embedding has gone when the first layer comes.
       long layer = Math.max(gpuLayer, plan.method().calibrates() ? ends : 0);
-      // Of the file's pages, those of the activations are all in use again and again.
-      long host = BESIDE_GPU + ends + devices * hostLayer + onDisk;
+      // Each device has pages of the file in memory: of embedding and head, then of layers. Those
+      // of
+      // the file of activations are all in use again and again.
+      long pages = Math.max(ends, hostLayer);
+      long host = BESIDE_GPU + devices * pages + onDisk;
       return new MemoryBound(device, ON_GPU, activations, replay, smoothing, layer, host);
     }
   }

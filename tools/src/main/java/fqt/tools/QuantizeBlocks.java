@@ -113,6 +113,7 @@ final class QuantizeBlocks {
           Seat seat = seat(member);
           if (calibrates) {
             seat.stack.addSamples(seat.inputs);
+            unload(seat.source, "");
           }
           seat.forward = new LayerForwardManager(seat.inputs, member, samples);
         });
@@ -163,7 +164,7 @@ final class QuantizeBlocks {
             member.leads()
                 ? quantizeAndWrite(prefix, block, seat.forward, listener)
                 : quantizeOnly(prefix, block, seat.forward, listener)) {
-      unload(seat.source, prefix);
+      unload(seat.source, prefix + ".");
       if (advances && setting.plan.format().keepsCodes()) {
         listener.at(0.9, "running the quantized " + stack.unit());
         seat.forward.advance(block);
@@ -225,10 +226,10 @@ final class QuantizeBlocks {
     }
   }
 
-  /** Takes the pages of a block's source out of memory, where they would pile up. */
+  /** Takes the pages of a source that were read out of memory, where they would pile up. */
   private static void unload(TensorSource tensors, String prefix) {
     for (String name : tensors.names()) {
-      if (name.startsWith(prefix + ".")) {
+      if (name.startsWith(prefix)) {
         MemorySegment segment = tensors.get(name).segment();
         if (segment.isMapped()) {
           segment.unload();
