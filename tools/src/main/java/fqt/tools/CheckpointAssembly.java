@@ -4,6 +4,7 @@ import fqt.io.SafetensorsWriter;
 import fqt.io.TensorSource;
 import fqt.models.CausalLm;
 import fqt.quant.format.CheckpointContents;
+import fqt.tensor.Tensor;
 import java.nio.file.Path;
 import java.util.HashSet;
 import java.util.Set;
@@ -57,7 +58,9 @@ final class CheckpointAssembly {
   private void copy(Predicate<String> filter) {
     for (String name : model.tensors().names()) {
       if (filter.test(name) && written.add(name)) {
-        writer.write(name, model.tensors().get(name));
+        Tensor tensor = model.tensors().get(name);
+        writer.write(name, tensor);
+        QuantizeBlocks.unload(tensor);
       }
     }
   }

@@ -230,11 +230,16 @@ final class QuantizeBlocks {
   private static void unload(TensorSource tensors, String prefix) {
     for (String name : tensors.names()) {
       if (name.startsWith(prefix)) {
-        MemorySegment segment = tensors.get(name).segment();
-        if (segment.isMapped()) {
-          segment.unload();
-        }
+        unload(tensors.get(name));
       }
+    }
+  }
+
+  /** Takes the pages of a tensor of a file out of memory. */
+  static void unload(Tensor tensor) {
+    MemorySegment segment = tensor.segment();
+    if (segment.isMapped()) {
+      segment.unload();
     }
   }
 
