@@ -90,15 +90,7 @@ public final class LayerForwardManager {
    */
   BitSet spread(long tokens) {
     long perSample = Math.max(1, member.sum(inputs.tokens()) / Math.max(1, samples));
-    int count = Math.clamp(Math.ceilDiv(tokens, perSample), 1, samples);
-    BitSet chosen = new BitSet();
-    for (long i = 0; i < count; i++) {
-      int sample = (int) (i * samples / count) - member.from(samples);
-      if (sample >= 0 && sample < inputs.size()) {
-        chosen.set(sample);
-      }
-    }
-    return chosen;
+    return member.spread(Math.clamp(Math.ceilDiv(tokens, perSample), 1, samples), samples);
   }
 
   /** What need not run again of the layer that ran last. */

@@ -4,6 +4,7 @@ import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.BitSet;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -62,6 +63,18 @@ public final class Crew {
     /** The first sample of the first chunk that belongs to a member. */
     private int first(int member, int samples) {
       return Math.toIntExact(Math.ceilDiv((long) firstChunk(member) * samples, CHUNKS));
+    }
+
+    /** Which of its samples, counted from its first, belong to some spread evenly over all. */
+    public BitSet spread(int count, int samples) {
+      BitSet chosen = new BitSet();
+      for (long i = 0; i < count; i++) {
+        int sample = (int) (i * samples / count);
+        if (sample >= from(samples) && sample < to(samples)) {
+          chosen.set(sample - from(samples));
+        }
+      }
+      return chosen;
     }
 
     /** Whether this member does a piece of work that one of them does for all. */
