@@ -38,7 +38,7 @@ final class Gemm {
   /** Most rows of a task, which keeps them in the second-level cache: tiles of 6, 8, 12 or 32. */
   static final int TASK_ROWS = 96;
 
-  /** Most columns of a task. */
+  /** Most columns of a task of vector kernels. */
   static final int TASK_COLUMNS = 128;
 
   /** Tasks of a block, if they can be that small: how evenly threads share the work. */
@@ -209,7 +209,8 @@ final class Gemm {
     long down = Math.ceilDiv(block.rows, TASK_ROWS);
     int height = roundUp((int) Math.ceilDiv(block.rows, down), packed.tileRows());
     int wanted = (int) (block.columns * down / TASKS);
-    int width = Math.clamp(roundUp(wanted, GemmKernel.COLUMNS), GemmKernel.COLUMNS, TASK_COLUMNS);
+    int most = packed.taskColumns(block.terms);
+    int width = Math.clamp(roundUp(wanted, GemmKernel.COLUMNS), GemmKernel.COLUMNS, most);
     long across = Math.ceilDiv(block.columns, width);
     threads.forEach(
         down * across,

@@ -14,6 +14,11 @@ final class MachinePanels implements Panels {
   private static final long ALIGNMENT = 64;
   private static final long A_STRIDE = (long) Gemm.A_STRIDE * Float.BYTES;
 
+  /** Most columns of a row of AMX tiles, and bytes of b that it may take in the second level. */
+  private static final int ROW_OF_TILES = 512;
+
+  private static final int ROW_BYTES = 1 << 20;
+
   private final TileKernel kernel;
   private final TurnKernel turn;
   private final int step;
@@ -41,7 +46,7 @@ final class MachinePanels implements Panels {
     this.width = kernel.columns();
     this.stripStride = (long) width * Float.BYTES;
     long columnOfTiles = Gemm.TASK_ROWS * stripStride;
-    long rowOfTiles = (long) step * Gemm.TASK_COLUMNS * Float.BYTES;
+    long rowOfTiles = (long) step * ROW_OF_TILES * Float.BYTES;
     this.sums = ThreadLocal.withInitial(() -> allocate(Math.max(columnOfTiles, rowOfTiles)));
     this.edge = ThreadLocal.withInitial(() -> allocate(columnOfTiles));
   }
@@ -54,6 +59,15 @@ final class MachinePanels implements Panels {
   @Override
   public int tileRows() {
     return step;
+  }
+
+  @Override
+  public int taskColumns(int terms) {
+    if (!kernel.kind().isTiled()) {
+      return Gemm.TASK_COLUMNS;
+    }
+    int fitting = ROW_BYTES / Float.BYTES / Math.max(1, terms) / width * width;
+    return Math.clamp(fitting, 2 * width, ROW_OF_TILES);
   }
 
   @Override
@@ -165,7 +179,7 @@ final class MachinePanels implements Panels {
     for (int c = column; c < column + columns; c += width) {
       MemorySegment excess = excess(block, c);
       if (!raises) {
-        excess.fill((byte) 0);
+        excess.asSlice(0, stripStride).fill((byte) 0);
         continue;
       }
       MemorySegment tile = edge.get();
@@ -174,7 +188,7 @@ final class MachinePanels implements Panels {
         int depth = block.depth(pass);
         kernel.multiply(depth, 1, raised(), strip, tile, stripStride, 1, pass > 0);
       }
-      excess.copyFrom(tile.asSlice(0, stripStride));
+      MemorySegment.copy(tile, 0, excess, 0, stripStride);
     }
   }
 
@@ -274,7 +288,7 @@ final class MachinePanels implements Panels {
           1,
           pass > 0);
     }
-    scale(task, task.firstRow, task.height(), column, columns, strip);
+    scale(task, task.firstRow, task.height(), column, columns, strip, 0);
   }
 
   /** Tiles side by side, through which rows of a go from the first-level cache. */
@@ -299,10 +313,8 @@ final class MachinePanels implements Panels {
         edge(task, pass, row, rows, c, Math.min(width, end - c));
       }
     }
-    for (int i = 0; scaled && i < tiles; i++) {
-      int column = first + i * width;
-      int columns = Math.min(width, end - column);
-      scale(task, row, rows, column, columns, to.asSlice(i * tileStep));
+    if (scaled) {
+      scale(task, row, rows, first, end - first, to, tileStep);
     }
   }
 
@@ -352,19 +364,37 @@ final class MachinePanels implements Panels {
     task.out.add(values, block.row() + row, rows, block.column() + column, columns, first);
   }
 
-  /** Sums of integers become results while they are in the first-level cache. */
-  private void scale(Task task, int row, int rows, int column, int columns, MemorySegment strip) {
+  /** Sums of integers become results while they are near: whole strips, or a part of one. */
+  private void scale(
+      Task task, int row, int rows, int column, int columns, MemorySegment strips, long pitch) {
     Gemm.Block block = task.block;
-    MemorySegment to = task.to(row, column);
-    boolean whole = columns == width;
-    MemorySegment target = whole ? to : edge.get();
-    long stride = whole ? task.stride() : stripStride;
-    MemorySegment excess = excess(block, column);
-    long firstColumn = block.column() + column;
-    task.out.scaling().apply(block.row() + row, rows, firstColumn, strip, excess, target, stride);
-    for (int r = 0; !whole && r < rows; r++) {
-      long bytes = (long) columns * Float.BYTES;
-      MemorySegment.copy(target, r * stride, to, r * task.stride(), bytes);
+    Scaling scaling = task.out.scaling();
+    long firstRow = block.row() + row;
+    int whole = columns / width;
+    if (whole > 0) {
+      scaling.apply(
+          firstRow,
+          rows,
+          block.column() + column,
+          whole,
+          strips,
+          pitch,
+          excess(block, column),
+          task.to(row, column),
+          task.stride());
+    }
+    int rest = columns % width;
+    if (rest > 0) {
+      int last = column + columns - rest;
+      MemorySegment tile = edge.get();
+      MemorySegment sums = strips.asSlice(whole * pitch);
+      MemorySegment excess = excess(block, last);
+      scaling.apply(
+          firstRow, rows, block.column() + last, 1, sums, pitch, excess, tile, stripStride);
+      MemorySegment to = task.to(row, last);
+      for (int r = 0; r < rows; r++) {
+        MemorySegment.copy(tile, r * stripStride, to, r * task.stride(), (long) rest * Float.BYTES);
+      }
     }
   }
 
@@ -384,6 +414,6 @@ final class MachinePanels implements Panels {
 
   private MemorySegment excess(Gemm.Block block, int column) {
     long strip = (isKept ? block.column() + column : column) / width;
-    return b.asSlice(excessAt + strip * stripStride, stripStride);
+    return b.asSlice(excessAt + strip * stripStride);
   }
 }

@@ -13,6 +13,11 @@ sealed interface Panels permits VectorPanels, MachinePanels {
   /** Rows of a tile; packed rows of a are filled up to a multiple of them. */
   int tileRows();
 
+  /** How many columns one task computes at most, given the terms of a block. */
+  default int taskColumns(int terms) {
+    return Gemm.TASK_COLUMNS;
+  }
+
   /**
    * Makes room for a block of a.
    *

@@ -12,9 +12,10 @@ import java.lang.foreign.MemorySegment;
  */
 record Scaling(ScaleKernel kernel, MemorySegment rows, MemorySegment columns, MemorySegment bias) {
   /**
-   * Scales some rows of a strip.
+   * Scales some rows of strips that are neighbours.
    *
-   * @param sums the strip's, side by side
+   * @param sums those of the first strip, side by side
+   * @param pitch distance of two strips of sums, in bytes
    * @param excess what the sums of each column have too much
    * @param stride distance of two rows of the target, in bytes
    */
@@ -22,13 +23,17 @@ record Scaling(ScaleKernel kernel, MemorySegment rows, MemorySegment columns, Me
       long row,
       int count,
       long column,
+      int strips,
       MemorySegment sums,
+      long pitch,
       MemorySegment excess,
       MemorySegment to,
       long stride) {
     kernel.scale(
         count,
+        strips,
         sums,
+        pitch,
         to,
         stride,
         rows.asSlice(row * Float.BYTES),

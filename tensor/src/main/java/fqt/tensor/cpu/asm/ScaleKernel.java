@@ -17,13 +17,17 @@ public final class ScaleKernel {
   private static final FunctionDescriptor TYPE =
       FunctionDescriptor.ofVoid(
           ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
           ValueLayout.ADDRESS,
           ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
           ValueLayout.ADDRESS,
           ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS);
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG);
+
+  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14};
 
   private final MethodHandle plain;
   private final MethodHandle biased;
@@ -40,10 +44,12 @@ public final class ScaleKernel {
   }
 
   /**
-   * Scales some rows.
+   * Scales some rows of strips that are neighbours.
    *
    * @param rows at least 1
-   * @param sums rows of a strip, side by side
+   * @param strips at least 1
+   * @param sums the rows of the first strip, side by side
+   * @param pitch distance of two strips of sums, in bytes
    * @param out the first result
    * @param stride distance of two rows of the result, in bytes
    * @param rowScales one F32 a row
@@ -53,7 +59,9 @@ public final class ScaleKernel {
    */
   public void scale(
       long rows,
+      long strips,
       MemorySegment sums,
+      long pitch,
       MemorySegment out,
       long stride,
       MemorySegment rowScales,
@@ -62,9 +70,10 @@ public final class ScaleKernel {
       MemorySegment bias) {
     try {
       if (bias == null) {
-        plain.invokeExact(rows, sums, out, stride, rowScales, scales, excess, excess);
+        plain.invokeExact(
+            rows, strips, sums, out, stride, rowScales, scales, excess, excess, pitch);
       } else {
-        biased.invokeExact(rows, sums, out, stride, rowScales, scales, excess, bias);
+        biased.invokeExact(rows, strips, sums, out, stride, rowScales, scales, excess, bias, pitch);
       }
     } catch (Throwable thrown) {
       throw new IllegalStateException("the scaling kernel failed", thrown);
@@ -72,41 +81,67 @@ public final class ScaleKernel {
   }
 
   /**
-   * rdi rows, rsi sums, rdx out, rcx stride, r8 row scales, r9 scales; on the stack the excess and
-   * the bias.
+   * rdi rows, rsi strips, rdx sums, rcx out, r8 stride, r9 row scales; on the stack scales, excess,
+   * bias and the pitch.
    */
   private static byte[] code(int bits, boolean hasBias) {
     int bytes = bits / 8;
     Assembler code = new Assembler();
-    code.load(Reg.RAX, Reg.RSP, Long.BYTES);
-    code.load(Reg.R10, Reg.RSP, 2 * Long.BYTES);
-    for (int half = 0; half < 2; half++) {
-      code.vector(Op.VMOVUPS, bits, SCALES + half, Reg.R9, half * bytes);
-      code.vector(Op.VMOVUPS, bits, EXCESS + half, Reg.RAX, half * bytes);
-      code.vector(Op.VMOVUPS, bits, BIAS + half, Reg.R10, half * bytes);
+    for (Reg saved : SAVED) {
+      code.push(saved);
     }
+    int stack = (SAVED.length + 1) * Long.BYTES;
+    code.load(Reg.RAX, Reg.RSP, stack);
+    code.load(Reg.R10, Reg.RSP, stack + Long.BYTES);
+    code.load(Reg.R11, Reg.RSP, stack + 2 * Long.BYTES);
+    code.load(Reg.RBP, Reg.RSP, stack + 3 * Long.BYTES);
+    int strip = code.here();
+    for (int half = 0; half < 2; half++) {
+      code.vector(Op.VMOVUPS, bits, SCALES + half, Reg.RAX, half * bytes);
+      code.vector(Op.VMOVUPS, bits, EXCESS + half, Reg.R10, half * bytes);
+      code.vector(Op.VMOVUPS, bits, BIAS + half, Reg.R11, half * bytes);
+    }
+    code.move(Reg.RBX, Reg.RDI);
+    code.move(Reg.R12, Reg.RDX);
+    code.move(Reg.R13, Reg.RCX);
+    code.move(Reg.R14, Reg.R9);
     int row = code.here();
-    code.vector(Op.VBROADCASTSS, bits, 6, Reg.R8, 0);
+    row(code, bits, hasBias);
+    code.add(Reg.R12, 2 * bytes);
+    code.add(Reg.R13, Reg.R8);
+    code.add(Reg.R14, Float.BYTES);
+    code.decrement(Reg.RBX);
+    code.jumpNotZero(row);
+    code.add(Reg.RDX, Reg.RBP);
+    for (Reg next : new Reg[] {Reg.RCX, Reg.RAX, Reg.R10, Reg.R11}) {
+      code.add(next, 2 * bytes);
+    }
+    code.decrement(Reg.RSI);
+    code.jumpNotZero(strip);
+    code.vzeroupper();
+    for (int i = SAVED.length - 1; i >= 0; i--) {
+      code.pop(SAVED[i]);
+    }
+    code.ret();
+    return code.bytes();
+  }
+
+  /** r12 sums, r13 out, r14 the scale. */
+  private static void row(Assembler code, int bits, boolean hasBias) {
+    int bytes = bits / 8;
+    code.vector(Op.VBROADCASTSS, bits, 6, Reg.R14, 0);
     for (int half = 0; half < 2; half++) {
       int factor = 7 + half;
       int sum = 9 + half;
       code.vector(Op.VMULPS, bits, factor, 6, SCALES + half);
-      code.vector(Op.VMOVUPS, bits, sum, Reg.RSI, half * bytes);
+      code.vector(Op.VMOVUPS, bits, sum, Reg.R12, half * bytes);
       code.vector(Op.VPSUBD, bits, sum, sum, EXCESS + half);
       code.vector(Op.VCVTDQ2PS, bits, sum, 0, sum);
       code.vector(Op.VMULPS, bits, sum, sum, factor);
       if (hasBias) {
         code.vector(Op.VADDPS, bits, sum, sum, BIAS + half);
       }
-      code.vector(Op.VMOVUPS_STORE, bits, sum, Reg.RDX, half * bytes);
+      code.vector(Op.VMOVUPS_STORE, bits, sum, Reg.R13, half * bytes);
     }
-    code.add(Reg.RSI, 2 * bytes);
-    code.add(Reg.RDX, Reg.RCX);
-    code.add(Reg.R8, Float.BYTES);
-    code.decrement(Reg.RDI);
-    code.jumpNotZero(row);
-    code.vzeroupper();
-    code.ret();
-    return code.bytes();
   }
 }
