@@ -44,7 +44,7 @@ final class CpuWork implements AutoCloseable {
    * @param k inputs
    */
   CpuWork(String library, String type, int m, int n, int k, int threads) {
-    this(library, type, m, weights(n, k), threads);
+    this(library, type, m, use(threads), weights(n, k));
   }
 
   /**
@@ -52,13 +52,12 @@ final class CpuWork implements AutoCloseable {
    *
    * @param weights F32 [outputs, inputs] of {@link #weights}; nobody writes to them any more
    */
-  CpuWork(String library, String type, int m, Tensor weights, int threads) {
+  CpuWork(String library, String type, int m, int threads, Tensor weights) {
     int n = (int) weights.dim(0);
     int k = (int) weights.dim(1);
     this.library = library;
     this.type = type;
-    this.threads = threads;
-    System.setProperty("fqt.threads", Integer.toString(threads));
+    this.threads = use(threads);
     xScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, m);
     wScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
     x = converted(GemmBench.random(1, m, k));
@@ -66,6 +65,12 @@ final class CpuWork implements AutoCloseable {
     do {
       add(weights);
     } while (m <= 16 && calls.size() < MOST_COPIES && weightBytes * calls.size() < FAR);
+  }
+
+  /** Before the first tensor: that is when our threads are counted. */
+  private static int use(int threads) {
+    System.setProperty("fqt.threads", Integer.toString(threads));
+    return threads;
   }
 
   /** Whether a library computes such layers on this processor. */
@@ -113,8 +118,8 @@ final class CpuWork implements AutoCloseable {
     if (type.equals("int4")) {
       long n = weights.dim(0);
       long k = weights.dim(1);
-      Tensor codes = Ops.full(Device.CPU, DType.I32, 0x12345678, n, k / 8);
-      Tensor scales = Ops.full(Device.CPU, DType.F16, 0.125, n, k / GROUP);
+      Tensor codes = Ops.full(Device.CPU, DType.I32, 0x12345678, n, PackedWeight.wordsPerRow(k, 4));
+      Tensor scales = Ops.full(Device.CPU, DType.F16, 0.125, n, Math.ceilDiv(k, GROUP));
       PackedWeight own = new PackedWeight(4, k, GROUP, codes, scales, null, null);
       weightBytes = own.byteSize();
       Ops.freeze(codes);

@@ -4,6 +4,7 @@ import java.io.BufferedReader;
 import java.io.IOException;
 import java.lang.management.ManagementFactory;
 import java.nio.file.Path;
+import java.time.Duration;
 import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
@@ -19,35 +20,47 @@ import java.util.Map;
  */
 public final class LinearTable {
   private static final int FORKS = 5;
+
+  /** When no more JVMs are begun; five of each take twelve minutes on two quiet processors. */
+  private static final Duration LIMIT = Duration.ofMinutes(12);
+
   private static final String HEADER =
       "| layer | tokens | f32 | oneDNN | OpenBLAS | ratio | bf16 | oneDNN | ratio | s8 | oneDNN"
           + " | ratio | int4 |";
 
+  private final CpuFloor floor;
   private final Map<String, List<Double>> speeds = new HashMap<>();
   private final List<Double> ratios = new ArrayList<>();
   private final List<Double> slowest = new ArrayList<>();
 
-  private LinearTable() {}
+  private LinearTable(int threads) {
+    floor = CpuFloor.measure(threads);
+  }
 
   /** Runs the JVMs and prints the tables. */
   public static void main(String[] arguments) throws IOException, InterruptedException {
     boolean brief = arguments.length > 0 && arguments[0].equals("short");
-    for (int threads = 1; threads <= 2; threads++) {
-      System.out.printf("%n%s%n%n", CpuFloor.measure(threads).description());
-      LinearTable table = new LinearTable();
-      for (int fork = 0; fork < (brief ? 2 : FORKS); fork++) {
-        table.fork(threads, brief);
+    long end = System.nanoTime() + LIMIT.toNanos();
+    LinearTable[] tables = {new LinearTable(1), new LinearTable(2)};
+    int forks = 0;
+    while (forks < (brief ? 2 : FORKS) && System.nanoTime() < end) {
+      for (LinearTable table : tables) {
+        table.fork(brief);
       }
+      forks++;
+    }
+    for (LinearTable table : tables) {
+      System.out.printf("%n%s; %d JVMs%n%n", table.floor.description(), forks);
       table.print(brief);
     }
   }
 
-  private void fork(int threads, boolean brief) throws IOException, InterruptedException {
+  private void fork(boolean brief) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
     command.addAll(List.of("-cp", System.getProperty("java.class.path")));
-    command.addAll(List.of(LinearGrid.class.getName(), Integer.toString(threads)));
+    command.addAll(List.of(LinearGrid.class.getName(), Integer.toString(floor.threads())));
     if (brief) {
       command.add("short");
     }

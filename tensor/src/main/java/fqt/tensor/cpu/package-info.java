@@ -10,6 +10,12 @@
  * fqt.tensor.cpu.Streaming} reads the weight once, in the order of memory, and {@link
  * fqt.tensor.cpu.Nibbles} does so for 4-bit codes without unpacking them. What differs between f32,
  * bf16 and int8 is what a term of four bytes holds: {@link fqt.tensor.cpu.Bf16Terms}, {@link
- * fqt.tensor.cpu.ByteTerms}.
+ * fqt.tensor.cpu.ByteTerms}; sums of integers become results ({@link fqt.tensor.cpu.Scaling}) tile
+ * by tile, while they are in the first-level cache.
+ *
+ * <p>A weight that nobody will write to any more ({@link fqt.tensor.Ops#freeze}) is packed once, by
+ * the second product of many rows that it takes part in, and kept with the weight's storage: {@link
+ * fqt.tensor.cpu.KeptForms}. Models that are only run freeze their weights; jobs that quantize go
+ * through each layer once and do not.
  */
 package fqt.tensor.cpu;
