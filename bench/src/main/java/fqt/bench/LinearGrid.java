@@ -42,7 +42,7 @@ final class LinearGrid {
   private static final double MOST_OPERATIONS = 18e9;
 
   /** Bytes of weights that a few tokens go through before they come back to the first. */
-  private static final String FAR = "80000000";
+  private static final String FAR = "64000000";
 
   private static final int TURNS = 2;
 

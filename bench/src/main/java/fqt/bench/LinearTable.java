@@ -21,8 +21,8 @@ import java.util.Map;
 public final class LinearTable {
   private static final int FORKS = 5;
 
-  /** When no more JVMs are begun; five of each take twelve minutes on two quiet processors. */
-  private static final Duration LIMIT = Duration.ofMinutes(12);
+  /** When no more JVMs are begun; five of each take about ten minutes on two quiet processors. */
+  private static final Duration LIMIT = Duration.ofMinutes(11);
 
   private static final String HEADER =
       "| layer | tokens | f32 | oneDNN | OpenBLAS | ratio | bf16 | oneDNN | ratio | s8 | oneDNN"
