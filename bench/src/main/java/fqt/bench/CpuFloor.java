@@ -64,6 +64,11 @@ record CpuFloor(int threads, double peak, double bandwidth) {
   }
 
   private static double seconds(int threads, Part part) {
+    if (threads == 1) {
+      long start = CpuWork.now();
+      part.run(0);
+      return (CpuWork.now() - start) * 1e-9;
+    }
     Thread[] all = new Thread[threads];
     for (int i = 0; i < threads; i++) {
       int index = i;

@@ -8,7 +8,7 @@ import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 
 /**
- * F32 to whole codes of a byte by one scale and one zero point, in a single pass: {@code
+ * F32 to whole codes of a byte and back by one scale and one zero point, in a single pass: {@code
  * clamp(rint(x / scale) + zero, low, high)}, NaN counting as 0.
  *
  * <p>Adding {@link #ROUND} leaves the nearest whole number, ties to even, in the lowest bits of the
@@ -78,6 +78,29 @@ final class ByteCodes {
       VectorMask<Integer> nan = ratio.compare(VectorOperators.NE, ratio).cast(Lanes.I);
       IntVector bits = ratio.add(ROUND).reinterpretAsInts().blend(ROUND_BITS, nan);
       Lanes.storeBytes(bits.max(least).min(most).add(shift), to, target + i);
+    }
+  }
+
+  /**
+   * {@code to = scale * (code - zero)} of {@code n} codes of a byte from element {@code index} on.
+   *
+   * @param mask the bits of an I32 that belong to a code: all, or eight of an unsigned one
+   */
+  static void dequantize(
+      MemorySegment from, int mask, long index, int n, float scale, float zero, MemorySegment to) {
+    long at = index * Float.BYTES;
+    int i = 0;
+    for (; i <= n - Lanes.LENGTH; i += Lanes.LENGTH) {
+      FloatVector code =
+          (FloatVector)
+              Lanes.loadBytes(from, index + i)
+                  .and(mask)
+                  .convertShape(VectorOperators.I2F, Lanes.F, 0);
+      Lanes.store(code.sub(zero).mul(scale), to, at + (long) i * Float.BYTES);
+    }
+    for (; i < n; i++) {
+      float code = from.get(Element.BYTE, index + i) & mask;
+      Element.f32(to, index + i, scale * (code - zero));
     }
   }
 }

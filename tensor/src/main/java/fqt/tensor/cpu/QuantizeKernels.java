@@ -50,9 +50,9 @@ final class QuantizeKernels {
     MemorySegment from = x.segment();
     MemorySegment to = codes.segment();
     QuantizeKernels kernels = new QuantizeKernels(x, blocks, scale, zero);
-    if (blocks.columnsOf(kernels.columns) >= LEAST_AT_ONCE
-        && ByteCodes.serves(codes.dtype(), low, high, kernels.zero)) {
-      kernels.toBytes(threads, new ByteCodes(from, to, codes.dtype(), low, high));
+    if (kernels.hasWideBlocks() && ByteCodes.serves(codes.dtype(), low, high, kernels.zero)) {
+      ByteCodes bytes = new ByteCodes(from, to, codes.dtype(), low, high);
+      kernels.forEachBlock(threads, bytes::quantize);
       return;
     }
     kernels.forEachRun(
@@ -64,8 +64,16 @@ final class QuantizeKernels {
         });
   }
 
-  /** Each part of a row that shares a scale in one pass. */
-  private void toBytes(Threads threads, ByteCodes codes) {
+  /** What is done to a part of a row that shares a scale and a zero point. */
+  private interface BlockStep {
+    void run(long index, int n, float scale, float zero);
+  }
+
+  private boolean hasWideBlocks() {
+    return blocks.columnsOf(columns) >= LEAST_AT_ONCE;
+  }
+
+  private void forEachBlock(Threads threads, BlockStep step) {
     long size = blocks.columnsOf(columns);
     long wide = Math.ceilDiv(columns, size);
     threads.forEach(
@@ -77,7 +85,7 @@ final class QuantizeKernels {
               long block = m / blocks.rowsOf(rows) * wide + b;
               int n = (int) Math.min(size, columns - b * size);
               float offset = zero == null ? 0 : Element.f32(zero, block);
-              codes.quantize(m * columns + b * size, n, Element.f32(scale, block), offset);
+              step.run(m * columns + b * size, n, Element.f32(scale, block), offset);
             }
           }
         });
@@ -87,14 +95,21 @@ final class QuantizeKernels {
       Threads threads, Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
     MemorySegment from = codes.segment();
     MemorySegment to = out.segment();
-    new QuantizeKernels(codes, blocks, scale, zero)
-        .forEachRun(
-            threads,
-            (run, index, n) -> {
-              run.carrier.readFloats(from, codes.dtype(), index, n);
-              run.decode(n);
-              run.carrier.writeFloats(to, out.dtype(), index, n);
-            });
+    QuantizeKernels kernels = new QuantizeKernels(codes, blocks, scale, zero);
+    boolean bytes = codes.dtype() == DType.I8 || codes.dtype() == DType.U8;
+    if (kernels.hasWideBlocks() && bytes && out.dtype() == DType.F32) {
+      int mask = codes.dtype() == DType.U8 ? 0xff : -1;
+      kernels.forEachBlock(
+          threads, (index, n, s, z) -> ByteCodes.dequantize(from, mask, index, n, s, z, to));
+      return;
+    }
+    kernels.forEachRun(
+        threads,
+        (run, index, n) -> {
+          run.carrier.readFloats(from, codes.dtype(), index, n);
+          run.decode(n);
+          run.carrier.writeFloats(to, out.dtype(), index, n);
+        });
   }
 
   static void fakeQuantize(

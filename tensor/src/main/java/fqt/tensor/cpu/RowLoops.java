@@ -174,13 +174,16 @@ final class RowLoops {
 
   private static double sum(float[] x, int n) {
     int step = Lanes.D.length();
-    DoubleVector sums = DoubleVector.zero(Lanes.D);
+    DoubleVector first = DoubleVector.zero(Lanes.D);
+    DoubleVector second = first;
     int i = 0;
-    for (; i <= n - step; i += step) {
-      FloatVector half = FloatVector.fromArray(Lanes.HALF, x, i);
-      sums = sums.add(half.convertShape(VectorOperators.F2D, Lanes.D, 0));
+    for (; i <= n - 2 * step; i += 2 * step) {
+      FloatVector a = FloatVector.fromArray(Lanes.HALF, x, i);
+      FloatVector b = FloatVector.fromArray(Lanes.HALF, x, i + step);
+      first = first.add(a.convertShape(VectorOperators.F2D, Lanes.D, 0));
+      second = second.add(b.convertShape(VectorOperators.F2D, Lanes.D, 0));
     }
-    double sum = Lanes.sum(sums);
+    double sum = Lanes.sum(first.add(second));
     for (; i < n; i++) {
       sum += x[i];
     }

@@ -26,10 +26,10 @@ public final class DotKernel {
   private static final int LINE = 64;
 
   /** How far ahead in the same row it is worth asking for, in bytes. */
-  private static final int NEAR = 256;
+  private static final int NEAR = 512;
 
   /** Rows up to this many bytes are asked for while the four before them are read. */
-  private static final int SHORT_ROW = 1 << 13;
+  private static final int SHORT_ROW = 1 << 12;
 
   /** What the weight holds, and what x has to be for it. */
   public enum Kind {
