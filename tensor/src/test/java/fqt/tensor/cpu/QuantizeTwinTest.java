@@ -76,6 +76,47 @@ class QuantizeTwinTest {
     }
   }
 
+  /** Numbers at which orders, roundings and bounds go wrong first, in vectors and behind them. */
+  private static final float[] EXTREMES = {
+    Float.POSITIVE_INFINITY,
+    Float.NEGATIVE_INFINITY,
+    Float.MAX_VALUE,
+    -Float.MAX_VALUE,
+    Float.MIN_VALUE,
+    -0f,
+    0f,
+    0x1p22f + 0.5f,
+    -0x1p22f - 0.5f,
+    0x1p31f,
+    126.5f,
+    -127.5f,
+    Float.NaN,
+    Float.intBitsToFloat(0xffc00001)
+  };
+
+  @Test
+  void extremesAreNotLost() {
+    for (int place = 0; place < 70; place += 3) {
+      for (float extreme : EXTREMES) {
+        Tensor x = Twins.random(random, 2, 1, 70);
+        Element.f32(x.segment(), place, extreme);
+        String what = extreme + " at " + place;
+        Tensor other = Twins.empty(DType.F32, 1, 1);
+        long[] one = {1, 1};
+        Blocks row = Blocks.PER_ROW;
+        Twins.close(what, 0, one, (cpu, out) -> cpu.blockRange(x, row, out, other));
+        Twins.close(what, 0, one, (cpu, out) -> cpu.blockRange(x, row, other, out));
+        Tensor scale = Ops.full(Device.CPU, DType.F32, 1, 1, 1);
+        Tensor zero = Ops.full(Device.CPU, DType.F32, 128, 1, 1);
+        long[] all = {1, 70};
+        Twins.same(
+            what, DType.I8, all, (cpu, out) -> cpu.quantize(x, row, scale, null, -127, 127, out));
+        Twins.same(
+            what, DType.U8, all, (cpu, out) -> cpu.quantize(x, row, scale, zero, 0, 255, out));
+      }
+    }
+  }
+
   @Test
   void float8Codes() {
     for (Blocks blocks : BLOCKS) {
