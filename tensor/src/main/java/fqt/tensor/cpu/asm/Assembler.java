@@ -300,6 +300,34 @@ public final class Assembler {
     put(0x58 | register.number() & 7);
   }
 
+  /** The registers that belong to the caller, but for rsp. */
+  private static final Reg[] OF_THE_CALLER = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
+
+  /** Where {@link #saveAll} leaves the first argument on the stack, in bytes from rsp. */
+  static final int STACK_ARGUMENTS = (OF_THE_CALLER.length + 1) * Long.BYTES;
+
+  /** Saves the registers that belong to the caller. */
+  void saveAll() {
+    for (Reg register : OF_THE_CALLER) {
+      push(register);
+    }
+  }
+
+  /** Gives the caller its registers back and returns. */
+  void restoreAllAndReturn() {
+    for (int i = OF_THE_CALLER.length - 1; i >= 0; i--) {
+      pop(OF_THE_CALLER[i]);
+    }
+    ret();
+  }
+
+  /** The same four bytes in all lanes of a register; uses rax and the stack below rsp. */
+  void broadcast(int bits, int register, int value) {
+    move(Reg.RAX, value);
+    storeInt(Reg.RAX, Reg.RSP, -8);
+    vector(Op.VBROADCASTSS, bits, register, Reg.RSP, -8);
+  }
+
   /** {@code jnz target}, backwards. */
   public void jumpNotZero(int target) {
     int near = target - here() - 2;

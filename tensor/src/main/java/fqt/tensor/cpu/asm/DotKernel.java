@@ -137,16 +137,12 @@ public final class DotKernel {
     }
   }
 
-  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
-
-  private static final int ARGUMENTS = 8 + 8 * SAVED.length;
+  private static final int ARGUMENTS = Assembler.STACK_ARGUMENTS;
 
   /** rdi steps, rsi groups, rdx x, rcx w, r8 stride of w, r9 sums; the rest on the stack. */
   private byte[] code() {
     Assembler code = new Assembler();
-    for (Reg saved : SAVED) {
-      code.push(saved);
-    }
+    code.saveAll();
     code.load(Reg.RBX, Reg.RSP, ARGUMENTS);
     code.load(Reg.R11, Reg.RSP, ARGUMENTS + 8);
     code.load(Reg.R15, Reg.RSP, ARGUMENTS + 16);
@@ -177,10 +173,7 @@ public final class DotKernel {
     code.decrement(Reg.RSI);
     code.jumpNotZero(group);
     code.vzeroupper();
-    for (int i = SAVED.length - 1; i >= 0; i--) {
-      code.pop(SAVED[i]);
-    }
-    code.ret();
+    code.restoreAllAndReturn();
     return code.bytes();
   }
 
@@ -192,14 +185,10 @@ public final class DotKernel {
   /** What splits bf16 pairs, or turns s8 into u8. */
   private void constant(Assembler code) {
     switch (kind) {
-      case BF16 -> code.move(Reg.RAX, 0xffff0000);
-      case QUADS, VEX_QUADS -> code.move(Reg.RAX, 0x80808080);
-      default -> {
-        return;
-      }
+      case BF16 -> code.broadcast(bits, free(2), 0xffff0000);
+      case QUADS, VEX_QUADS -> code.broadcast(bits, free(2), 0x80808080);
+      case F32, F16, PAIRS -> {}
     }
-    code.storeInt(Reg.RAX, Reg.RSP, -8);
-    code.vector(Op.VBROADCASTSS, bits, free(2), Reg.RSP, -8);
   }
 
   private void terms(Assembler code) {

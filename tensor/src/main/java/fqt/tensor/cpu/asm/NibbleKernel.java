@@ -46,8 +46,6 @@ public final class NibbleKernel {
   private static final int ONES = 14;
   private static final int RADIX = 15;
 
-  private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14, Reg.R15};
-
   private final int bits;
   private final int vectors;
   private final boolean dots;
@@ -120,20 +118,17 @@ public final class NibbleKernel {
    */
   private byte[] code() {
     Assembler code = new Assembler();
-    for (Reg saved : SAVED) {
-      code.push(saved);
-    }
-    int arguments = 8 + 8 * SAVED.length;
-    code.load(Reg.R11, Reg.RSP, arguments);
-    code.load(Reg.R15, Reg.RSP, arguments + 8);
+    code.saveAll();
+    code.load(Reg.R11, Reg.RSP, Assembler.STACK_ARGUMENTS);
+    code.load(Reg.R15, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
     code.push(Reg.RDI);
     code.move(Reg.RBX, Reg.RDI);
     code.shiftLeft(Reg.RBX, 2);
     code.triple(Reg.R10, Reg.R8);
     code.triple(Reg.RBP, Reg.RBX);
-    constant(code, MASK, 0x0f0f0f0f);
-    constant(code, ONES, 0x00010001);
-    constant(code, RADIX, 0x01000100);
+    code.broadcast(bits, MASK, 0x0f0f0f0f);
+    code.broadcast(bits, ONES, 0x00010001);
+    code.broadcast(bits, RADIX, 0x01000100);
     int rows = code.here();
     for (int sum = 0; sum < 4; sum++) {
       code.vector(Op.VXORPS, 256, sum, sum, sum);
@@ -176,16 +171,7 @@ public final class NibbleKernel {
     code.jumpNotZero(rows);
     code.vzeroupper();
     code.pop(Reg.RDI);
-    for (int i = SAVED.length - 1; i >= 0; i--) {
-      code.pop(SAVED[i]);
-    }
-    code.ret();
-  }
-
-  private void constant(Assembler code, int register, int value) {
-    code.move(Reg.RAX, value);
-    code.storeInt(Reg.RAX, Reg.RSP, -8);
-    code.vector(Op.VBROADCASTSS, bits, register, Reg.RSP, -8);
+    code.restoreAllAndReturn();
   }
 
   /** The sums of one group with each of the three bytes of x. */
