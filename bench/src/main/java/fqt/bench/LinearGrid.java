@@ -106,8 +106,8 @@ final class LinearGrid {
   /** Long enough for C2 to have compiled what surrounds the kernels. */
   private static void warmUp(int threads) {
     for (String type : TYPES) {
-      for (int tokens : new int[] {1, 16, 100}) {
-        new CpuWork("fqt", type, tokens, 512, 512, threads).time(0.25);
+      for (int tokens : new int[] {1, 16, 100, 300}) {
+        new CpuWork("fqt", type, tokens, 520, 1100, threads).time(0.35);
       }
     }
   }
