@@ -4,6 +4,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.lang.management.ManagementFactory;
@@ -123,7 +124,7 @@ final class CpuWork implements AutoCloseable {
       PackedWeight own = new PackedWeight(4, k, GROUP, codes, scales, null, null);
       weightBytes = own.byteSize();
       Ops.freeze(codes);
-      calls.add(() -> Ops.packedLinear(x, own, null));
+      calls.add(() -> QuantOps.packedLinear(x, own, null));
       return;
     }
     Tensor converted = converted(weights);
@@ -136,7 +137,7 @@ final class CpuWork implements AutoCloseable {
           case "openblas" -> openblas(own);
           default ->
               type.equals("s8")
-                  ? () -> Ops.scaledLinear(x, xScale, own, wScale, null)
+                  ? () -> QuantOps.scaledLinear(x, xScale, own, wScale, null)
                   : () -> Ops.linear(x, own, null);
         });
   }

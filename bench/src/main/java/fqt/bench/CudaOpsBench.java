@@ -5,6 +5,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
@@ -99,7 +100,7 @@ final class CudaOpsBench {
       time(
           "gptqBlock %d x 128".formatted(rows),
           rows * 128.0 * 21 / COPY,
-          () -> Ops.gptqBlock(w, upper, scale, zero, 15, codes, error));
+          () -> QuantOps.gptqBlock(w, upper, scale, zero, 15, codes, error));
     }
   }
 
@@ -110,40 +111,43 @@ final class CudaOpsBench {
       Shape shape = groups.scaleShape(GATED, HIDDEN);
       Tensor scale = Ops.full(GPU, DType.F32, 0.3, shape.toArray());
       Tensor zero = Ops.full(GPU, DType.F32, 8, shape.toArray());
-      Tensor codes = Ops.quantize(x, groups, scale, zero, 0, 15, DType.U8);
-      Tensor words = Ops.pack(codes, 4);
+      Tensor codes = QuantOps.quantize(x, groups, scale, zero, 0, 15, DType.U8);
+      Tensor words = QuantOps.pack(codes, 4);
       double count = (double) GATED * HIDDEN;
-      time("blockRange g128", 4 * count / COPY, () -> Ops.blockRange(x, groups));
-      time("blockRange 128x128", 4 * count / COPY, () -> Ops.blockRange(x, new Blocks(128, 128)));
+      time("blockRange g128", 4 * count / COPY, () -> QuantOps.blockRange(x, groups));
+      time(
+          "blockRange 128x128",
+          4 * count / COPY,
+          () -> QuantOps.blockRange(x, new Blocks(128, 128)));
       time(
           "quantize g128 u8",
           5 * count / COPY,
-          () -> Ops.quantize(x, groups, scale, zero, 0, 15, DType.U8));
+          () -> QuantOps.quantize(x, groups, scale, zero, 0, 15, DType.U8));
       time(
           "quantize g128 e4m3",
           5 * count / COPY,
-          () -> Ops.quantize(x, groups, scale, null, -448, 448, DType.F8_E4M3));
+          () -> QuantOps.quantize(x, groups, scale, null, -448, 448, DType.F8_E4M3));
       time(
           "dequantize g128 f32",
           5 * count / COPY,
-          () -> Ops.dequantize(codes, groups, scale, zero, DType.F32));
+          () -> QuantOps.dequantize(codes, groups, scale, zero, DType.F32));
       time(
           "fakeQuantize g128",
           8 * count / COPY,
-          () -> Ops.fakeQuantize(x, groups, scale, zero, 0, 15, DType.U8));
+          () -> QuantOps.fakeQuantize(x, groups, scale, zero, 0, 15, DType.U8));
       time(
           "quantizationError g128",
           4 * count / COPY,
-          () -> Ops.quantizationError(x, groups, scale, zero, 0, 15, DType.U8));
-      time("pack 4 bits", 1.5 * count / COPY, () -> Ops.pack(codes, 4));
-      time("unpack 4 bits", 1.5 * count / COPY, () -> Ops.unpack(words, 4, HIDDEN));
+          () -> QuantOps.quantizationError(x, groups, scale, zero, 0, 15, DType.U8));
+      time("pack 4 bits", 1.5 * count / COPY, () -> QuantOps.pack(codes, 4));
+      time("unpack 4 bits", 1.5 * count / COPY, () -> QuantOps.unpack(words, 4, HIDDEN));
     }
   }
 
   private void packed(int bits, long outputs, long inputs) {
     try (Scope scope = Scope.open()) {
       long groups = inputs / 128;
-      Tensor words = Ops.pack(Ops.full(GPU, DType.U8, (1 << bits) - 2, outputs, inputs), bits);
+      Tensor words = QuantOps.pack(Ops.full(GPU, DType.U8, (1 << bits) - 2, outputs, inputs), bits);
       Tensor scales = Ops.full(GPU, DType.BF16, 0.01, outputs, groups);
       PackedWeight weight = new PackedWeight(bits, inputs, 128, words, scales, null, null);
       for (long tokens : new long[] {1, 4, 16, 32, 256, TOKENS}) {
@@ -151,7 +155,7 @@ final class CudaOpsBench {
         double bytes = weight.byteSize() + 4.0 * tokens * (inputs + outputs);
         double floor = Math.max(bytes / COPY, 4.0 * tokens * outputs * inputs / BF16);
         String name = "packedLinear %d bits, %d x %d x %d".formatted(bits, tokens, outputs, inputs);
-        time(name, floor, () -> Ops.packedLinear(x, weight, null));
+        time(name, floor, () -> QuantOps.packedLinear(x, weight, null));
       }
     }
   }

@@ -6,6 +6,7 @@ import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
 import java.util.concurrent.TimeUnit;
@@ -134,23 +135,23 @@ public class RowsBench {
 
   /** Range, scale and codes of each row, as activations are quantized. */
   private static Tensor quantize(Tensor x) {
-    Ops.Range range = Ops.blockRange(x, Blocks.PER_ROW);
+    QuantOps.Range range = QuantOps.blockRange(x, Blocks.PER_ROW);
     Tensor largest = Ops.binary(BinaryOp.MAX, range.max(), Ops.affine(range.min(), -1, 0));
     Tensor scale = Ops.affine(largest, 1 / 127f, 1e-12f);
-    return Ops.quantize(x, Blocks.PER_ROW, scale, null, -127, 127, DType.I8);
+    return QuantOps.quantize(x, Blocks.PER_ROW, scale, null, -127, 127, DType.I8);
   }
 
   private static Supplier<Object> groups(Tensor x) {
     Tensor scale = Ops.full(Device.CPU, DType.F32, 0.125, TOKENS, FEATURES / GROUP);
     Tensor zero = Ops.full(Device.CPU, DType.F32, 8, TOKENS, FEATURES / GROUP);
-    return () -> Ops.quantize(x, Blocks.perGroup(GROUP), scale, zero, 0, 15, DType.U8);
+    return () -> QuantOps.quantize(x, Blocks.perGroup(GROUP), scale, zero, 0, 15, DType.U8);
   }
 
   private static Supplier<Object> groupsBack(Tensor x) {
     Tensor codes = (Tensor) groups(x).get();
     Tensor scale = Ops.full(Device.CPU, DType.F32, 0.125, TOKENS, FEATURES / GROUP);
     Tensor zero = Ops.full(Device.CPU, DType.F32, 8, TOKENS, FEATURES / GROUP);
-    return () -> Ops.dequantize(codes, Blocks.perGroup(GROUP), scale, zero, DType.F32);
+    return () -> QuantOps.dequantize(codes, Blocks.perGroup(GROUP), scale, zero, DType.F32);
   }
 
   /** One block of columns of GPTQ: each column's errors are taken out of those behind it. */
@@ -165,7 +166,7 @@ public class RowsBench {
     run =
         () -> {
           Tensor own = Ops.copy(w);
-          Ops.gptqBlock(own, u, scale, zero, 15, codes, error);
+          QuantOps.gptqBlock(own, u, scale, zero, 15, codes, error);
           return own;
         };
   }

@@ -4,6 +4,7 @@ import fqt.tensor.AttentionMask;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
 import java.util.ArrayList;
@@ -116,7 +117,7 @@ final class ProductCases {
     twin.check(
         codes + "",
         integer ? 2e-6 : 3e-3,
-        in -> new Tensor[] {Ops.scaledLinear(in[0], in[1], in[2], in[3], in[4])},
+        in -> new Tensor[] {QuantOps.scaledLinear(in[0], in[1], in[2], in[3], in[4])},
         x,
         twin.normal(m),
         w,

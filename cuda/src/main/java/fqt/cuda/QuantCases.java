@@ -4,6 +4,7 @@ import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
 import java.util.List;
@@ -69,7 +70,7 @@ final class QuantCases {
     twin.same(
         blocks.toString(),
         in -> {
-          Ops.Range range = Ops.blockRange(in[0], blocks);
+          QuantOps.Range range = QuantOps.blockRange(in[0], blocks);
           return new Tensor[] {range.min(), range.max()};
         },
         strange(twin));
@@ -101,8 +102,8 @@ final class QuantCases {
         codes + " " + blocks,
         in ->
             new Tensor[] {
-              Ops.quantize(in[0], blocks, in[1], in[2], low, high, codes),
-              Ops.fakeQuantize(in[0], blocks, in[1], in[2], low, high, codes)
+              QuantOps.quantize(in[0], blocks, in[1], in[2], low, high, codes),
+              QuantOps.fakeQuantize(in[0], blocks, in[1], in[2], low, high, codes)
             },
         x,
         scale,
@@ -117,7 +118,7 @@ final class QuantCases {
     DType out = twin.choose(DType.F32, DType.F16, DType.BF16, DType.F8_E4M3);
     twin.same(
         type + " " + blocks,
-        in -> new Tensor[] {Ops.dequantize(in[0], blocks, in[1], in[2], out)},
+        in -> new Tensor[] {QuantOps.dequantize(in[0], blocks, in[1], in[2], out)},
         codes,
         scale,
         zeros(twin, scale));
@@ -132,8 +133,8 @@ final class QuantCases {
         SUM_BOUND,
         in ->
             new Tensor[] {
-              Ops.quantizationError(in[0], blocks, in[1], in[2], 0, 15, DType.U8),
-              Ops.quantizationError(in[0], blocks, in[1], null, -448, 448, DType.F8_E4M3)
+              QuantOps.quantizationError(in[0], blocks, in[1], in[2], 0, 15, DType.U8),
+              QuantOps.quantizationError(in[0], blocks, in[1], null, -448, 448, DType.F8_E4M3)
             },
         x,
         scale,
@@ -146,8 +147,8 @@ final class QuantCases {
     twin.same(
         bits + " bits",
         in -> {
-          Tensor words = Ops.pack(in[0], bits);
-          return new Tensor[] {words, Ops.unpack(words, bits, in[0].dim(1))};
+          Tensor words = QuantOps.pack(in[0], bits);
+          return new Tensor[] {words, QuantOps.unpack(words, bits, in[0].dim(1))};
         },
         codes);
   }
@@ -174,7 +175,7 @@ final class QuantCases {
           }
           Tensor codes = Ops.full(work.device(), DType.U8, 200, rows, columns + 7);
           Tensor error = Ops.empty(work.device(), DType.F32, rows, columns);
-          Ops.gptqBlock(
+          QuantOps.gptqBlock(
               work.slice(1, 4, columns + 4),
               upper.slice(0, 0, columns).slice(1, 0, columns),
               in[3],
@@ -211,10 +212,10 @@ final class QuantCases {
         x.dim(0) > 128 ? ROUNDED_BOUND : PACKED_BOUND,
         in -> {
           PackedWeight weight = new PackedWeight(bits, inputs, group, in[1], in[2], in[3], in[4]);
-          return new Tensor[] {Ops.packedLinear(in[0], weight, in[5])};
+          return new Tensor[] {QuantOps.packedLinear(in[0], weight, in[5])};
         },
         x,
-        Ops.pack(codes, bits),
+        QuantOps.pack(codes, bits),
         scales,
         zeros,
         index,

@@ -13,6 +13,7 @@ import fqt.tensor.BinaryOp;
 import fqt.tensor.Blocks;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
@@ -88,7 +89,8 @@ record ClipSearch(
       }
       Quantizer quantizer = quantizer(target);
       long group = quantizer.blocks().columnsOf(weight.dim(1));
-      Tensor largest = Ops.blockRange(Ops.unary(UnaryOp.ABS, weight), quantizer.blocks()).max();
+      Tensor largest =
+          QuantOps.blockRange(Ops.unary(UnaryOp.ABS, weight), quantizer.blocks()).max();
       float[] best =
           ShrinkSearch.best(
               STEPS,

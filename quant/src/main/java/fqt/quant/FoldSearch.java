@@ -10,6 +10,7 @@ import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
@@ -77,7 +78,7 @@ record FoldSearch(
         if (config.mean()) {
           long group = scheme(target).weights().blocks().columnsOf(weight.dim(1));
           Tensor size = Ops.unary(UnaryOp.ABS, weight);
-          Tensor largest = Ops.blockRange(size, new Blocks(1, group)).max();
+          Tensor largest = QuantOps.blockRange(size, new Blocks(1, group)).max();
           Tensor divisor = Ops.affine(largest, 1, 1e-6f);
           weight = Ops.divide(size, Host.spread(divisor, group, weight.dim(1)));
         }

@@ -5,6 +5,7 @@ import fqt.tensor.Axis;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
@@ -96,7 +97,7 @@ final class GptqSolver {
       Tensor index = Host.index(work.device(), Arrays.copyOfRange(groupOf, start, end));
       Tensor upper = factor.upper().slice(0, start, end);
       Tensor error = Ops.empty(work.device(), DType.F32, work.dim(0), end - start);
-      Ops.gptqBlock(
+      QuantOps.gptqBlock(
           work.slice(1, start, end),
           upper.slice(1, start, end),
           Ops.copy(Ops.gatherRows(scales, index).transpose(0, 1)),

@@ -2,8 +2,8 @@ package fqt.quant;
 
 import fqt.nn.LayerArgs;
 import fqt.nn.Module;
-import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 
 /**
@@ -40,11 +40,11 @@ public final class QuantLinear extends Module {
 
   /** The weight that the codes stand for, F32 [outputs, inputs]. */
   public Tensor dequantize() {
-    return Ops.dequantize(weight);
+    return QuantOps.dequantize(weight);
   }
 
   @Override
   protected Tensor forward(Tensor input, LayerArgs args) {
-    return Ops.packedLinear(input, weight, bias());
+    return QuantOps.packedLinear(input, weight, bias());
   }
 }

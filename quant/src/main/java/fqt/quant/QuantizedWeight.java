@@ -5,6 +5,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
@@ -48,10 +49,10 @@ public record QuantizedWeight(
   /** The weight that this stands for, F32 [outputs, inputs]. */
   public Tensor dequantize() {
     if (groupIndex == null) {
-      return Ops.dequantize(codes, quantizer.blocks(), scale, zero, DType.F32);
+      return QuantOps.dequantize(codes, quantizer.blocks(), scale, zero, DType.F32);
     }
     try (Scope scope = Scope.open()) {
-      return scope.keep(Ops.dequantize(pack()));
+      return scope.keep(QuantOps.dequantize(pack()));
     }
   }
 
@@ -68,7 +69,7 @@ public record QuantizedWeight(
     try (Scope scope = Scope.open()) {
       long inputs = codes.dim(1);
       long group = quantizer.blocks().columnsOf(inputs);
-      Tensor words = scope.keep(Ops.pack(codes, quantizer.bits()));
+      Tensor words = scope.keep(QuantOps.pack(codes, quantizer.bits()));
       Tensor scales = scope.keep(Ops.copy(Ops.to(scale, quantizer.scaleType())));
       Tensor zeros = quantizer.symmetric() ? null : scope.keep(Ops.to(zero, DType.U8));
       return new PackedWeight(quantizer.bits(), inputs, group, words, scales, zeros, groupIndex);

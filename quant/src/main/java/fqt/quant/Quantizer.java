@@ -6,6 +6,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Float8;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 
@@ -124,7 +125,7 @@ public record Quantizer(
   /** Scales and zero points for x, F32 [M, K]. */
   public Params fit(Tensor x) {
     try (Scope scope = Scope.open()) {
-      Ops.Range range = Ops.blockRange(x, blocks);
+      QuantOps.Range range = QuantOps.blockRange(x, blocks);
       Params params;
       if (search) {
         // The grid of the reference GPTQ, which weighs outliers more: |error|^2.4.
@@ -140,7 +141,7 @@ public record Quantizer(
     }
   }
 
-  private Params shrunk(Ops.Range range, Tensor factor) {
+  private Params shrunk(QuantOps.Range range, Tensor factor) {
     return params(Ops.multiply(range.min(), factor), Ops.multiply(range.max(), factor));
   }
 
@@ -162,7 +163,7 @@ public record Quantizer(
       return new Params(scale, Ops.full(scale.device(), DType.F32, middle(), shape));
     }
     Blocks each = new Blocks(1, 1);
-    Tensor zero = Ops.quantize(Ops.affine(low, -1, 0), each, scale, null, 0, high(), DType.U8);
+    Tensor zero = QuantOps.quantize(Ops.affine(low, -1, 0), each, scale, null, 0, high(), DType.U8);
     return new Params(scale, Ops.to(zero, DType.F32));
   }
 
@@ -186,17 +187,18 @@ public record Quantizer(
 
   /** Codes of x [M, K] under given scales. */
   public Tensor encode(Tensor x, Params params) {
-    return Ops.quantize(x, blocks, params.scale(), params.zero(), low(), high(), codes);
+    return QuantOps.quantize(x, blocks, params.scale(), params.zero(), low(), high(), codes);
   }
 
   /** What codes [M, K] stand for, F32. */
   public Tensor decode(Tensor encoded, Params params) {
-    return Ops.dequantize(encoded, blocks, params.scale(), params.zero(), DType.F32);
+    return QuantOps.dequantize(encoded, blocks, params.scale(), params.zero(), DType.F32);
   }
 
   /** Σ (fake − x)² of each block of x under given scales. */
   Tensor error(Tensor x, Params params) {
-    return Ops.quantizationError(x, blocks, params.scale(), params.zero(), low(), high(), codes);
+    return QuantOps.quantizationError(
+        x, blocks, params.scale(), params.zero(), low(), high(), codes);
   }
 
   /** What quantizing x [M, K] with fitted scales and decoding gives. */
@@ -204,7 +206,7 @@ public record Quantizer(
     try (Scope scope = Scope.open()) {
       Params params = fit(x);
       return scope.keep(
-          Ops.fakeQuantize(x, blocks, params.scale(), params.zero(), low(), high(), codes));
+          QuantOps.fakeQuantize(x, blocks, params.scale(), params.zero(), low(), high(), codes));
     }
   }
 

@@ -6,6 +6,7 @@ import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Host;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
@@ -93,7 +94,7 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
   public final Tensor dequantize() {
     try (Scope scope = Scope.open()) {
       Tensor scale = Ops.to(scales(), DType.F32);
-      return scope.keep(Ops.dequantize(weight(), Blocks.PER_ROW, scale, null, DType.F32));
+      return scope.keep(QuantOps.dequantize(weight(), Blocks.PER_ROW, scale, null, DType.F32));
     }
   }
 
@@ -104,10 +105,11 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
       Tensor scale = activations.fit(rows).scale();
       float low = activations.low() - activations.middle();
       float high = activations.high() - activations.middle();
-      Tensor x = Ops.quantize(rows, activations.blocks(), scale, null, low, high, weight().dtype());
+      Tensor x =
+          QuantOps.quantize(rows, activations.blocks(), scale, null, low, high, weight().dtype());
       Tensor perRow = forRows(scale, rows.dim(0)).reshape(-1);
       Tensor perOutput = Ops.to(scales(), DType.F32).reshape(-1);
-      Tensor out = Ops.scaledLinear(x, perRow, weight(), perOutput, bias());
+      Tensor out = QuantOps.scaledLinear(x, perRow, weight(), perOutput, bias());
       return scope.keep(out.reshape(input.shape().with(-1, out.dim(1)).toArray()));
     }
   }

@@ -86,7 +86,7 @@ class TensorTest {
     check("5 values for F32[2, 3]", () -> Ops.of(new float[5], 2, 3));
     check(
         "scale is F32[4, 3]; expected shape [2, 1]",
-        () -> Ops.quantize(x, Blocks.PER_ROW, y, null, -8, 7, DType.I8));
+        () -> QuantOps.quantize(x, Blocks.PER_ROW, y, null, -8, 7, DType.I8));
   }
 
   private static void check(String sentence, Runnable operation) {

@@ -4,6 +4,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
@@ -78,7 +79,7 @@ final class SelfMeasure {
     Tensor scale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
     Tensor codes = Ops.to(Ops.affine(x, 127, 0), DType.I8);
     Tensor weights = Ops.to(Ops.affine(w, 127, 0), DType.I8);
-    Supplier<Tensor> int8 = () -> Ops.scaledLinear(codes, scale, weights, scale, null);
+    Supplier<Tensor> int8 = () -> QuantOps.scaledLinear(codes, scale, weights, scale, null);
     add("int8 product" + shape, "Gop/s", flops, operations, inScope(int8));
   }
 
@@ -93,7 +94,7 @@ final class SelfMeasure {
     Tensor codes = Ops.full(Device.CPU, DType.I32, 0x12345678, n, n / 8);
     Tensor scales = Ops.full(Device.CPU, DType.F16, 0.125, n, n / GROUP);
     PackedWeight packed = new PackedWeight(4, n, GROUP, codes, scales, null, null);
-    Supplier<Tensor> int4 = () -> Ops.packedLinear(x, packed, null);
+    Supplier<Tensor> int4 = () -> QuantOps.packedLinear(x, packed, null);
     add("int4 linear" + shape, "GB/s", reads, packed.byteSize(), inScope(int4));
   }
 

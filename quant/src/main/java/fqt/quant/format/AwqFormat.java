@@ -8,6 +8,7 @@ import fqt.quant.Scheme;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -68,7 +69,7 @@ public final class AwqFormat implements CheckpointFormat {
           "%s has %d outputs; the awq format packs multiples of %d"
               .formatted(prefix, weight.rows(), PER_WORD));
     }
-    Tensor codes = Ops.unpack(weight.codes(), BITS, weight.columns());
+    Tensor codes = QuantOps.unpack(weight.codes(), BITS, weight.columns());
     Tensor zeros =
         weight.zeros() == null
             ? Ops.full(codes.device(), DType.U8, 8, weight.rows(), weight.groups())
@@ -89,7 +90,7 @@ public final class AwqFormat implements CheckpointFormat {
     for (int i = 0; i < source.length; i++) {
       source[i] = i - i % PER_WORD + ORDER[i % PER_WORD];
     }
-    return Ops.pack(Ops.copy(Packing.rows(codes, source).transpose(0, 1)), BITS);
+    return QuantOps.pack(Ops.copy(Packing.rows(codes, source).transpose(0, 1)), BITS);
   }
 
   /** Codes U8 [N, K] of words [K, N/8]. */
@@ -98,7 +99,7 @@ public final class AwqFormat implements CheckpointFormat {
     for (int i = 0; i < source.length; i++) {
       source[i - i % PER_WORD + ORDER[i % PER_WORD]] = i;
     }
-    Tensor codes = Ops.copy(Ops.unpack(words, BITS, outputs).transpose(0, 1));
+    Tensor codes = Ops.copy(QuantOps.unpack(words, BITS, outputs).transpose(0, 1));
     return Packing.rows(codes, source);
   }
 

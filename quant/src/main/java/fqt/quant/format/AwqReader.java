@@ -7,6 +7,7 @@ import fqt.quant.QuantLinear;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 import java.util.Map;
 
@@ -46,7 +47,7 @@ public final class AwqReader implements LinearReader {
             AwqFormat.BITS,
             inputs,
             inputs / groups,
-            Ops.pack(AwqFormat.unpacked(qweight, outputs), AwqFormat.BITS),
+            QuantOps.pack(AwqFormat.unpacked(qweight, outputs), AwqFormat.BITS),
             Ops.copy(scales.transpose(0, 1)),
             Packing.unlessMiddle(AwqFormat.unpacked(qzeros, outputs), AwqFormat.BITS),
             null);

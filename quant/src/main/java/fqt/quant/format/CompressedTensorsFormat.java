@@ -10,6 +10,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 import java.util.LinkedHashMap;
 import java.util.Map;
@@ -92,7 +93,7 @@ public final class CompressedTensorsFormat implements CheckpointFormat {
         Ops.of(new int[] {Math.toIntExact(weight.rows()), Math.toIntExact(weight.columns())}, 2);
     tensors.put(prefix + ".weight_shape", Ops.to(Ops.to(shape, DType.I64), device));
     if (weight.zeros() != null) {
-      Tensor byGroup = Ops.pack(Ops.copy(weight.zeros().transpose(0, 1)), weight.bits());
+      Tensor byGroup = QuantOps.pack(Ops.copy(weight.zeros().transpose(0, 1)), weight.bits());
       tensors.put(prefix + ".weight_zero_point", Ops.copy(byGroup.transpose(0, 1)));
     }
     if (weight.groupIndex() != null) {

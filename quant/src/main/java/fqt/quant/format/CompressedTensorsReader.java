@@ -11,6 +11,7 @@ import fqt.quant.Quantizer;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 import java.util.Map;
 
@@ -67,7 +68,7 @@ public final class CompressedTensorsReader implements LinearReader {
               DType.I32,
               PackedWeight.wordsPerRow(outputs, bits),
               groups);
-      Tensor byGroup = Ops.unpack(Ops.copy(stored.transpose(0, 1)), bits, outputs);
+      Tensor byGroup = QuantOps.unpack(Ops.copy(stored.transpose(0, 1)), bits, outputs);
       zeros = Packing.unlessMiddle(Ops.copy(byGroup.transpose(0, 1)), bits);
     }
     Tensor groupIndex = null;

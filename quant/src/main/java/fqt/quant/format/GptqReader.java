@@ -8,6 +8,7 @@ import fqt.quant.QuantLinear;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Tensor;
 import java.util.Map;
 
@@ -83,7 +84,7 @@ public final class GptqReader implements LinearReader {
             DType.I32,
             groups,
             PackedWeight.wordsPerRow(outputs, bits));
-    Tensor stored = Ops.to(Ops.unpack(packed, bits, outputs), DType.F32);
+    Tensor stored = Ops.to(QuantOps.unpack(packed, bits, outputs), DType.F32);
     boolean minusOne = !"gptq_v2".equals(config.getString("checkpoint_format", "gptq"));
     Tensor zeros = Ops.copy(Ops.affine(stored, 1, minusOne ? 1 : 0).transpose(0, 1));
     return Packing.unlessMiddle(Ops.to(zeros, DType.U8), bits);

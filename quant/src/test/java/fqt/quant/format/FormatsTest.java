@@ -19,6 +19,7 @@ import fqt.quant.Scheme;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.nio.file.Path;
@@ -127,7 +128,7 @@ class FormatsTest {
           ((QuantLinear) scheme.quantize(new Linear(GptqFormatTest.random(1, 24, 64), null)))
               .weight();
       Map<String, Tensor> tensors = format.tensors("x", new QuantLinear(weight, null));
-      Tensor codes = Ops.unpack(weight.codes(), 4, 64);
+      Tensor codes = QuantOps.unpack(weight.codes(), 4, 64);
       int[] order = {0, 2, 4, 6, 1, 3, 5, 7};
       for (int k = 0; k < 64; k++) {
         for (int n = 0; n < 24; n++) {

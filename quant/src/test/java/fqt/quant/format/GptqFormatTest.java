@@ -14,6 +14,7 @@ import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.LinkedHashMap;
@@ -100,7 +101,7 @@ class GptqFormatTest {
       SequencedMap<String, Tensor> tensors = FORMAT.tensors("model.x", linear);
 
       assertEquals(type, tensors.get("model.x.scales").dtype());
-      Tensor codes = Ops.unpack(packed.codes(), bits, inputs);
+      Tensor codes = QuantOps.unpack(packed.codes(), bits, inputs);
       int perWord = 32 / bits;
       for (int k = 0; k < inputs; k++) {
         for (int n = 0; n < outputs; n++) {
@@ -199,7 +200,7 @@ class GptqFormatTest {
       Map<String, Tensor> tensors = new LinkedHashMap<>();
       tensors.put("x.qweight", Ops.copy(weight.codes().transpose(0, 1)));
       tensors.put("x.scales", Ops.copy(weight.scales().transpose(0, 1)));
-      tensors.put("x.qzeros", Ops.pack(byGroup, 4));
+      tensors.put("x.qzeros", QuantOps.pack(byGroup, 4));
       Map<String, Object> config =
           Map.of("quant_method", "gptq", "group_size", 32L, "checkpoint_format", "gptq_v2");
       QuantLinear read =

@@ -7,6 +7,7 @@ import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
@@ -133,7 +134,8 @@ class QuantizeTwinTest {
   void halvesAreRoundedToEven() {
     float[] x = {0.5f, 1.5f, 2.5f, -0.5f, -1.5f, -2.5f, 9, -9, 0.49999997f, Float.NaN};
     Tensor one = Ops.full(Device.CPU, DType.F32, 1, 1, 1);
-    Tensor codes = Ops.quantize(Ops.of(x, 1, 10), Blocks.PER_TENSOR, one, null, -8, 7, DType.I8);
+    Tensor codes =
+        QuantOps.quantize(Ops.of(x, 1, 10), Blocks.PER_TENSOR, one, null, -8, 7, DType.I8);
     assertArrayEquals(new long[] {0, 2, 2, 0, -2, -2, 7, -8, 0, 0}, codes.toLongs());
   }
 
@@ -153,12 +155,12 @@ class QuantizeTwinTest {
         1e-6,
         scale.shape().toArray(),
         (cpu, out) -> cpu.quantizationError(x, blocks, scale, zero, low, high, dtype, out));
-    Tensor codes = Ops.quantize(x, blocks, scale, zero, low, high, dtype);
+    Tensor codes = QuantOps.quantize(x, blocks, scale, zero, low, high, dtype);
     for (DType target : new DType[] {DType.F32, DType.F16, DType.BF16}) {
       Twins.same(what, target, dims, (cpu, out) -> cpu.dequantize(codes, blocks, scale, zero, out));
     }
-    Tensor back = Ops.dequantize(codes, blocks, scale, zero, DType.F32);
-    Tensor fake = Ops.fakeQuantize(x, blocks, scale, zero, low, high, dtype);
+    Tensor back = QuantOps.dequantize(codes, blocks, scale, zero, DType.F32);
+    Tensor fake = QuantOps.fakeQuantize(x, blocks, scale, zero, low, high, dtype);
     assertArrayEquals(Twins.bytes(back), Twins.bytes(fake), what);
   }
 
@@ -186,8 +188,8 @@ class QuantizeTwinTest {
       long[] dims = {3, PackedWeight.wordsPerRow(columns, bits)};
       String what = bits + " bits, " + columns + " columns";
       Twins.same(what, DType.I32, dims, (cpu, out) -> cpu.pack(codes, bits, out));
-      Tensor words = Ops.pack(codes, bits);
-      assertArrayEquals(codes.toLongs(), Ops.unpack(words, bits, columns).toLongs(), what);
+      Tensor words = QuantOps.pack(codes, bits);
+      assertArrayEquals(codes.toLongs(), QuantOps.unpack(words, bits, columns).toLongs(), what);
       Twins.same(
           what, DType.U8, new long[] {3, columns}, (cpu, out) -> cpu.unpack(words, bits, out));
     }
@@ -199,12 +201,12 @@ class QuantizeTwinTest {
     for (int i = 0; i < 11; i++) {
       codes.segment().set(Element.BYTE, i, (byte) (i % 8));
     }
-    assertArrayEquals(new long[] {0x76543210, 0x210}, Ops.pack(codes, 4).toLongs());
+    assertArrayEquals(new long[] {0x76543210, 0x210}, QuantOps.pack(codes, 4).toLongs());
     // 3 bits: code 10 (2 = 0b010) has its lowest two bits in word 0, its highest in word 1
     int first = 0;
     for (int i = 0; i < 10; i++) {
       first |= i % 8 << 3 * i;
     }
-    assertArrayEquals(new long[] {first | 2 << 30, 0}, Ops.pack(codes, 3).toLongs());
+    assertArrayEquals(new long[] {first | 2 << 30, 0}, QuantOps.pack(codes, 3).toLongs());
   }
 }

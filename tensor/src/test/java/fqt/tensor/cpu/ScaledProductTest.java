@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
+import fqt.tensor.QuantOps;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.Random;
@@ -50,7 +51,7 @@ class ScaledProductTest {
       Tensor xScale = scales(random, rows);
       Tensor wScale = scales(random, outputs);
       Tensor bias = Ops.to(scales(random, outputs), DType.BF16);
-      Tensor found = Ops.scaledLinear(x, xScale, w, wScale, bias);
+      Tensor found = QuantOps.scaledLinear(x, xScale, w, wScale, bias);
       Tensor expected = Ops.empty(x.device(), DType.F32, rows, outputs);
       ScalarMatrix.scaledLinear(x, xScale, w, wScale, bias, expected);
       double largest = type == DType.I8 ? 16384.0 * terms : 448.0 * 448 * terms;
@@ -73,7 +74,7 @@ class ScaledProductTest {
       // 127² · 5000 − 127 · 126 loses its last bits in any f32 sum of all terms.
       x.segment().set(Element.BYTE, 0, (byte) 1);
       Tensor one = Ops.of(new float[] {1}, 1);
-      float sum = Ops.scaledLinear(x, one, w, one, null).toFloats()[0];
+      float sum = QuantOps.scaledLinear(x, one, w, one, null).toFloats()[0];
       assertEquals((float) (127 * 127 * 4999 + 127), sum);
     }
   }
