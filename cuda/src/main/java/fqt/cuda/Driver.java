@@ -23,11 +23,13 @@ final class Driver {
 
   private static final MethodHandle ENCODE_TILED;
   private static final MethodHandle LAUNCH;
+  private static final MethodHandle SET_ACCESS;
 
   static {
     String absent = null;
     MethodHandle encode = null;
     MethodHandle launch = null;
+    MethodHandle access = null;
     try {
       SymbolLookup cuda = SymbolLookup.libraryLookup("libcuda.so.1", Arena.global());
       Linker linker = Linker.nativeLinker();
@@ -41,6 +43,10 @@ final class Driver {
           linker.downcallHandle(
               cuda.findOrThrow("cuLaunchKernelEx"),
               FunctionDescriptor.of(JAVA_INT, ADDRESS, JAVA_LONG, ADDRESS, ADDRESS));
+      access =
+          linker.downcallHandle(
+              cuda.findOrThrow("cuMemPoolSetAccess"),
+              FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG));
       Natives.load("JCudaDriver", "jcuda.driver.JCudaDriver");
       absent = initialize();
     } catch (IllegalArgumentException e) {
@@ -53,6 +59,7 @@ final class Driver {
     ABSENT = absent;
     ENCODE_TILED = encode;
     LAUNCH = launch;
+    SET_ACCESS = access;
   }
 
   private Driver() {}
@@ -90,6 +97,15 @@ final class Driver {
       return (int) LAUNCH.invokeExact(config, function, arguments, MemorySegment.NULL);
     } catch (Throwable e) {
       throw new AssertionError("a downcall of cuLaunchKernelEx throws nothing", e);
+    }
+  }
+
+  /** Changes who may use a pool of memory: a CUmemoryPool and one CUmemAccessDesc. */
+  static int setAccess(MemorySegment pool, MemorySegment access) {
+    try {
+      return (int) SET_ACCESS.invokeExact(pool, access, 1L);
+    } catch (Throwable e) {
+      throw new AssertionError("a downcall of cuMemPoolSetAccess throws nothing", e);
     }
   }
 

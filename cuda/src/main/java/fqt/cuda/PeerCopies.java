@@ -1,15 +1,9 @@
 package fqt.cuda;
 
-import static java.lang.foreign.ValueLayout.ADDRESS;
 import static java.lang.foreign.ValueLayout.JAVA_INT;
-import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.SymbolLookup;
-import java.lang.invoke.MethodHandle;
 import java.util.HashMap;
 import java.util.Map;
 import jcuda.driver.JCudaDriver;
@@ -24,18 +18,6 @@ final class PeerCopies {
   private static final int LOCATION_DEVICE = 1;
   private static final int READ_WRITE = 3;
   private static final long PIECE = 32L << 20;
-
-  private static final MethodHandle SET_ACCESS;
-
-  static {
-    Driver.require();
-    SET_ACCESS =
-        Linker.nativeLinker()
-            .downcallHandle(
-                SymbolLookup.libraryLookup("libcuda.so.1", Arena.global())
-                    .findOrThrow("cuMemPoolSetAccess"),
-                FunctionDescriptor.of(JAVA_INT, ADDRESS, ADDRESS, JAVA_LONG));
-  }
 
   private final CudaContext own;
   private final Map<CudaContext, Boolean> connected = new HashMap<>();
@@ -113,16 +95,8 @@ final class PeerCopies {
       MemorySegment access =
           arena.allocateFrom(JAVA_INT, LOCATION_DEVICE, reader.device().index(), READ_WRITE);
       owner.check(
-          setAccess(owner.memoryPool(), access),
+          Driver.setAccess(owner.memoryPool(), access),
           "letting " + reader.device() + " read " + owner.device());
-    }
-  }
-
-  private static int setAccess(MemorySegment pool, MemorySegment access) {
-    try {
-      return (int) SET_ACCESS.invokeExact(pool, access, 1L);
-    } catch (Throwable e) {
-      throw new AssertionError("a downcall of cuMemPoolSetAccess throws nothing", e);
     }
   }
 }
