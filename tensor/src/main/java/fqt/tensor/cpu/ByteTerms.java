@@ -43,9 +43,6 @@ final class ByteTerms implements Operand {
   private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Short> SHORTS = BYTES.withLanes(short.class);
 
-  private static final VectorSpecies<Byte> QUARTER =
-      VectorSpecies.of(byte.class, VectorShape.forBitSize(BYTES.vectorBitSize() / 4));
-
   private final Form form;
   private final MemorySegment bytes;
   private final long offset;
@@ -116,10 +113,8 @@ final class ByteTerms implements Operand {
 
   private int floats(long start, int terms, float[] to, int at) {
     int done = 0;
-    for (; done + INTS.length() <= terms; done += INTS.length()) {
-      ByteVector.fromMemorySegment(QUARTER, bytes, start + done, LITTLE_ENDIAN)
-          .castShape(INTS, 0)
-          .reinterpretAsInts()
+    for (; done + Lanes.LENGTH <= terms; done += Lanes.LENGTH) {
+      Lanes.loadBytes(bytes, start + done)
           .convert(VectorOperators.I2F, 0)
           .reinterpretAsFloats()
           .intoArray(to, at + done);

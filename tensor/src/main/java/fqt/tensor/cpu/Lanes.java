@@ -30,11 +30,14 @@ final class Lanes {
   static final VectorSpecies<Float> HALF =
       VectorSpecies.of(float.class, VectorShape.forBitSize(F.vectorBitSize() / 2));
 
-  private static final VectorSpecies<Byte> BYTES =
-      VectorSpecies.of(byte.class, VectorShape.forBitSize(F.vectorBitSize() / Float.BYTES));
-
   /** F32 lanes of a vector. */
   static final int LENGTH = F.length();
+
+  // As many bytes as lanes, or the eight that vectors have at least.
+  private static final VectorSpecies<Byte> BYTES =
+      VectorSpecies.of(byte.class, VectorShape.forBitSize(Math.max(64, LENGTH * Byte.SIZE)));
+
+  private static final VectorMask<Byte> USED_BYTES = BYTES.indexInRange(0, LENGTH);
 
   private Lanes() {}
 
@@ -56,14 +59,22 @@ final class Lanes {
 
   /** As many bytes as there are lanes, each sign-extended to an I32. */
   static IntVector loadBytes(MemorySegment bytes, long offset) {
-    ByteVector narrow = ByteVector.fromMemorySegment(BYTES, bytes, offset, ByteOrder.LITTLE_ENDIAN);
+    ByteVector narrow =
+        BYTES.length() == LENGTH
+            ? ByteVector.fromMemorySegment(BYTES, bytes, offset, ByteOrder.LITTLE_ENDIAN)
+            : ByteVector.fromMemorySegment(
+                BYTES, bytes, offset, ByteOrder.LITTLE_ENDIAN, USED_BYTES);
     return (IntVector) narrow.castShape(I, 0);
   }
 
   /** Stores the lowest byte of each lane. */
   static void storeBytes(IntVector vector, MemorySegment bytes, long offset) {
     ByteVector narrow = (ByteVector) vector.convertShape(VectorOperators.I2B, BYTES, 0);
-    narrow.intoMemorySegment(bytes, offset, ByteOrder.LITTLE_ENDIAN);
+    if (BYTES.length() == LENGTH) {
+      narrow.intoMemorySegment(bytes, offset, ByteOrder.LITTLE_ENDIAN);
+    } else {
+      narrow.intoMemorySegment(bytes, offset, ByteOrder.LITTLE_ENDIAN, USED_BYTES);
+    }
   }
 
   /** Stores a full vector. */
