@@ -35,6 +35,8 @@ public final class AtomicFile implements AutoCloseable {
   /**
    * Starts a file; an existing one is replaced at the commit.
    *
+   * @param destination the file's path, in an existing folder
+   * @return the open file, nothing of which shows at {@code destination} before the commit
    * @throws java.io.UncheckedIOException if the folder does not exist or cannot be written to
    */
   public static AtomicFile create(Path destination) {
@@ -57,12 +59,20 @@ public final class AtomicFile implements AutoCloseable {
     }
   }
 
-  /** Appends bytes. */
+  /**
+   * Appends bytes.
+   *
+   * @param bytes what is appended, from first to last
+   */
   public void write(byte[] bytes) {
     write(MemorySegment.ofArray(bytes));
   }
 
-  /** Appends bytes of host memory, however many. */
+  /**
+   * Appends bytes of host memory, however many.
+   *
+   * @param bytes a segment of any length, also beyond 2 GiB; it may be freed afterwards
+   */
   public void write(MemorySegment bytes) {
     try {
       Durable.write(channel, bytes);

@@ -37,7 +37,9 @@ public final class AtomicFolder implements AutoCloseable {
   /**
    * Starts a folder; missing parents are made.
    *
+   * @param destination the folder's path
    * @param replace whether a destination that already holds something may be replaced
+   * @return the folder under its temporary name, beside the destination
    * @throws IllegalArgumentException if the destination is a file, or holds something and may not
    *     be replaced
    * @throws java.io.UncheckedIOException if nothing can be written beside the destination
@@ -61,8 +63,10 @@ public final class AtomicFolder implements AutoCloseable {
   /**
    * Starts a folder whose files are written into a given place.
    *
+   * @param destination the folder's path
    * @param replace whether a destination that already holds something may be replaced
    * @param temporary a path on the same file system in an existing folder; what it holds is deleted
+   * @return the folder at {@code temporary}
    * @throws IllegalArgumentException if the destination is a file, or holds something and may not
    *     be replaced
    * @throws java.io.UncheckedIOException if nothing can be written there
@@ -91,6 +95,8 @@ public final class AtomicFolder implements AutoCloseable {
   /**
    * Checks that a folder may be written, before the work of filling it.
    *
+   * @param destination the folder's path
+   * @param replace whether it may already hold something
    * @throws IllegalArgumentException if the destination is a file, or holds something and may not
    *     be replaced
    */
@@ -115,7 +121,7 @@ public final class AtomicFolder implements AutoCloseable {
     }
   }
 
-  /** Where to write until the commit. */
+  /** {@return where to write until the commit} */
   public Path path() {
     return temporary;
   }

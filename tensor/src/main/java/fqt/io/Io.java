@@ -40,6 +40,8 @@ public final class Io {
   /**
    * Reads a file.
    *
+   * @param path a file with one of the endings above
+   * @return maps, lists, texts, numbers, truth values, nulls and tensors, nested as in the file
    * @throws IllegalArgumentException if the ending is not one of those above
    * @throws FileFormatException if the file is malformed or asks for what is not allowed
    * @throws java.io.UncheckedIOException if it cannot be read
@@ -55,6 +57,8 @@ public final class Io {
   /**
    * Writes a file, which appears whole or not at all.
    *
+   * @param value what the format of the ending can hold
+   * @param path the file, with one of the endings above; replaced if it exists
    * @throws IllegalArgumentException if the ending is not one of those above, or the format has no
    *     form for the value
    * @throws java.io.UncheckedIOException if it cannot be written

@@ -59,6 +59,8 @@ public final class Json {
   /**
    * Reads a file that holds one JSON value.
    *
+   * @param path the file, in UTF-8
+   * @return a map in the order of the file, a list, a String, Long, Double or Boolean, or null
    * @throws FileFormatException if it holds anything else
    * @throws java.io.UncheckedIOException if it cannot be read
    */
@@ -73,6 +75,8 @@ public final class Json {
   /**
    * Reads a file that holds one JSON object.
    *
+   * @param path the file, in UTF-8
+   * @return the object, whose messages name {@code path}
    * @throws FileFormatException if it holds anything else
    * @throws java.io.UncheckedIOException if it cannot be read
    */
@@ -83,7 +87,9 @@ public final class Json {
   /**
    * Parses a text that holds one JSON value.
    *
+   * @param text the whole text, with nothing but white space around the value
    * @param source what the text is, for messages
+   * @return the value, as from {@link #read}
    * @throws FileFormatException if it is anything else
    */
   public static Object parse(String text, String source) {
@@ -93,7 +99,9 @@ public final class Json {
   /**
    * Parses UTF-8 bytes that hold one JSON value.
    *
+   * @param utf8 the whole text, with nothing but white space around the value
    * @param source what the bytes are, for messages
+   * @return the value, as from {@link #read}
    * @throws FileFormatException if they are anything else
    */
   public static Object parse(byte[] utf8, String source) {
@@ -213,7 +221,7 @@ public final class Json {
   }
 
   /**
-   * Compact JSON on one line.
+   * {@return compact JSON on one line}
    *
    * @param value maps with string keys, lists, strings, numbers, booleans and null, nested at will;
    *     maps are written in the order of their iteration
@@ -224,7 +232,11 @@ public final class Json {
     return write(value, ObjectWriteContext.empty());
   }
 
-  /** Indented JSON that ends in a line feed; otherwise as {@link #write(Object)}. */
+  /**
+   * {@return indented JSON that ends in a line feed; otherwise as {@link #write(Object)}}
+   *
+   * @param value as for {@link #write(Object)}
+   */
   public static String pretty(Object value) {
     return write(value, new Pretty()) + "\n";
   }
@@ -237,7 +249,12 @@ public final class Json {
     return text.toString();
   }
 
-  /** Writes indented JSON to a file that appears whole or not at all. */
+  /**
+   * Writes indented JSON to a file that appears whole or not at all.
+   *
+   * @param path the file; replaced if it exists
+   * @param value as for {@link #write(Object)}
+   */
   public static void write(Path path, Object value) {
     try (AtomicFile file = AtomicFile.create(path)) {
       file.write(pretty(value).getBytes(StandardCharsets.UTF_8));

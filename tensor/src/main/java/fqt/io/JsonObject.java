@@ -29,6 +29,9 @@ public record JsonObject(Map<String, Object> values, String source) {
   /**
    * Takes a plain value for an object.
    *
+   * @param value a map with string keys, as {@link Json} gives it
+   * @param source where it is from, for messages: a file, and the path of keys inside it
+   * @return the object, with {@code value}'s first level copied
    * @throws FileFormatException if it is none
    */
   public static JsonObject of(Object value, String source) {
@@ -41,33 +44,44 @@ public record JsonObject(Map<String, Object> values, String source) {
     return new JsonObject(values, source);
   }
 
-  /** All keys, also those whose value is null. */
+  /** {@return all keys, also those whose value is null} */
   public Set<String> names() {
     return values.keySet();
   }
 
-  /** Whether there is a value that is not null. */
+  /**
+   * {@return whether there is a value that is not null}
+   *
+   * @param name a key of this object
+   */
   public boolean has(String name) {
     return values.get(name) != null;
   }
 
   /**
-   * An integer.
+   * {@return an integer}
    *
+   * @param name its key
    * @throws FileFormatException if it is missing, of another type or beyond 64 bits
    */
   public long getLong(String name) {
     return integer(require(name, "an integer"), name);
   }
 
-  /** An integer, or the default if it is absent. */
+  /**
+   * {@return an integer, or the default if it is absent}
+   *
+   * @param name its key
+   * @param absent what to return if the key is missing or null
+   */
   public long getLong(String name, long absent) {
     return has(name) ? getLong(name) : absent;
   }
 
   /**
-   * An integer of 32 bits.
+   * {@return an integer of 32 bits}
    *
+   * @param name its key
    * @throws FileFormatException if it is missing, of another type or out of range
    */
   public int getInt(String name) {
@@ -78,42 +92,60 @@ public record JsonObject(Map<String, Object> values, String source) {
     return (int) value;
   }
 
-  /** An integer of 32 bits, or the default if it is absent. */
+  /**
+   * {@return an integer of 32 bits, or the default if it is absent}
+   *
+   * @param name its key
+   * @param absent what to return if the key is missing or null
+   */
   public int getInt(String name, int absent) {
     return has(name) ? getInt(name) : absent;
   }
 
   /**
-   * A number.
+   * {@return a number}
    *
+   * @param name its key; the number may be written as an integer
    * @throws FileFormatException if it is missing or of another type
    */
   public double getDouble(String name) {
     return number(require(name, "a number"), name);
   }
 
-  /** A number, or the default if it is absent. */
+  /**
+   * {@return a number, or the default if it is absent}
+   *
+   * @param name its key
+   * @param absent what to return if the key is missing or null
+   */
   public double getDouble(String name, double absent) {
     return has(name) ? getDouble(name) : absent;
   }
 
   /**
-   * A text.
+   * {@return a text}
    *
+   * @param name its key
    * @throws FileFormatException if it is missing or of another type
    */
   public String getString(String name) {
     return text(require(name, "a string"), name);
   }
 
-  /** A text, or the default (which may be null) if it is absent. */
+  /**
+   * {@return a text, or the default (which may be null) if it is absent}
+   *
+   * @param name its key
+   * @param absent what to return if the key is missing or null
+   */
   public String getString(String name, String absent) {
     return has(name) ? getString(name) : absent;
   }
 
   /**
-   * A truth value.
+   * {@return a truth value}
    *
+   * @param name its key
    * @throws FileFormatException if it is missing or of another type
    */
   public boolean getBoolean(String name) {
@@ -124,14 +156,20 @@ public record JsonObject(Map<String, Object> values, String source) {
     throw wrong(name, "true or false", value);
   }
 
-  /** A truth value, or the default if it is absent. */
+  /**
+   * {@return a truth value, or the default if it is absent}
+   *
+   * @param name its key
+   * @param absent what to return if the key is missing or null
+   */
   public boolean getBoolean(String name, boolean absent) {
     return has(name) ? getBoolean(name) : absent;
   }
 
   /**
-   * A nested object, whose messages will name the path to it.
+   * {@return a nested object, whose messages will name the path to it}
    *
+   * @param name its key
    * @throws FileFormatException if it is missing or of another type
    */
   public JsonObject getObject(String name) {
@@ -142,14 +180,19 @@ public record JsonObject(Map<String, Object> values, String source) {
     return of(value, path(name));
   }
 
-  /** A nested object, or an empty one if it is absent. */
+  /**
+   * {@return a nested object, or an empty one if it is absent}
+   *
+   * @param name its key; of a value that is there and no object, the look-up complains
+   */
   public JsonObject getObjectOrEmpty(String name) {
     return has(name) ? getObject(name) : new JsonObject(Map.of(), path(name));
   }
 
   /**
-   * The plain values of an array.
+   * {@return the plain values of an array}
    *
+   * @param name its key
    * @throws FileFormatException if it is missing or of another type
    */
   public List<Object> getList(String name) {
@@ -160,7 +203,11 @@ public record JsonObject(Map<String, Object> values, String source) {
     throw wrong(name, "an array", value);
   }
 
-  /** The elements of an array of objects; element {@code i} is called {@code name[i]}. */
+  /**
+   * {@return the elements of an array of objects; element {@code i} is called {@code name[i]}}
+   *
+   * @param name the array's key
+   */
   public List<JsonObject> getObjects(String name) {
     List<JsonObject> objects = new ArrayList<>();
     for (Object element : getList(name)) {
@@ -169,7 +216,11 @@ public record JsonObject(Map<String, Object> values, String source) {
     return objects;
   }
 
-  /** The elements of an array of strings. */
+  /**
+   * {@return the elements of an array of strings}
+   *
+   * @param name the array's key
+   */
   public List<String> getStrings(String name) {
     List<String> texts = new ArrayList<>();
     for (Object element : getList(name)) {
@@ -178,7 +229,11 @@ public record JsonObject(Map<String, Object> values, String source) {
     return texts;
   }
 
-  /** The elements of an array of integers. */
+  /**
+   * {@return the elements of an array of integers}
+   *
+   * @param name the array's key
+   */
   public long[] getLongs(String name) {
     List<Object> list = getList(name);
     long[] numbers = new long[list.size()];
@@ -188,7 +243,11 @@ public record JsonObject(Map<String, Object> values, String source) {
     return numbers;
   }
 
-  /** The elements of an array of numbers. */
+  /**
+   * {@return the elements of an array of numbers}
+   *
+   * @param name the array's key; integers among the numbers are converted
+   */
   public double[] getDoubles(String name) {
     List<Object> list = getList(name);
     double[] numbers = new double[list.size()];
@@ -198,7 +257,14 @@ public record JsonObject(Map<String, Object> values, String source) {
     return numbers;
   }
 
-  /** A complaint about the value of a key, for checks that go beyond its type. */
+  /**
+   * {@return a complaint about the value of a key, to be thrown} For checks that go beyond its
+   * type.
+   *
+   * @param name its key
+   * @param expected what would have been right, as a noun phrase
+   * @param found the value that is there
+   */
   public FileFormatException wrong(String name, String expected, Object found) {
     return new FileFormatException(
         "%s: %s is %s, expected %s".formatted(source, name, describe(found), expected));

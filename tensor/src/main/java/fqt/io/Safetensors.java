@@ -51,6 +51,8 @@ public final class Safetensors implements TensorSource {
    * Opens a {@code .safetensors} file, a {@code .index.json} that names several, or a folder that
    * holds {@code model.safetensors} or {@code model.safetensors.index.json}.
    *
+   * @param path the file or folder
+   * @return the checkpoint, its files mapped into memory until it is closed
    * @throws FileFormatException if a file is malformed or a shard or tensor is missing
    * @throws java.io.UncheckedIOException if a file cannot be read
    */
@@ -159,14 +161,17 @@ public final class Safetensors implements TensorSource {
     return entries.containsKey(name);
   }
 
-  /** What the headers say of all tensors, also of those whose type {@link #get} refuses. */
+  /**
+   * {@return what the headers say of all tensors, also of those whose type {@link #get} refuses}
+   */
   public Collection<TensorEntry> entries() {
     return Collections.unmodifiableCollection(entries.values());
   }
 
   /**
-   * What the header says of one tensor.
+   * {@return what the header says of one tensor}
    *
+   * @param name the tensor's full name
    * @throws NoSuchElementException if there is no such tensor
    */
   public TensorEntry entry(String name) {
@@ -206,7 +211,7 @@ public final class Safetensors implements TensorSource {
             .formatted(entry.file(), entry.name(), entry.format()));
   }
 
-  /** The {@code __metadata__} of the file, or of all shards together. */
+  /** {@return the {@code __metadata__} of the file, or of all shards together} */
   public Map<String, String> metadata() {
     return Collections.unmodifiableMap(metadata);
   }

@@ -48,7 +48,9 @@ public final class SafetensorsWriter implements AutoCloseable {
   /**
    * Starts a checkpoint in an existing folder.
    *
+   * @param folder where the shards are written
    * @param maxShardBytes bytes of tensors in a file; only a single larger tensor exceeds it
+   * @return a writer without tensors yet
    */
   public static SafetensorsWriter create(Path folder, long maxShardBytes) {
     if (maxShardBytes <= 0) {
@@ -61,6 +63,8 @@ public final class SafetensorsWriter implements AutoCloseable {
   /**
    * Writes several tensors to one file that appears whole or not at all.
    *
+   * @param path the file; replaced if it exists
+   * @param tensors by name, of any device and strides; the widest types come first in the file
    * @param metadata texts for the file's {@code __metadata__}
    */
   public static void writeFile(
@@ -87,6 +91,8 @@ public final class SafetensorsWriter implements AutoCloseable {
   /**
    * Writes a tensor, of any device and strides; its memory may be freed afterwards.
    *
+   * @param name its full name, unique in the checkpoint
+   * @param tensor its elements, written in their own type
    * @throws IllegalArgumentException if a tensor of that name was written before
    * @throws java.io.UncheckedIOException if the disk refuses
    */
@@ -116,7 +122,7 @@ public final class SafetensorsWriter implements AutoCloseable {
     return shards.getLast();
   }
 
-  /** Bytes of all tensors written so far. */
+  /** {@return the bytes of all tensors written so far} */
   public long totalBytes() {
     return totalBytes;
   }

@@ -12,6 +12,8 @@ public interface TensorSource extends AutoCloseable {
    * Opens a checkpoint: a folder, or a file of it, in safetensors or in PyTorch's own format. In a
    * folder that holds both, safetensors is taken.
    *
+   * @param path the folder or file
+   * @return the checkpoint's tensors, read when asked for
    * @throws FileFormatException if there is no checkpoint or it is malformed
    * @throws java.io.UncheckedIOException if a file cannot be read
    */
@@ -23,17 +25,23 @@ public interface TensorSource extends AutoCloseable {
     return torch ? TorchCheckpoint.open(path) : Safetensors.open(path);
   }
 
-  /** All names, in the order of the file. */
+  /** {@return all names, in the order of the file} */
   Set<String> names();
 
   /**
    * One tensor, as a view of the file where the format allows it.
    *
+   * @param name the tensor's full name
+   * @return on the host, valid until the source is closed
    * @throws NoSuchElementException if there is no such tensor, naming it and the source
    */
   Tensor get(String name);
 
-  /** Whether there is such a tensor. */
+  /**
+   * {@return whether there is such a tensor}
+   *
+   * @param name the full name to look for
+   */
   default boolean has(String name) {
     return names().contains(name);
   }

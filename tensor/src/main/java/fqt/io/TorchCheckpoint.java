@@ -33,6 +33,8 @@ public final class TorchCheckpoint implements TensorSource {
    * Opens a file of {@code torch.save}, an index of such files, or a folder that holds one of the
    * two under its usual name.
    *
+   * @param path the file or folder
+   * @return the checkpoint, its files mapped into memory until it is closed
    * @throws FileFormatException if a file is malformed, asks for what is not allowed, or is missing
    * @throws java.io.UncheckedIOException if a file cannot be read
    */

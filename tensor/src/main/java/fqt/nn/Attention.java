@@ -51,7 +51,12 @@ public final class Attention extends Module {
   private final Child queryNorm;
   private final Child keyNorm;
 
-  /** An attention block of the given parts. */
+  /**
+   * An attention block of the given parts.
+   *
+   * @param heads how queries, keys and values are cut
+   * @param parts projections and norms whose sizes fit {@code heads}
+   */
   public Attention(Heads heads, Parts parts) {
     this.heads = heads;
     query = child("q_proj", parts.query());
@@ -62,7 +67,7 @@ public final class Attention extends Module {
     keyNorm = parts.keyNorm() == null ? null : child("k_norm", parts.keyNorm());
   }
 
-  /** How the features are cut into heads. */
+  /** {@return how the features are cut into heads} */
   public Heads heads() {
     return heads;
   }

@@ -19,7 +19,7 @@ public final class Embedding extends Module {
     parameter("weight", weight);
   }
 
-  /** The table, [vocabulary, features]. */
+  /** {@return the table, [vocabulary, features]} */
   public Tensor weight() {
     return parameters().get("weight");
   }

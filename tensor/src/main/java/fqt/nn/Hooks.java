@@ -7,7 +7,14 @@ import java.util.List;
 public final class Hooks implements AutoCloseable {
   private final List<Module.Registration> registrations = new ArrayList<>();
 
-  /** Adds one. */
+  /** No hooks as yet. */
+  public Hooks() {}
+
+  /**
+   * Adds a registration, to be closed with the others.
+   *
+   * @param registration closed when these hooks are
+   */
   public void add(Module.Registration registration) {
     registrations.add(registration);
   }

@@ -48,7 +48,7 @@ public final class KvCache {
     values = Ops.empty(device, DType.F32, layers, capacity, kvHeads, headDim);
   }
 
-  /** How many tokens it can hold. */
+  /** {@return how many tokens it can hold} */
   public long capacity() {
     return keys.dim(1);
   }

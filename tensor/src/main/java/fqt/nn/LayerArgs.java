@@ -17,7 +17,12 @@ public record LayerArgs(Tensor cos, Tensor sin, AttentionMask mask, KvCache cach
   /** Arguments of blocks that need none. */
   public static final LayerArgs NONE = new LayerArgs(null, null, null, null);
 
-  /** The same arguments with another mask. */
+  /**
+   * The same arguments with another mask.
+   *
+   * @param other which keys each token sees, or null for blocks without attention
+   * @return a copy with that mask; tables and cache are shared
+   */
   public LayerArgs withMask(AttentionMask other) {
     return new LayerArgs(cos, sin, other, cache);
   }

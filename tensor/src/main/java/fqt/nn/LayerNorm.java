@@ -21,17 +21,22 @@ public final class LayerNorm extends Module {
     parameter("bias", requireSameShape("bias", bias, weight));
   }
 
-  /** The weight, [features]. */
+  /** {@return the weight, [features]} */
   public Tensor weight() {
     return parameters().get("weight");
   }
 
-  /** The bias, [features]. */
+  /** {@return the bias, [features]} */
   public Tensor bias() {
     return parameters().get("bias");
   }
 
-  /** Replaces weight and bias by ones of the same shape. */
+  /**
+   * Replaces weight and bias by ones of the same shape.
+   *
+   * @param weight [features], any float type
+   * @param bias [features], any float type
+   */
   public void set(Tensor weight, Tensor bias) {
     parameter("weight", requireSameShape("weight", weight, weight()));
     parameter("bias", requireSameShape("bias", bias, bias()));

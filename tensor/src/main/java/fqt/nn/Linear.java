@@ -45,17 +45,21 @@ public final class Linear extends Module {
         });
   }
 
-  /** The weight, [outputs, inputs]. */
+  /** {@return the weight, [outputs, inputs]} */
   public Tensor weight() {
     return parameters().get("weight");
   }
 
-  /** The bias, [outputs], or null. */
+  /** {@return the bias, [outputs], or null} */
   public Tensor bias() {
     return parameters().get("bias");
   }
 
-  /** Replaces the weight by one of the same shape. */
+  /**
+   * Replaces the weight by one of the same shape.
+   *
+   * @param weight [outputs, inputs], any float type
+   */
   public void setWeight(Tensor weight) {
     if (!weight.shape().equals(weight().shape())) {
       throw new IllegalArgumentException(
@@ -64,7 +68,12 @@ public final class Linear extends Module {
     parameter("weight", weight);
   }
 
-  /** Replaces the bias by one of the same shape. */
+  /**
+   * Replaces the bias by one of the same shape.
+   *
+   * @param bias [outputs], any float type
+   * @throws IllegalArgumentException if there is no bias to replace, or the shapes differ
+   */
   public void setBias(Tensor bias) {
     if (bias() == null || !bias.shape().equals(bias().shape())) {
       throw new IllegalArgumentException("new bias is " + bias + " in place of " + bias());
@@ -72,12 +81,12 @@ public final class Linear extends Module {
     parameter("bias", bias);
   }
 
-  /** Input features. */
+  /** {@return how many input features there are} */
   public long inputs() {
     return weight().dim(1);
   }
 
-  /** Output features. */
+  /** {@return how many output features there are} */
   public long outputs() {
     return weight().dim(0);
   }

@@ -23,14 +23,27 @@ public abstract class Module {
   /** Sees a module run. */
   @FunctionalInterface
   public interface PreHook {
-    /** Called before the module computes. */
+    /**
+     * Called before the module computes.
+     *
+     * @param module the module that is about to run
+     * @param input what goes in, the very tensor
+     * @param args what the module needs besides
+     */
     void before(Module module, Tensor input, LayerArgs args);
   }
 
   /** Sees what a module computed. */
   @FunctionalInterface
   public interface PostHook {
-    /** Called after the module has computed. */
+    /**
+     * Called after the module has computed.
+     *
+     * @param module the module that has run
+     * @param input what went in, the very tensor
+     * @param args what the module needed besides
+     * @param output what came out, the very tensor
+     */
     void after(Module module, Tensor input, LayerArgs args, Tensor output);
   }
 
@@ -51,22 +64,32 @@ public abstract class Module {
       this.module = module;
     }
 
-    /** Last part of the child's path. */
+    /** {@return the last part of the child's path} */
     public String name() {
       return name;
     }
 
-    /** What stands in this place now. */
+    /** {@return what stands in this place now} */
     public Module get() {
       return module;
     }
 
-    /** Puts another module in this place. */
+    /**
+     * Puts another module in this place.
+     *
+     * @param replacement takes the same shapes in and gives the same shapes out
+     */
     public void set(Module replacement) {
       module = replacement;
     }
 
-    /** Runs the module in this place. */
+    /**
+     * Runs the module in this place, hooks included.
+     *
+     * @param input as the module's {@link Module#forward} wants it
+     * @param args what the module needs besides
+     * @return the module's output
+     */
     public Tensor apply(Tensor input, LayerArgs args) {
       return module.apply(input, args);
     }
@@ -77,20 +100,38 @@ public abstract class Module {
   private final List<PreHook> preHooks = new ArrayList<>();
   private final List<PostHook> postHooks = new ArrayList<>();
 
-  /** Computes the output; runs between the hooks. */
+  /** A module without children and parameters; the constructor of a block adds its own. */
+  protected Module() {}
+
+  /**
+   * Computes the output; runs between the hooks.
+   *
+   * @param input usually F32 [tokens, features]
+   * @param args positions, mask and cache of those tokens
+   * @return usually F32 [tokens, features], in the scope that is current at the call
+   */
   protected abstract Tensor forward(Tensor input, LayerArgs args);
 
-  /** What may be rescaled inside this module without changing its output. */
+  /** {@return what may be rescaled inside this module without changing its output} */
   public List<ScaleFold> scaleFolds() {
     return List.of();
   }
 
-  /** Everything that reads this module's input as it came in: itself, or those of its parts. */
+  /**
+   * {@return everything that reads this module's input as it came in: itself, or those of its
+   * parts}
+   */
   public List<Module> inputReaders() {
     return List.of(this);
   }
 
-  /** Runs the hooks and the computation. */
+  /**
+   * Runs the hooks and the computation.
+   *
+   * @param input handed to {@link #forward} and to the hooks as it is
+   * @param args likewise
+   * @return what {@link #forward} gave, after the hooks have seen it
+   */
   public final Tensor apply(Tensor input, LayerArgs args) {
     for (PreHook hook : preHooks) {
       hook.before(this, input, args);
@@ -102,14 +143,25 @@ public abstract class Module {
     return output;
   }
 
-  /** Adds a child; for constructors. */
+  /**
+   * Adds a child; for constructors.
+   *
+   * @param name last part of its path; no dots
+   * @param module what stands there at first
+   * @return its slot, through which the parent is to reach it
+   */
   protected final Child child(String name, Module module) {
     Child child = new Child(name, module);
     children.put(name, child);
     return child;
   }
 
-  /** Adds a parameter, or replaces it; a null tensor is left out. */
+  /**
+   * Adds a parameter, or replaces it; a null tensor is left out.
+   *
+   * @param name last part of its name in a checkpoint, such as {@code weight}
+   * @param tensor of any type and shape, or null
+   */
   protected final void parameter(String name, Tensor tensor) {
     if (tensor == null) {
       parameters.remove(name);
@@ -118,23 +170,36 @@ public abstract class Module {
     }
   }
 
-  /** The children, in the order they were added. */
+  /** {@return the children, in the order they were added} */
   public final List<Child> children() {
     return List.copyOf(children.values());
   }
 
-  /** This module's own parameters by name, in the order they were added; a read-only view. */
+  /**
+   * {@return this module's own parameters by name, in the order they were added; a read-only view}
+   */
   public final SequencedMap<String, Tensor> parameters() {
     return Collections.unmodifiableSequencedMap(parameters);
   }
 
-  /** Lets a module's own parameters outlive a scope. */
+  /**
+   * Lets a module's own parameters outlive a scope.
+   *
+   * @param <M> the module's own class
+   * @param scope the scope that owns the parameters now
+   * @param module the module; its children are left alone
+   * @return {@code module}
+   */
   public static <M extends Module> M keep(Scope scope, M module) {
     module.parameters().values().forEach(scope::keep);
     return module;
   }
 
-  /** Visits this module and all below it, parents first, with their paths; this one's is "". */
+  /**
+   * Visits this module and all below it, parents first, with their paths; this one's is "".
+   *
+   * @param visitor takes the path, dots between names, and the module there
+   */
   public final void visit(BiConsumer<String, Module> visitor) {
     visit("", visitor);
   }
@@ -155,8 +220,9 @@ public abstract class Module {
   }
 
   /**
-   * The place of a descendant.
+   * {@return the slot in which a descendant stands}
    *
+   * @param path names of children joined by dots, not empty
    * @throws NoSuchElementException if a part of the path names no child
    */
   public final Child place(String path) {
@@ -169,7 +235,12 @@ public abstract class Module {
     return dot < 0 ? child : child.get().place(path.substring(dot + 1));
   }
 
-  /** The descendant at a path; the empty path is this module. */
+  /**
+   * {@return the descendant at a path; the empty path is this module}
+   *
+   * @param path names of children joined by dots
+   * @throws NoSuchElementException if a part of the path names no child
+   */
   public final Module find(String path) {
     return path.isEmpty() ? this : place(path).get();
   }
@@ -179,13 +250,23 @@ public abstract class Module {
     return !preHooks.isEmpty() || !postHooks.isEmpty();
   }
 
-  /** Adds a hook that runs before the computation. */
+  /**
+   * Adds a hook that runs before the computation.
+   *
+   * @param hook called at each run, after those added earlier
+   * @return removes the hook when closed
+   */
   public final Registration before(PreHook hook) {
     preHooks.add(hook);
     return () -> preHooks.remove(hook);
   }
 
-  /** Adds a hook that runs after the computation. */
+  /**
+   * Adds a hook that runs after the computation.
+   *
+   * @param hook called at each run, after those added earlier
+   * @return removes the hook when closed
+   */
   public final Registration after(PostHook hook) {
     postHooks.add(hook);
     return () -> postHooks.remove(hook);

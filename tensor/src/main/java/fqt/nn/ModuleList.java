@@ -5,7 +5,11 @@ import java.util.List;
 
 /** Modules under the names 0, 1, 2 …; their owner decides which of them run. */
 public final class ModuleList extends Module {
-  /** A list of the given modules. */
+  /**
+   * A list of the given modules.
+   *
+   * @param modules become the children 0, 1, 2 … in this order
+   */
   public ModuleList(List<? extends Module> modules) {
     int index = 0;
     for (Module module : modules) {

@@ -19,12 +19,16 @@ public final class RmsNorm extends Module {
     parameter("weight", LayerNorm.requireVector("weight of a norm", weight));
   }
 
-  /** The weight, [features]. */
+  /** {@return the weight, [features]} */
   public Tensor weight() {
     return parameters().get("weight");
   }
 
-  /** Replaces the weight by one of the same shape. */
+  /**
+   * Replaces the weight by one of the same shape.
+   *
+   * @param weight [features], any float type
+   */
   public void setWeight(Tensor weight) {
     parameter("weight", LayerNorm.requireSameShape("weight", weight, weight()));
   }

@@ -39,10 +39,13 @@ public final class Rotary {
   }
 
   /**
-   * Rotary embedding along one axis.
+   * {@return rotary embedding along one axis}
    *
    * @param dimensions elements of a head that turn; even
    * @param theta base of the frequencies
+   * @param scaling how the frequencies are stretched for longer texts
+   * @throws IllegalArgumentException if the dimensions are odd or below 2, or the base is not
+   *     positive
    */
   public static Rotary of(int dimensions, double theta, RotaryScaling scaling) {
     if (dimensions < 2 || dimensions % 2 != 0 || !(theta > 0)) {
@@ -67,9 +70,10 @@ public final class Rotary {
   }
 
   /**
-   * The same frequencies, the first {@code sections[0]} along axis 0, the next {@code sections[1]}
-   * along axis 1, and so on.
+   * {@return the same frequencies, the first {@code sections[0]} along axis 0, the next {@code
+   * sections[1]} along axis 1, and so on}
    *
+   * @param sections pairs of elements along each axis
    * @throws IllegalArgumentException unless the sections sum up to the number of pairs
    */
   public Rotary withSections(int... sections) {
@@ -86,7 +90,12 @@ public final class Rotary {
     return new Rotary(frequencies, split, factor);
   }
 
-  /** All frequencies once for each of several axes: {@code axes} times as many pairs. */
+  /**
+   * {@return all frequencies once for each of several axes} They are {@code axisCount} times as
+   * many.
+   *
+   * @param axisCount how many axes a position has
+   */
   public Rotary repeated(int axisCount) {
     float[] all = new float[frequencies.length * axisCount];
     int[] split = new int[all.length];
@@ -137,24 +146,29 @@ public final class Rotary {
     }
   }
 
-  /** How many pairs of elements turn. */
+  /** {@return how many pairs of elements turn} */
   public int pairs() {
     return frequencies.length;
   }
 
-  /** The frequency of one pair, in radians a position. */
+  /**
+   * {@return the frequency of one pair, in radians a position}
+   *
+   * @param pair which of them, from 0 to {@link #pairs} − 1
+   */
   public float frequency(int pair) {
     return frequencies[pair];
   }
 
-  /** What both tables are multiplied by; 1 except for YaRN. */
+  /** {@return what both tables are multiplied by; 1 except for YaRN} */
   public float attentionFactor() {
     return factor;
   }
 
   /**
-   * The tables for tokens at given positions.
+   * {@return the tables for tokens at given positions}
    *
+   * @param device where the tables are put
    * @param positions for each axis the position of each token
    * @throws IllegalArgumentException if there are fewer axes than the frequencies need
    */

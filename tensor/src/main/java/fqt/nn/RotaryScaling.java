@@ -32,7 +32,11 @@ public sealed interface RotaryScaling {
       double originalLength,
       boolean truncate)
       implements RotaryScaling {
-    /** The attention factor that the paper proposes for a stretch: 0.1 ln(factor) + 1. */
+    /**
+     * {@return the attention factor that the paper proposes for a stretch: 0.1 ln(factor) + 1}
+     *
+     * @param factor how many times longer texts get; up to 1 gives 1
+     */
     public static double defaultAttentionFactor(double factor) {
       return factor <= 1 ? 1 : 0.1 * Math.log(factor) + 1;
     }

@@ -42,12 +42,18 @@ public record ScaleFold(
     consumers = List.copyOf(consumers);
   }
 
-  /** The plain case: each of the producer's channels feeds one column of each consumer. */
+  /**
+   * {@return the plain case: each of the producer's channels feeds one column of each consumer}
+   *
+   * @param producer a norm or linear, all of whose output channels take part
+   * @param channels how many channels that is
+   * @param consumers every module that reads them, one input column a channel
+   */
   public static ScaleFold of(Module producer, long channels, List<Module> consumers) {
     return new ScaleFold(producer, 0, channels, 1, channels, consumers);
   }
 
-  /** For each input column of a consumer, the channel that feeds it. */
+  /** {@return for each input column of a consumer, the channel that feeds it} */
   public int[] channelOfColumn() {
     int head = Math.toIntExact(headDim);
     int times = Math.toIntExact(repeat);
@@ -56,7 +62,12 @@ public record ScaleFold(
     return channel;
   }
 
-  /** For each input column of a consumer, the factor of the channel that feeds it. */
+  /**
+   * For each input column of a consumer, gives the factor of the channel that feeds it.
+   *
+   * @param factors one for each of {@link #channels}
+   * @return [channels · repeat]
+   */
   public float[] columns(float[] factors) {
     int[] channel = channelOfColumn();
     float[] columns = new float[channel.length];
@@ -66,12 +77,19 @@ public record ScaleFold(
     return columns;
   }
 
-  /** Whether {@link #apply} can: the producer is a norm or linear, the consumers are linears. */
+  /**
+   * {@return whether {@link #apply} can: the producer is a norm or linear, the consumers are
+   * linears}
+   */
   public boolean isApplicable() {
     return canSet(producer) && consumers.stream().allMatch(Linear.class::isInstance);
   }
 
-  /** Whether {@link #setParameters} can. */
+  /**
+   * {@return whether {@link #setParameters} can}
+   *
+   * @param module what would be rescaled
+   */
   public static boolean canSet(Module module) {
     return module instanceof RmsNorm || module instanceof LayerNorm || module instanceof Linear;
   }
@@ -108,7 +126,14 @@ public record ScaleFold(
     }
   }
 
-  /** Replaces weight and bias of a norm or linear; a null bias leaves that of a linear. */
+  /**
+   * Replaces weight and bias of a norm or linear; a null bias leaves that of a linear.
+   *
+   * @param module an {@link RmsNorm}, {@link LayerNorm} or {@link Linear}
+   * @param weight the new weight, of the old one's shape
+   * @param bias the new bias, of the old one's shape, or null
+   * @throws IllegalStateException if the module is neither norm nor linear
+   */
   public static void setParameters(Module module, Tensor weight, Tensor bias) {
     switch (module) {
       case RmsNorm norm -> norm.setWeight(weight);

@@ -34,10 +34,12 @@ public final class SparseMoe extends Module {
   /**
    * A block of the given parts.
    *
+   * @param routing how many experts a token gets, and how their outputs are weighted
    * @param gate the router, features → experts
    * @param experts features → features each
    * @param sharedExpert features → features, or null
    * @param sharedGate shared_expert_gate, features → 1, or null with the shared expert
+   * @throws IllegalArgumentException unless a token gets at least one expert and at most all
    */
   public SparseMoe(
       Routing routing,
@@ -56,22 +58,32 @@ public final class SparseMoe extends Module {
     this.sharedGate = sharedGate == null ? null : child("shared_expert_gate", sharedGate);
   }
 
-  /** How many experts there are, the shared one not counted. */
+  /** {@return how many experts there are, the shared one not counted} */
   public int expertCount() {
     return experts.size();
   }
 
-  /** How tokens choose experts. */
+  /** {@return how tokens choose experts} */
   public Routing routing() {
     return routing;
   }
 
-  /** Whether every expert sees every token; the output is the same either way. */
+  /**
+   * Lets every expert see every token, or only those routed to it. The output is the same either
+   * way.
+   *
+   * @param show true for calibration
+   */
   public void showAllTokens(boolean show) {
     showAllTokens = show;
   }
 
-  /** Lets every expert below a module see every token, until the registration is closed. */
+  /**
+   * Lets every expert below a module see every token, until the registration is closed.
+   *
+   * @param root where to look for mixtures, itself included
+   * @return restores the routing when closed
+   */
   public static Registration showAllTokens(Module root) {
     List<SparseMoe> changed = new ArrayList<>();
     root.visit(

@@ -30,32 +30,51 @@ public record AttentionMask(boolean causal, long window, long[] queryBounds, lon
     requireRising(keyBounds, "key");
   }
 
-  /** One causal sequence of as many queries as keys. */
+  /**
+   * {@return one causal sequence of as many queries as keys}
+   *
+   * @param tokens queries, and as many keys
+   */
   public static AttentionMask causal(long tokens) {
     return causal(tokens, tokens);
   }
 
-  /** One causal sequence whose last {@code queries} keys are the queries' own. */
+  /**
+   * {@return one causal sequence whose last {@code queries} keys are the queries' own}
+   *
+   * @param queries tokens that ask, at the end of the sequence
+   * @param keys all tokens of the sequence, the queries' own included
+   */
   public static AttentionMask causal(long queries, long keys) {
     return new AttentionMask(true, 0, new long[] {0, queries}, new long[] {0, keys});
   }
 
-  /** Packed sequences with the given bounds, each attending only to itself. */
+  /**
+   * {@return packed sequences with the given bounds, each attending only to itself}
+   *
+   * @param causal whether a query sees only keys up to its own place
+   * @param bounds start of each sequence in tokens, ending with their number; from 0, never
+   *     decreasing
+   */
   public static AttentionMask segments(boolean causal, long... bounds) {
     return new AttentionMask(causal, 0, bounds, bounds);
   }
 
-  /** The same mask with a sliding window. */
+  /**
+   * {@return the same mask with a sliding window}
+   *
+   * @param keys how many keys, its own included, a query sees backwards; 0 for all
+   */
   public AttentionMask withWindow(long keys) {
     return new AttentionMask(causal, keys, queryBounds, keyBounds);
   }
 
-  /** Number of queries. */
+  /** {@return the number of queries} */
   public long queries() {
     return queryBounds[queryBounds.length - 1];
   }
 
-  /** Number of keys. */
+  /** {@return the number of keys} */
   public long keys() {
     return keyBounds[keyBounds.length - 1];
   }

@@ -13,24 +13,32 @@ import java.util.List;
 public interface Backend {
   /** Finds backends; looked up with {@code ServiceLoader}. */
   interface Provider {
-    /** The kind of device this provider serves, as in {@link Device#kind}. */
+    /**
+     * {@return the kind of device this provider serves, such as {@code "cuda"}} See {@link
+     * Device#kind}.
+     */
     String kind();
 
     /**
-     * The backend of one device.
+     * {@return the backend of one device, opened now}
      *
+     * @param index which of several devices of the kind, from 0
      * @throws IllegalStateException if the device cannot be used, saying why
      */
     Backend open(int index);
   }
 
-  /** One line for {@code fqt doctor}: what was chosen and why. */
+  /** {@return what was chosen and why, for {@code fqt doctor}} One line for each choice. */
   List<String> describe();
 
-  /** Uninitialised bytes. */
+  /**
+   * {@return storage whose bytes are undefined}
+   *
+   * @param byteSize how many bytes; 0 is allowed
+   */
   Storage allocate(long byteSize);
 
-  /** Bytes in storages that {@link #allocate} gave out and nobody released. */
+  /** {@return the bytes in storages that {@link #allocate} gave out and nobody released} */
   long liveBytes();
 
   /**
@@ -41,44 +49,80 @@ public interface Backend {
    */
   record MemoryUse(long peak, long reserved) {}
 
-  /** What memory was needed since the last call, or null if the device does not count. */
+  /** {@return what memory was needed since the last call, or null if the device does not count} */
   default MemoryUse takeMemoryUse() {
     return null;
   }
 
-  /** Bytes that {@link #allocate} could still give, as far as is known. */
+  /** {@return the bytes that {@link #allocate} could still give, as far as is known} */
   default long freeBytes() {
     return Long.MAX_VALUE;
   }
 
-  /** Copies host bytes to this device, or back; both contiguous, same type and shape. */
+  /**
+   * Copies host bytes to this device, or back; both contiguous, same type and shape.
+   *
+   * @param source contiguous; on the host, or on this device
+   * @param target like {@code source}, on the other side
+   */
   void transfer(Tensor source, Tensor target);
 
-  /** Copies between tensors of this device of one shape, any strides, converting the type. */
+  /**
+   * Copies between tensors of this device of one shape, any strides, converting the type.
+   *
+   * @param source any strides
+   * @param target any strides; floats round half to even, integers saturate
+   */
   void copy(Tensor source, Tensor target);
 
-  /** Sets every element of a tensor of any strides. */
+  /**
+   * Sets every element of a tensor of any strides.
+   *
+   * @param target any strides
+   * @param value converted to the target's type as in {@link #copy}
+   */
   void fill(Tensor target, double value);
 
   // --- matrices
 
   /**
-   * {@code out = alpha * a b + beta * out}; a [M, K] and b [K, N] of any float type and any
-   * strides, out F32 [M, N] with unit column stride.
+   * {@code out = alpha · a b + beta · out}.
+   *
+   * @param alpha factor of the product
+   * @param a [M, K], any float type and strides
+   * @param b [K, N], any float type and strides
+   * @param beta factor of what {@code out} holds; at 0 that is not read
+   * @param out F32 [M, N] with unit column stride
    */
   void gemm(float alpha, Tensor a, Tensor b, float beta, Tensor out);
 
-  /** {@code out = x wᵀ + bias}; x [M, K], w [N, K] any float type, bias [N] or null. */
+  /**
+   * {@code out = x wᵀ + bias}.
+   *
+   * @param x [M, K]
+   * @param w [N, K], any float type
+   * @param bias [N], any float type, or null
+   * @param out [M, N]
+   */
   void linear(Tensor x, Tensor w, Tensor bias, Tensor out);
 
-  /** Whether {@link #groupedLinear} takes such weights, of one shape and type, all in one go. */
+  /**
+   * {@return whether {@link #groupedLinear} takes such weights, of one shape and type, all in one
+   * go}
+   *
+   * @param w [N, K] each, of one float type
+   */
   default boolean groups(List<Tensor> w) {
     return false;
   }
 
   /**
-   * {@code out[m] = w[e] x[m]} for m from bounds[e] to before bounds[e + 1]; x [M, K], each w [N,
-   * K] of one float type.
+   * {@code out[m] = w[e] x[m]} for m from {@code bounds[e]} to before {@code bounds[e + 1]}.
+   *
+   * @param x [M, K]
+   * @param bounds E + 1 rows, from 0, never decreasing, to M
+   * @param w E weights [N, K] of one float type
+   * @param out [M, N]
    */
   default void groupedLinear(Tensor x, long[] bounds, List<Tensor> w, Tensor out) {
     for (int e = 0; e < w.size(); e++) {
@@ -89,25 +133,57 @@ public interface Backend {
     }
   }
 
-  /** {@code out = x wᵀ + bias} with w unpacked inside the kernel. */
+  /**
+   * {@code out = x wᵀ + bias} with w unpacked inside the kernel.
+   *
+   * @param x [M, K]
+   * @param w N outputs by K inputs
+   * @param bias [N], any float type, or null
+   * @param out [M, N]
+   */
   void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out);
 
   /**
-   * {@code out[m][n] = xScale[m] · wScale[n] · Σ x[m][k] w[n][k] + bias[n]} over codes: x [M, K]
-   * and w [N, K], both I8 with sums exact in 32 bits, or both F8_E4M3; scales F32; bias [N] or
-   * null.
+   * {@code out[m][n] = xScale[m] · wScale[n] · Σ x[m][k] w[n][k] + bias[n]} over codes. Sums of I8
+   * codes are exact in 32 bits.
+   *
+   * @param x [M, K], I8 or F8_E4M3
+   * @param xScale F32 [M]
+   * @param w [N, K], of the type of {@code x}
+   * @param wScale F32 [N]
+   * @param bias [N], any float type, or null
+   * @param out [M, N]
    */
   void scaledLinear(Tensor x, Tensor xScale, Tensor w, Tensor wScale, Tensor bias, Tensor out);
 
-  /** {@code out = beta * out + alpha * xᵀ x}, symmetric, both triangles; x [T, K], out [K, K]. */
+  /**
+   * {@code out = beta · out + alpha · xᵀ x}, symmetric, both triangles.
+   *
+   * @param alpha factor of the product
+   * @param x [T, K]
+   * @param beta factor of what {@code out} holds; at 0 that is not read
+   * @param out [K, K]
+   */
   void syrk(float alpha, Tensor x, float beta, Tensor out);
 
-  /** The same below and on the diagonal; what is above it may be anything until completed. */
+  /**
+   * {@link #syrk} below and on the diagonal only. What is above may be anything until {@link
+   * #completeSyrk}.
+   *
+   * @param alpha factor of the product
+   * @param x [T, K]
+   * @param beta factor of what {@code out} holds below and on the diagonal
+   * @param out [K, K]
+   */
   default void lowerSyrk(float alpha, Tensor x, float beta, Tensor out) {
     syrk(alpha, x, beta, out);
   }
 
-  /** Fills in what {@link #lowerSyrk} has left undefined. */
+  /**
+   * Fills in what {@link #lowerSyrk} has left undefined.
+   *
+   * @param out [K, K], symmetric afterwards
+   */
   default void completeSyrk(Tensor out) {
     // The default leaves nothing undefined.
   }
@@ -115,84 +191,216 @@ public interface Backend {
   /**
    * Overwrites symmetric positive definite a [K, K] with its lower Cholesky factor, zeros above.
    *
+   * @param a F32 [K, K]; only what is below and on the diagonal is read
    * @return −1, or the index of the first pivot that is not positive (a is then undefined)
    */
   long cholesky(Tensor a);
 
-  /** {@code out = l⁻¹} for lower triangular l [K, K], zeros above the diagonal. */
+  /**
+   * {@code out = l⁻¹}.
+   *
+   * @param l [K, K], lower triangular
+   * @param out [K, K], zeros above the diagonal
+   */
   void invertLower(Tensor l, Tensor out);
 
   // --- element by element
 
-  /** {@code out = a op b}; shapes equal, or b [N] repeated over the rows of a [..., N]. */
+  /**
+   * {@code out = a op b}, element by element.
+   *
+   * @param op what is done with each pair
+   * @param a [..., N]
+   * @param b like {@code a}, or [N] repeated over its rows
+   * @param out like {@code a}; may be {@code a} itself
+   */
   void binary(BinaryOp op, Tensor a, Tensor b, Tensor out);
 
-  /** {@code out = op(x)}. */
+  /**
+   * {@code out = op(x)}.
+   *
+   * @param op the function
+   * @param x any shape
+   * @param out like {@code x}
+   */
   void unary(UnaryOp op, Tensor x, Tensor out);
 
-  /** {@code out = scale * x + shift}. */
+  /**
+   * {@code out = scale * x + shift}.
+   *
+   * @param x any shape
+   * @param scale factor of each element
+   * @param shift added after it
+   * @param out like {@code x}
+   */
   void affine(Tensor x, float scale, float shift, Tensor out);
 
-  /** {@code out = op(gate) * up}: the gated activation of SwiGLU and its kin. */
+  /**
+   * {@code out = op(gate) * up}: the gated activation of SwiGLU and its kin.
+   *
+   * @param op the activation, such as {@link UnaryOp#SILU}
+   * @param gate any shape
+   * @param up like {@code gate}
+   * @param out like {@code gate}
+   */
   void gated(UnaryOp op, Tensor gate, Tensor up, Tensor out);
 
   // --- rows
 
-  /** Root-mean-square norm of each row of x [M, K], times weight [K] (any float type). */
+  /**
+   * Root-mean-square norm of each row, times a weight.
+   *
+   * @param x [M, K]
+   * @param weight [K], any float type
+   * @param eps added to the mean square
+   * @param out [M, K]
+   */
   void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out);
 
-  /** Layer norm of each row of x [M, K]; weight and bias [K], any float type. */
+  /**
+   * Layer norm of each row, times a weight, plus a bias.
+   *
+   * @param x [M, K]
+   * @param weight [K], any float type
+   * @param bias [K], any float type
+   * @param eps added to the variance
+   * @param out [M, K]
+   */
   void layerNorm(Tensor x, Tensor weight, Tensor bias, float eps, Tensor out);
 
-  /** Softmax of each row of x [M, K]. */
+  /**
+   * Softmax of each row.
+   *
+   * @param x [M, K]
+   * @param out [M, K], rows of sum 1
+   */
   void softmax(Tensor x, Tensor out);
 
-  /** Reduces each row of x [M, K] to out [M], or each column to out [K]; accumulates in F64. */
+  /**
+   * Reduces each row or each column to one number. Sums accumulate in F64.
+   *
+   * @param op how
+   * @param axis what is left: one number a row, or one a column
+   * @param x [M, K], not empty
+   * @param out [M] or [K]
+   */
   void reduce(ReduceOp op, Axis axis, Tensor x, Tensor out);
 
-  /** The k largest of each row, largest first, ties by index; values F32, indices I32 [M, k]. */
+  /**
+   * The k largest of each row, largest first, ties by index.
+   *
+   * @param x [M, K]
+   * @param k from 1 to K
+   * @param values F32 [M, k]
+   * @param indices I32 [M, k], their columns
+   */
   void topK(Tensor x, long k, Tensor values, Tensor indices);
 
-  /** {@code out[m] = log Σ exp(x[m]) − x[m][target[m]]}; x [M, V], target I32 [M], out F32 [M]. */
+  /**
+   * {@code out[m] = log Σ exp(x[m]) − x[m][target[m]]}.
+   *
+   * @param x [M, V], logits
+   * @param target I32 [M], from 0 to V − 1
+   * @param out F32 [M], nats
+   */
   void crossEntropy(Tensor x, Tensor target, Tensor out);
 
-  /** {@code out[i] = table[index[i]]}; table [V, K] any float type, index I32 [M], out F32. */
+  /**
+   * {@code out[i] = table[index[i]]}.
+   *
+   * @param table [V, K], any float type
+   * @param index I32 [M], from 0 to V − 1
+   * @param out F32 [M, K]
+   */
   void gatherRows(Tensor table, Tensor index, Tensor out);
 
-  /** {@code out[index[i]] += weight[i] * rows[i]} in the order of i; weight F32 [M] or null. */
+  /**
+   * {@code out[index[i]] += weight[i] · rows[i]} in the order of i.
+   *
+   * @param rows [M, K]
+   * @param index I32 [M], rows of {@code out}
+   * @param weight F32 [M], or null for 1
+   * @param out [V, K]
+   */
   void scatterAddRows(Tensor rows, Tensor index, Tensor weight, Tensor out);
 
   // --- attention
 
   /**
-   * Rotary embedding by halves: with d = D / 2, {@code out[i] = x[i] cos[i] − x[i+d] sin[i]} and
-   * {@code out[i+d] = x[i+d] cos[i] + x[i] sin[i]}; x [M, H, D], cos and sin [M, R / 2], where the
-   * last D − R elements of a head pass unchanged (d = R / 2).
+   * Rotary embedding by halves: with d = R / 2, {@code out[i] = x[i] cos[i] − x[i+d] sin[i]} and
+   * {@code out[i+d] = x[i+d] cos[i] + x[i] sin[i]}. The last D − R elements of a head pass
+   * unchanged.
+   *
+   * @param x [M, H, D]
+   * @param cos [M, R / 2]
+   * @param sin [M, R / 2]
+   * @param out [M, H, D]
    */
   void rotary(Tensor x, Tensor cos, Tensor sin, Tensor out);
 
   /**
-   * Scaled dot-product attention with grouped heads: q [M, H, D], k and v [S, G, D], H a multiple
-   * of G; out [M, H, D]. q, k and v may have any strides but unit stride along D.
+   * Scaled dot-product attention with grouped heads. The operands may have any strides but unit
+   * stride along D.
+   *
+   * @param q [M, H, D]
+   * @param k [S, G, D], H a multiple of G
+   * @param v [S, G, D]
+   * @param scale factor of the scores, before the softmax
+   * @param mask which of the S keys each of the M queries sees
+   * @param out [M, H, D]; zeros for a query that sees no key
    */
   void attention(Tensor q, Tensor k, Tensor v, float scale, AttentionMask mask, Tensor out);
 
   // --- quantization; codes are whole numbers, kept in I8 or U8, or in an F8 type
 
-  /** Smallest and largest element of each block of x [M, K]; min and max as blocks' scale shape. */
+  /**
+   * Smallest and largest element of each block.
+   *
+   * @param x [M, K]
+   * @param blocks how x is cut
+   * @param min as {@link Blocks#scaleShape} says
+   * @param max like {@code min}
+   */
   void blockRange(Tensor x, Blocks blocks, Tensor min, Tensor max);
 
   /**
    * {@code code = clamp(rint(x / scale) + zero, low, high)} for integer codes, and {@code
-   * round(clamp(x / scale, low, high))} for F8 ones; scale F32 and zero F32 or null, one a block.
+   * round(clamp(x / scale, low, high))} for F8 ones.
+   *
+   * @param x [M, K]
+   * @param blocks how x is cut
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   * @param low smallest code
+   * @param high largest code
+   * @param codes [M, K], in I8, U8 or an F8 type; written
    */
   void quantize(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, Tensor codes);
 
-  /** {@code out = scale * (code − zero)}, out of any float type. */
+  /**
+   * {@code out = scale · (code − zero)}.
+   *
+   * @param codes [M, K], in I8, U8 or an F8 type
+   * @param blocks how they are cut
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   * @param out [M, K], any float type
+   */
   void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out);
 
-  /** {@link #quantize} followed by {@link #dequantize} without keeping the codes; out F32. */
+  /**
+   * {@link #quantize} followed by {@link #dequantize} without keeping the codes.
+   *
+   * @param x [M, K]
+   * @param blocks how x is cut
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   * @param low smallest code
+   * @param high largest code
+   * @param codes the type that the codes would have
+   * @param out F32 [M, K]
+   */
   void fakeQuantize(
       Tensor x,
       Blocks blocks,
@@ -203,7 +411,18 @@ public interface Backend {
       DType codes,
       Tensor out);
 
-  /** Σ ({@link #fakeQuantize} − x)² of each block of x, F64 inside; out F32 like scale. */
+  /**
+   * Σ ({@link #fakeQuantize} − x)² of each block, F64 inside.
+   *
+   * @param x [M, K]
+   * @param blocks how x is cut
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   * @param low smallest code
+   * @param high largest code
+   * @param codes the type that the codes would have
+   * @param out F32, one a block
+   */
   void quantizationError(
       Tensor x,
       Blocks blocks,
@@ -214,10 +433,22 @@ public interface Backend {
       DType codes,
       Tensor out);
 
-  /** Packs U8 codes [N, K] of {@code bits} bits into the words of {@link PackedWeight}. */
+  /**
+   * Packs U8 codes [N, K] of {@code bits} bits into the words of {@link PackedWeight}.
+   *
+   * @param codes U8 [N, K], each below 2^bits
+   * @param bits width of a code, 2 to 8
+   * @param words I32 [N, {@link PackedWeight#wordsPerRow}]
+   */
   void pack(Tensor codes, int bits, Tensor words);
 
-  /** The reverse of {@link #pack}. */
+  /**
+   * The reverse of {@link #pack}.
+   *
+   * @param words I32 [N, {@link PackedWeight#wordsPerRow}]
+   * @param bits width of a code, 2 to 8
+   * @param codes U8 [N, K]
+   */
   void unpack(Tensor words, int bits, Tensor codes);
 
   /**

@@ -16,8 +16,9 @@ public final class Backends {
   private Backends() {}
 
   /**
-   * The backend that serves a device.
+   * {@return the backend that serves a device}
    *
+   * @param device such as {@link Device#CPU}
    * @throws IllegalArgumentException if no backend for that kind of device is on the module path
    * @throws IllegalStateException if the device cannot be used, saying why
    */

@@ -29,24 +29,41 @@ public record Blocks(long rows, long columns) {
     }
   }
 
-  /** One scale for every {@code groupSize} neighbours of a row; −1 means the whole row. */
+  /**
+   * {@return one scale for every few neighbours of a row}
+   *
+   * @param groupSize how many columns share a scale; −1 means the whole row
+   */
   public static Blocks perGroup(long groupSize) {
     return groupSize == -1 ? PER_ROW : new Blocks(1, groupSize);
   }
 
-  /** Shape of the scales of a matrix of the given size. */
+  /**
+   * {@return the shape of a matrix's scales: block rows by block columns}
+   *
+   * @param matrixRows rows of the matrix
+   * @param matrixColumns columns of the matrix
+   */
   public Shape scaleShape(long matrixRows, long matrixColumns) {
     return Shape.of(
         Math.ceilDiv(matrixRows, rowsOf(matrixRows)),
         Math.ceilDiv(matrixColumns, columnsOf(matrixColumns)));
   }
 
-  /** Rows of a block in a matrix of that many rows; at least 1. */
+  /**
+   * {@return rows of a block, no more than the matrix has, at least 1}
+   *
+   * @param matrixRows rows of the matrix
+   */
   public long rowsOf(long matrixRows) {
     return Math.max(1, rows == 0 ? matrixRows : Math.min(rows, matrixRows));
   }
 
-  /** Columns of a block in a matrix of that many columns; at least 1. */
+  /**
+   * {@return columns of a block, no more than the matrix has, at least 1}
+   *
+   * @param matrixColumns columns of the matrix
+   */
   public long columnsOf(long matrixColumns) {
     return Math.max(1, columns == 0 ? matrixColumns : Math.min(columns, matrixColumns));
   }

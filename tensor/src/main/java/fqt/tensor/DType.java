@@ -33,12 +33,12 @@ public enum DType {
     this.isFloat = isFloat;
   }
 
-  /** Bytes that one element takes. */
+  /** {@return the bytes that one element takes} */
   public int byteSize() {
     return byteSize;
   }
 
-  /** Whether elements are floating-point numbers. */
+  /** {@return whether elements are floating-point numbers} */
   public boolean isFloat() {
     return isFloat;
   }

@@ -18,7 +18,11 @@ public final class Derived {
   private boolean collected;
   private boolean released;
 
-  /** Of a storage that the garbage collector frees, or that a scope does. */
+  /**
+   * Forms of a storage that has none yet.
+   *
+   * @param collected whether the garbage collector frees the storage, or else a scope does
+   */
   public Derived(boolean collected) {
     this.collected = collected;
   }

@@ -15,7 +15,11 @@ public record Device(String kind, int index) {
 
   private static final Pattern SYNTAX = Pattern.compile("([a-z]+)(?::([0-9]{1,4}))?");
 
-  /** One NVIDIA GPU. */
+  /**
+   * {@return one NVIDIA GPU}
+   *
+   * @param index which of several, from 0
+   */
   public static Device cuda(int index) {
     return new Device("cuda", index);
   }
@@ -23,6 +27,8 @@ public record Device(String kind, int index) {
   /**
    * Reads {@code cpu}, {@code cuda} or {@code cuda:1}.
    *
+   * @param text what a command line gives
+   * @return the device, number 0 where none is given
    * @throws IllegalArgumentException if the text is none of these
    */
   public static Device parse(String text) {
@@ -35,7 +41,7 @@ public record Device(String kind, int index) {
     return new Device(matcher.group(1), index);
   }
 
-  /** Whether tensors on this device can be read through a {@code MemorySegment}. */
+  /** {@return whether tensors on this device can be read through a {@code MemorySegment}} */
   public boolean isHost() {
     return kind.equals(CPU.kind);
   }

@@ -17,19 +17,31 @@ public final class Float8 {
 
   private Float8() {}
 
-  /** The value of an e4m3 code, exactly. */
+  /**
+   * {@return the value of an e4m3 code, exactly}
+   *
+   * @param code any of the 256
+   */
   public static float e4m3ToFloat(byte code) {
     int magnitude = code & 0x7f;
     float value = magnitude == 0x7f ? Float.NaN : Float.intBitsToFloat(magnitude << 20) * 0x1p120f;
     return code < 0 ? -value : value;
   }
 
-  /** The value of an e5m2 code, exactly. */
+  /**
+   * {@return the value of an e5m2 code, exactly}
+   *
+   * @param code any of the 256
+   */
   public static float e5m2ToFloat(byte code) {
     return Float.float16ToFloat((short) (code << 8));
   }
 
-  /** The nearest e4m3 code, ties to even; beyond 448 the largest finite one; NaN stays NaN. */
+  /**
+   * {@return the nearest e4m3 code, ties to even; beyond 448 the largest finite one; NaN stays NaN}
+   *
+   * @param value any number; infinities count as beyond the largest
+   */
   public static byte floatToE4m3(float value) {
     int sign = Float.floatToRawIntBits(value) >>> 24 & 0x80;
     float magnitude = Math.abs(value);
@@ -48,7 +60,12 @@ public final class Float8 {
     return (byte) (sign | rounded - (120 << 3));
   }
 
-  /** The nearest e5m2 code, ties to even; beyond 57344 the largest finite one; NaN stays NaN. */
+  /**
+   * {@return the nearest e5m2 code, ties to even; beyond 57344 the largest finite one; NaN stays
+   * NaN}
+   *
+   * @param value any number; infinities count as beyond the largest
+   */
   public static byte floatToE5m2(float value) {
     int sign = Float.floatToRawIntBits(value) >>> 24 & 0x80;
     float magnitude = Math.abs(value);

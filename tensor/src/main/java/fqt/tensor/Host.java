@@ -13,12 +13,20 @@ public final class Host {
 
   private Host() {}
 
-  /** The elements of a float tensor. */
+  /**
+   * {@return the elements in row-major order, as a fresh array}
+   *
+   * @param x any float type, device, shape and strides
+   */
   public static float[] floats(Tensor x) {
     return Ops.to(Ops.to(Ops.contiguous(x), DType.F32), Device.CPU).toFloats();
   }
 
-  /** Σ x over all elements of a vector, in F64. */
+  /**
+   * {@return Σ x over all elements of a vector, in F64}
+   *
+   * @param x any float type, device and strides
+   */
   public static double sum(Tensor x) {
     double sum = 0;
     for (float value : floats(x)) {
@@ -27,24 +35,43 @@ public final class Host {
     return sum;
   }
 
-  /** Σ x² over all elements of a tensor, in F64 over its rows. */
+  /**
+   * {@return Σ x² over all elements of a tensor, in F64 over its rows}
+   *
+   * @param x F32 [..., features], any device
+   */
   public static double sumOfSquares(Tensor x) {
     try (Scope scope = Scope.open()) {
       return sum(Ops.reduce(ReduceOp.SUM_SQUARES, Axis.ROWS, rows(x)));
     }
   }
 
-  /** An F32 tensor of the given values. */
+  /**
+   * {@return an F32 tensor of the given values}
+   *
+   * @param device where it is put
+   * @param values in row-major order
+   * @param dims its shape, which has as many elements
+   */
   public static Tensor tensor(Device device, float[] values, long... dims) {
     return Ops.to(Ops.of(values, dims), device);
   }
 
-  /** An I32 vector of the given values. */
+  /**
+   * {@return an I32 vector of the given values}
+   *
+   * @param device where it is put
+   * @param values the elements, one after the other
+   */
   public static Tensor index(Device device, int[] values) {
     return Ops.to(Ops.of(values, values.length), device);
   }
 
-  /** The places of some values from the largest to the smallest, equals in their order. */
+  /**
+   * {@return the places of some values from the largest to the smallest, equals in their order}
+   *
+   * @param values any numbers
+   */
   public static int[] descending(float[] values) {
     return IntStream.range(0, values.length)
         .boxed()
@@ -53,13 +80,23 @@ public final class Host {
         .toArray();
   }
 
-  /** A tensor [..., features] as a contiguous matrix. */
+  /**
+   * {@return a tensor [..., features] as a contiguous matrix [rows, features]} It is a view where
+   * it can be.
+   *
+   * @param x at least of rank 1
+   */
   public static Tensor rows(Tensor x) {
     Tensor dense = Ops.contiguous(x);
     return x.rank() == 2 ? dense : dense.reshape(-1, x.dim(-1));
   }
 
-  /** The chosen columns of an F32 matrix, contiguous; made of some rows at a time. */
+  /**
+   * {@return the chosen columns of a matrix, contiguous} They are moved some rows at a time.
+   *
+   * @param x F32 [rows, columns]
+   * @param index I32 [chosen], from 0 to columns − 1, in the order wanted
+   */
   public static Tensor columns(Tensor x, Tensor index) {
     Tensor out = Ops.empty(x.device(), DType.F32, x.dim(0), index.dim(0));
     for (long from = 0; from < x.dim(0); from += PIECE) {

@@ -29,12 +29,24 @@ public final class Ops {
 
   // --- making tensors
 
-  /** A tensor with undefined elements. */
+  /**
+   * {@return a tensor with undefined elements}
+   *
+   * @param device where it is
+   * @param dtype type of its elements
+   * @param dims its shape, outermost first; none for a scalar
+   */
   public static Tensor empty(Device device, DType dtype, long... dims) {
     return empty(device, dtype, Shape.of(dims));
   }
 
-  /** A tensor with undefined elements. */
+  /**
+   * {@return a tensor with undefined elements}
+   *
+   * @param device where it is
+   * @param dtype type of its elements
+   * @param shape its shape
+   */
   public static Tensor empty(Device device, DType dtype, Shape shape) {
     Storage storage =
         Backends.of(device).allocate(Math.multiplyExact(shape.count(), (long) dtype.byteSize()));
@@ -42,19 +54,37 @@ public final class Ops {
     return Tensor.of(storage, dtype, shape);
   }
 
-  /** A tensor of zeros. */
+  /**
+   * {@return a tensor of zeros}
+   *
+   * @param device where it is
+   * @param dtype type of its elements
+   * @param dims its shape, outermost first
+   */
   public static Tensor zeros(Device device, DType dtype, long... dims) {
     return full(device, dtype, 0, dims);
   }
 
-  /** A tensor whose elements are all one value. */
+  /**
+   * {@return a tensor whose elements are all one value}
+   *
+   * @param device where it is
+   * @param dtype type of its elements
+   * @param value converted to that type, as by {@link #fill}
+   * @param dims its shape, outermost first
+   */
   public static Tensor full(Device device, DType dtype, double value, long... dims) {
     Tensor tensor = empty(device, dtype, dims);
     fill(tensor, value);
     return tensor;
   }
 
-  /** An F32 host tensor of the given values. */
+  /**
+   * {@return an F32 host tensor of the given values}
+   *
+   * @param values in row-major order
+   * @param dims its shape, which has as many elements
+   */
   public static Tensor of(float[] values, long... dims) {
     Tensor tensor = empty(Device.CPU, DType.F32, dims);
     requireCount(tensor, values.length);
@@ -68,7 +98,12 @@ public final class Ops {
     return tensor;
   }
 
-  /** An I32 host tensor of the given values. */
+  /**
+   * {@return an I32 host tensor of the given values}
+   *
+   * @param values in row-major order
+   * @param dims its shape, which has as many elements
+   */
   public static Tensor of(int[] values, long... dims) {
     Tensor tensor = empty(Device.CPU, DType.I32, dims);
     requireCount(tensor, values.length);
@@ -86,6 +121,8 @@ public final class Ops {
    * Promises that a tensor's storage will not be written to any more. Products may then keep what
    * they make of it, such as a weight packed for the matrix kernel, for as long as the storage
    * lives; it takes about as much memory again.
+   *
+   * @param tensor any view of the storage
    */
   public static void freeze(Tensor tensor) {
     tensor.storage().freeze();
@@ -97,7 +134,13 @@ public final class Ops {
     }
   }
 
-  /** Sets every element. */
+  /**
+   * Sets every element.
+   *
+   * @param tensor any type and strides
+   * @param value rounded half to even and saturated to the tensor's type
+   * @throws IllegalStateException if the tensor is frozen
+   */
   public static void fill(Tensor tensor, double value) {
     requireThawed(tensor);
     backend(tensor).fill(tensor, value);
@@ -105,7 +148,12 @@ public final class Ops {
 
   // --- moving and converting
 
-  /** The tensor on a device: itself if it is there already, otherwise a copy. */
+  /**
+   * {@return the tensor on a device: itself if it is there already, otherwise a copy}
+   *
+   * @param x any strides
+   * @param device where the result is
+   */
   public static Tensor to(Tensor x, Device device) {
     if (x.device().equals(device)) {
       return x;
@@ -116,17 +164,31 @@ public final class Ops {
     return copy;
   }
 
-  /** The tensor in a type: itself if it has it already, otherwise a contiguous copy. */
+  /**
+   * {@return the tensor in a type: itself if it has it already, otherwise a contiguous copy}
+   *
+   * @param x any strides
+   * @param dtype type of the result; floats round half to even, integers saturate
+   */
   public static Tensor to(Tensor x, DType dtype) {
     return x.dtype() == dtype ? x : copyAs(x, dtype);
   }
 
-  /** The tensor laid out without gaps: itself if it is already, otherwise a copy. */
+  /**
+   * {@return the tensor laid out without gaps: itself if it is already, otherwise a copy}
+   *
+   * @param x any strides
+   */
   public static Tensor contiguous(Tensor x) {
     return x.isContiguous() ? x : copyAs(x, x.dtype());
   }
 
-  /** A contiguous copy in the current scope. */
+  /**
+   * A contiguous copy in the current scope.
+   *
+   * @param x any strides
+   * @return like {@code x}, in the same type
+   */
   public static Tensor copy(Tensor x) {
     return copyAs(x, x.dtype());
   }
@@ -140,6 +202,10 @@ public final class Ops {
   /**
    * Copies the elements of one tensor over those of another of the same shape, converting; from
    * another device, without gaps and of the same type.
+   *
+   * @param source any strides
+   * @param target any strides, of the same shape; conversions round half to even and saturate
+   * @throws IllegalStateException if the target is frozen
    */
   public static void copyInto(Tensor source, Tensor target) {
     requireShape("target", target, source.shape());
@@ -153,7 +219,13 @@ public final class Ops {
     }
   }
 
-  /** Tensors of the same type joined along their first dimension. */
+  /**
+   * Joins tensors along their first dimension.
+   *
+   * @param first [rows, ...]
+   * @param others of the same shape but for the rows
+   * @return [all rows, ...], in the type of {@code first}
+   */
   public static Tensor concatRows(Tensor first, Tensor... others) {
     long rows = first.dim(0);
     for (Tensor other : others) {
@@ -172,14 +244,27 @@ public final class Ops {
 
   // --- matrices
 
-  /** {@code a b}: a [M, K], b [K, N], any strides; the result is [M, N]. */
+  /**
+   * {@return {@code a b}, [M, N]}
+   *
+   * @param a [M, K], any float type and strides
+   * @param b [K, N], any float type and strides
+   */
   public static Tensor matmul(Tensor a, Tensor b) {
     Tensor out = empty(a.device(), DType.F32, a.dim(0), b.dim(-1));
     gemmInto(1, a, b, 0, out);
     return out;
   }
 
-  /** {@code out = alpha * a b + beta * out}; a [M, K], b [K, N], out F32 [M, N]. */
+  /**
+   * {@code out = alpha · a b + beta · out}.
+   *
+   * @param alpha factor of the product
+   * @param a [M, K], any float type and strides
+   * @param b [K, N], any float type and strides
+   * @param beta factor of what {@code out} holds; at 0 that is not read
+   * @param out F32 [M, N] with unit column stride
+   */
   public static void gemmInto(float alpha, Tensor a, Tensor b, float beta, Tensor out) {
     requireMatrix("a", a);
     requireMatrix("b", b);
@@ -217,7 +302,11 @@ public final class Ops {
     return restore(out, x);
   }
 
-  /** Whether a device multiplies rows by several weights of one shape and type in one go. */
+  /**
+   * {@return whether the weights' device multiplies rows by them in one go}
+   *
+   * @param w [N, K] each, of one float type; not empty
+   */
   public static boolean groupsLinears(List<Tensor> w) {
     return backend(w.getFirst()).groups(w);
   }
@@ -254,7 +343,14 @@ public final class Ops {
     return out;
   }
 
-  /** {@code out = beta * out + alpha * xᵀ x}: x [T, K], out F32 [K, K], both triangles. */
+  /**
+   * {@code out = beta · out + alpha · xᵀ x}, both triangles.
+   *
+   * @param alpha factor of the product
+   * @param x F32 [T, K]
+   * @param beta factor of what {@code out} holds
+   * @param out F32 [K, K], symmetric
+   */
   public static void syrkInto(float alpha, Tensor x, float beta, Tensor out) {
     requireSyrk(x, out);
     backend(x, out).syrk(alpha, contiguous(x), beta, out);
@@ -263,13 +359,22 @@ public final class Ops {
   /**
    * {@link #syrkInto} below and on the diagonal only: for sums of many, of which {@link
    * #completeSyrk} fills in the rest at the end.
+   *
+   * @param alpha factor of the product
+   * @param x F32 [T, K]
+   * @param beta factor of what {@code out} holds
+   * @param out F32 [K, K], undefined above the diagonal
    */
   public static void lowerSyrkInto(float alpha, Tensor x, float beta, Tensor out) {
     requireSyrk(x, out);
     backend(x, out).lowerSyrk(alpha, contiguous(x), beta, out);
   }
 
-  /** Makes a matrix that {@link #lowerSyrkInto} has written symmetric. */
+  /**
+   * Makes a matrix that {@link #lowerSyrkInto} has written symmetric.
+   *
+   * @param out F32 [K, K]; what is below the diagonal is mirrored
+   */
   public static void completeSyrk(Tensor out) {
     requireSquare("out", out);
     requireType("out", out, DType.F32);
@@ -286,6 +391,7 @@ public final class Ops {
   /**
    * Overwrites a symmetric positive definite matrix [K, K] with its lower Cholesky factor.
    *
+   * @param a F32 [K, K]; zeros above the diagonal afterwards
    * @return −1, or the index of the first pivot that is not positive; the matrix is then undefined
    */
   public static long choleskyInPlace(Tensor a) {
@@ -293,7 +399,11 @@ public final class Ops {
     return backend(a).cholesky(a);
   }
 
-  /** The inverse of a lower triangular matrix [K, K]. */
+  /**
+   * {@return the inverse of a lower triangular matrix, F32 [K, K]}
+   *
+   * @param l F32 [K, K], lower triangular
+   */
   public static Tensor invertLower(Tensor l) {
     requireSquare("l", l);
     Tensor out = empty(l.device(), DType.F32, l.shape());
@@ -301,7 +411,12 @@ public final class Ops {
     return out;
   }
 
-  /** The same into another matrix. */
+  /**
+   * {@link #invertLower} into another matrix.
+   *
+   * @param l F32 [K, K], lower triangular
+   * @param out F32 [K, K], zeros above the diagonal
+   */
   public static void invertLowerInto(Tensor l, Tensor out) {
     requireSquare("l", l);
     requireShape("out", out, l.shape());
@@ -310,34 +425,67 @@ public final class Ops {
 
   // --- element by element
 
-  /** {@code a + b}; shapes equal, or b [N] repeated over the last dimension of a. */
+  /**
+   * {@return {@code a + b}, shaped like {@code a}}
+   *
+   * @param a F32 [..., N]
+   * @param b like {@code a}, or [N] repeated over its last dimension
+   */
   public static Tensor add(Tensor a, Tensor b) {
     return binary(BinaryOp.ADD, a, b);
   }
 
-  /** {@code a − b}; shapes as in {@link #add}. */
+  /**
+   * {@return {@code a − b}, shaped like {@code a}}
+   *
+   * @param a F32 [..., N]
+   * @param b like {@code a}, or [N] repeated over its last dimension
+   */
   public static Tensor subtract(Tensor a, Tensor b) {
     return binary(BinaryOp.SUBTRACT, a, b);
   }
 
-  /** {@code a · b}; shapes as in {@link #add}. */
+  /**
+   * {@return {@code a · b}, element by element, shaped like {@code a}}
+   *
+   * @param a F32 [..., N]
+   * @param b like {@code a}, or [N] repeated over its last dimension
+   */
   public static Tensor multiply(Tensor a, Tensor b) {
     return binary(BinaryOp.MULTIPLY, a, b);
   }
 
-  /** {@code a / b}; shapes as in {@link #add}. */
+  /**
+   * {@return {@code a / b}, element by element, shaped like {@code a}}
+   *
+   * @param a F32 [..., N]
+   * @param b like {@code a}, or [N] repeated over its last dimension
+   */
   public static Tensor divide(Tensor a, Tensor b) {
     return binary(BinaryOp.DIVIDE, a, b);
   }
 
-  /** {@code a op b}; shapes as in {@link #add}. */
+  /**
+   * {@return {@code a op b}, element by element, shaped like {@code a}}
+   *
+   * @param op what is done with each pair
+   * @param a F32 [..., N]
+   * @param b like {@code a}, or [N] repeated over its last dimension
+   */
   public static Tensor binary(BinaryOp op, Tensor a, Tensor b) {
     Tensor out = empty(a.device(), DType.F32, a.shape());
     binaryInto(op, a, b, out);
     return out;
   }
 
-  /** {@code out = a op b}; out may be a. */
+  /**
+   * {@code out = a op b}, element by element.
+   *
+   * @param op what is done with each pair
+   * @param a F32 [..., N]
+   * @param b like {@code a}, or [N] repeated over its last dimension
+   * @param out F32, shaped like {@code a}; may be {@code a} itself
+   */
   public static void binaryInto(BinaryOp op, Tensor a, Tensor b, Tensor out) {
     requireType("a", a, DType.F32);
     requireType("b", b, DType.F32);
@@ -349,7 +497,12 @@ public final class Ops {
     backend(a, b, out).binary(op, contiguous(a), contiguous(b), out);
   }
 
-  /** {@code op(x)}. */
+  /**
+   * {@return {@code op(x)}, element by element, shaped like {@code x}}
+   *
+   * @param op the function
+   * @param x F32, any shape
+   */
   public static Tensor unary(UnaryOp op, Tensor x) {
     requireType("x", x, DType.F32);
     Tensor out = empty(x.device(), DType.F32, x.shape());
@@ -357,7 +510,13 @@ public final class Ops {
     return out;
   }
 
-  /** {@code scale · x + shift}. */
+  /**
+   * {@return {@code scale · x + shift}, shaped like {@code x}}
+   *
+   * @param x F32, any shape
+   * @param scale factor of each element
+   * @param shift added after it
+   */
   public static Tensor affine(Tensor x, float scale, float shift) {
     requireType("x", x, DType.F32);
     Tensor out = empty(x.device(), DType.F32, x.shape());
@@ -365,7 +524,13 @@ public final class Ops {
     return out;
   }
 
-  /** {@code op(gate) · up}, the activation of gated feed-forward blocks; shapes equal. */
+  /**
+   * {@return {@code op(gate) · up}, the activation of gated feed-forward blocks}
+   *
+   * @param op the activation, such as {@link UnaryOp#SILU}
+   * @param gate F32, any shape
+   * @param up F32, shaped like {@code gate}
+   */
   public static Tensor gated(UnaryOp op, Tensor gate, Tensor up) {
     requireType("gate", gate, DType.F32);
     requireType("up", up, DType.F32);
@@ -377,7 +542,13 @@ public final class Ops {
 
   // --- rows
 
-  /** Root-mean-square norm over the last dimension (Zhang and Sennrich 2019); weight [K]. */
+  /**
+   * {@return the root-mean-square norm over the last dimension (Zhang and Sennrich 2019)}
+   *
+   * @param x F32 [..., K]
+   * @param weight [K], any float type
+   * @param eps added to the mean square
+   */
   public static Tensor rmsNorm(Tensor x, Tensor weight, float eps) {
     requireType("x", x, DType.F32);
     Tensor rows = asRows(x, weight.dim(0));
@@ -386,7 +557,14 @@ public final class Ops {
     return out.reshape(x.shape().toArray());
   }
 
-  /** Layer norm over the last dimension (Ba et al. 2016); weight and bias [K]. */
+  /**
+   * {@return the layer norm over the last dimension (Ba et al. 2016)}
+   *
+   * @param x F32 [..., K]
+   * @param weight [K], any float type
+   * @param bias [K], any float type
+   * @param eps added to the variance
+   */
   public static Tensor layerNorm(Tensor x, Tensor weight, Tensor bias, float eps) {
     requireType("x", x, DType.F32);
     requireShape("bias", bias, weight.shape());
@@ -396,7 +574,11 @@ public final class Ops {
     return out.reshape(x.shape().toArray());
   }
 
-  /** Softmax over the last dimension. */
+  /**
+   * {@return the softmax over the last dimension}
+   *
+   * @param x F32 [..., K]
+   */
   public static Tensor softmax(Tensor x) {
     requireType("x", x, DType.F32);
     Tensor rows = asRows(x, x.dim(-1));
@@ -405,7 +587,13 @@ public final class Ops {
     return out.reshape(x.shape().toArray());
   }
 
-  /** One number for each row [M] or each column [K] of x [M, K]; sums accumulate in F64. */
+  /**
+   * {@return one number for each row, [M], or each column, [K]} Sums accumulate in F64.
+   *
+   * @param op how
+   * @param axis what is left: one number a row, or one a column
+   * @param x F32 [M, K], not empty
+   */
   public static Tensor reduce(ReduceOp op, Axis axis, Tensor x) {
     requireMatrix("x", x);
     requireType("x", x, DType.F32);
@@ -423,7 +611,12 @@ public final class Ops {
    */
   public record TopK(Tensor values, Tensor indices) {}
 
-  /** The k largest elements of each row of x [M, K]. */
+  /**
+   * {@return the largest elements of each row}
+   *
+   * @param x F32 [M, K]
+   * @param k how many, from 1 to K
+   */
   public static TopK topK(Tensor x, long k) {
     requireMatrix("x", x);
     requireType("x", x, DType.F32);
@@ -436,7 +629,12 @@ public final class Ops {
     return new TopK(values, indices);
   }
 
-  /** Negative log-likelihood of each target: logits [M, V], target I32 [M]; the result is [M]. */
+  /**
+   * {@return the negative log-likelihood of each target, [M], in nats}
+   *
+   * @param logits F32 [M, V]
+   * @param target I32 [M], from 0 to V − 1
+   */
   public static Tensor crossEntropy(Tensor logits, Tensor target) {
     requireMatrix("logits", logits);
     requireType("logits", logits, DType.F32);
@@ -448,8 +646,10 @@ public final class Ops {
   }
 
   /**
-   * Rows of a table: table [V, K] of any float type, index I32 [M]; the result is F32 [M, K].
+   * {@return rows of a table, F32 [M, K]}
    *
+   * @param table [V, K], any float type
+   * @param index I32 [M], from 0 to V − 1
    * @throws IndexOutOfBoundsException if an index is outside the table
    */
   public static Tensor gatherRows(Tensor table, Tensor index) {
@@ -461,7 +661,14 @@ public final class Ops {
     return out;
   }
 
-  /** {@code out[index[i]] += weight[i] · rows[i]}, in the order of i; weight F32 [M] or null. */
+  /**
+   * {@code out[index[i]] += weight[i] · rows[i]}, in the order of i.
+   *
+   * @param rows F32 [M, K]
+   * @param index I32 [M], rows of {@code out}
+   * @param weight F32 [M], or null for 1
+   * @param out F32 [V, K]
+   */
   public static void scatterAddRows(Tensor rows, Tensor index, Tensor weight, Tensor out) {
     requireMatrix("rows", rows);
     requireIndex(index);

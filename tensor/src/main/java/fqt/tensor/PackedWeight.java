@@ -50,22 +50,27 @@ public record PackedWeight(
     }
   }
 
-  /** Words that the codes of one row take. */
+  /**
+   * {@return the words that the codes of one row take}
+   *
+   * @param columns inputs, that is codes in a row
+   * @param bits width of a code
+   */
   public static long wordsPerRow(long columns, int bits) {
     return Math.ceilDiv(Math.multiplyExact(columns, (long) bits), Integer.SIZE);
   }
 
-  /** Outputs. */
+  /** {@return how many outputs there are} */
   public long rows() {
     return codes.dim(0);
   }
 
-  /** Scales in a row. */
+  /** {@return how many scales a row has} */
   public long groups() {
     return scales.dim(1);
   }
 
-  /** Bytes of codes, scales, zero points and group index together. */
+  /** {@return the bytes of codes, scales, zero points and group index together} */
   public long byteSize() {
     return codes.byteSize()
         + scales.byteSize()

@@ -13,7 +13,13 @@ import static fqt.tensor.Checks.requireType;
 public final class QuantOps {
   private QuantOps() {}
 
-  /** {@code x wᵀ + bias} for a packed weight; shapes as in {@link Ops#linear}. */
+  /**
+   * {@return {@code x wᵀ + bias} for a packed weight, F32 [..., N]}
+   *
+   * @param x F32 [..., K]
+   * @param w N outputs by K inputs
+   * @param bias [N], any float type, or null
+   */
   public static Tensor packedLinear(Tensor x, PackedWeight w, Tensor bias) {
     Tensor rows = Ops.asRows(x, w.columns());
     if (bias != null) {
@@ -66,7 +72,12 @@ public final class QuantOps {
    */
   public record Range(Tensor min, Tensor max) {}
 
-  /** The range of each block of x [M, K]. */
+  /**
+   * {@return the range of each block}
+   *
+   * @param x F32 [M, K], not empty
+   * @param blocks how it is cut
+   */
   public static Range blockRange(Tensor x, Blocks blocks) {
     requireMatrix("x", x);
     requireType("x", x, DType.F32);
@@ -79,11 +90,16 @@ public final class QuantOps {
   }
 
   /**
-   * Codes of x [M, K]: {@code clamp(rint(x / scale) + zero, low, high)} in I8 or U8, or {@code
-   * round(clamp(x / scale, low, high))} in an F8 type.
+   * {@return the codes of x: {@code clamp(rint(x / scale) + zero, low, high)} in I8 or U8, or
+   * {@code round(clamp(x / scale, low, high))} in an F8 type}
    *
+   * @param x F32 [M, K]
+   * @param blocks how it is cut
    * @param scale F32, one a block
    * @param zero F32, one a block, or null for 0
+   * @param low smallest code
+   * @param high largest code
+   * @param codes type of the codes: I8, U8 or an F8 type
    */
   public static Tensor quantize(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, DType codes) {
@@ -94,7 +110,15 @@ public final class QuantOps {
     return out;
   }
 
-  /** {@code scale · (code − zero)} for codes [M, K]; operands as in {@link #quantize}. */
+  /**
+   * {@return {@code scale · (code − zero)}, [M, K]}
+   *
+   * @param codes [M, K], I8, U8 or an F8 type
+   * @param blocks how they are cut
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   * @param dtype any float type, that of the result
+   */
   public static Tensor dequantize(
       Tensor codes, Blocks blocks, Tensor scale, Tensor zero, DType dtype) {
     requireBlocks(codes, blocks, scale, zero);
@@ -103,7 +127,11 @@ public final class QuantOps {
     return out;
   }
 
-  /** What a packed weight stands for, F32 [outputs, inputs]. */
+  /**
+   * {@return what a packed weight stands for, F32 [outputs, inputs]}
+   *
+   * @param w codes with their scales
+   */
   public static Tensor dequantize(PackedWeight w) {
     try (Scope scope = Scope.open()) {
       Tensor scale = Ops.to(w.scales(), DType.F32);
@@ -123,7 +151,17 @@ public final class QuantOps {
     }
   }
 
-  /** What {@link #dequantize} gives back of {@link #quantize}, in F32. */
+  /**
+   * {@return what {@link #dequantize} gives back of {@link #quantize}, in F32}
+   *
+   * @param x F32 [M, K]
+   * @param blocks how it is cut
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   * @param low smallest code
+   * @param high largest code
+   * @param codes type that the codes would have
+   */
   public static Tensor fakeQuantize(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, DType codes) {
     requireBlocks(x, blocks, scale, zero);
@@ -134,7 +172,18 @@ public final class QuantOps {
     return out;
   }
 
-  /** Σ (fake − x)² of each block of x, where fake is what {@link #fakeQuantize} gives. */
+  /**
+   * {@return Σ (fake − x)² of each block of x, where fake is what {@link #fakeQuantize} gives}
+   * Shaped like the scales.
+   *
+   * @param x F32 [M, K]
+   * @param blocks how it is cut
+   * @param scale F32, one a block
+   * @param zero F32, one a block, or null for 0
+   * @param low smallest code
+   * @param high largest code
+   * @param codes type that the codes would have
+   */
   public static Tensor quantizationError(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, DType codes) {
     requireBlocks(x, blocks, scale, zero);
@@ -145,7 +194,12 @@ public final class QuantOps {
     return out;
   }
 
-  /** Packs U8 codes [N, K] into I32 words, laid out as {@link PackedWeight} says. */
+  /**
+   * {@return codes packed into I32 words [N, words], laid out as {@link PackedWeight} says}
+   *
+   * @param codes U8 [N, K], each below 2^bits
+   * @param bits width of a code, 2 to 8
+   */
   public static Tensor pack(Tensor codes, int bits) {
     requireMatrix("codes", codes);
     requireType("codes", codes, DType.U8);
@@ -155,7 +209,13 @@ public final class QuantOps {
     return out;
   }
 
-  /** U8 codes [N, columns] of words packed by {@link #pack}. */
+  /**
+   * {@return the U8 codes [N, columns] of words packed by {@link #pack}}
+   *
+   * @param words I32 [N, words]
+   * @param bits width of a code, 2 to 8
+   * @param columns codes in a row
+   */
   public static Tensor unpack(Tensor words, int bits, long columns) {
     requireMatrix("words", words);
     requireType("words", words, DType.I32);
@@ -165,7 +225,17 @@ public final class QuantOps {
     return out;
   }
 
-  /** The column loop of GPTQ over one block of columns; see {@link Backend#gptqBlock}. */
+  /**
+   * The column loop of GPTQ over one block of columns; see {@link Backend#gptqBlock}.
+   *
+   * @param w F32 [N, B] with unit column stride; overwritten by the dequantized values
+   * @param u F32 [B, B], upper triangular, unit column stride
+   * @param scale F32 [N, B], the scale of each element's group
+   * @param zero F32 [N, B], its zero point
+   * @param high largest code, 2^bits − 1
+   * @param codes U8 [N, B] with unit column stride, written
+   * @param error F32 [N, B], written: the errors that later blocks are to make up for
+   */
   public static void gptqBlock(
       Tensor w, Tensor u, Tensor scale, Tensor zero, float high, Tensor codes, Tensor error) {
     requireMatrix("w", w);

@@ -31,7 +31,11 @@ public final class Scope implements AutoCloseable {
     this.parent = parent;
   }
 
-  /** Opens a scope on the calling thread, inside the one that is open now, if any. */
+  /**
+   * Opens a scope on the calling thread, inside the one that is open now, if any.
+   *
+   * @return the new scope, now the calling thread's innermost
+   */
   public static Scope open() {
     Scope scope = new Scope(CURRENT.get());
     CURRENT.set(scope);
@@ -52,6 +56,7 @@ public final class Scope implements AutoCloseable {
    * Lets a tensor outlive this scope: its storage moves to the enclosing scope, or to the garbage
    * collector if there is none. A tensor that this scope does not own is left alone.
    *
+   * @param tensor any tensor, a view included
    * @return the same tensor
    * @throws IllegalStateException if the scope is closed or belongs to another thread
    */
@@ -68,7 +73,11 @@ public final class Scope implements AutoCloseable {
     return tensor;
   }
 
-  /** Lets several tensors outlive this scope; those that are null are left out. */
+  /**
+   * Lets several tensors outlive this scope; those that are null are left out.
+   *
+   * @param tensors any tensors, views included; null for none
+   */
   public void keepAll(Tensor... tensors) {
     for (Tensor tensor : tensors) {
       if (tensor != null) {
@@ -89,6 +98,7 @@ public final class Scope implements AutoCloseable {
    * holding is closed, on whatever thread. For what is made inside a scope and outlives all of
    * them, such as the weights of a layer that is loaded when first needed.
    *
+   * @return frees the tensors when closed
    * @throws IllegalStateException if the scope is closed or belongs to another thread
    */
   public Holding handOver() {

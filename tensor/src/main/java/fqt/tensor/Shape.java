@@ -25,27 +25,29 @@ public final class Shape {
   }
 
   /**
-   * A shape of the given sizes.
+   * {@return a shape of the given sizes}
    *
+   * @param dims sizes, outermost first, none negative; none at all for a scalar
    * @throws IllegalArgumentException if a size is negative or the element count overflows
    */
   public static Shape of(long... dims) {
     return new Shape(dims.clone());
   }
 
-  /** Number of dimensions. */
+  /** {@return the number of dimensions} */
   public int rank() {
     return dims.length;
   }
 
-  /** Number of elements. */
+  /** {@return the number of elements} */
   public long count() {
     return count;
   }
 
   /**
-   * Size of one dimension; negative indices count from the last.
+   * {@return the size of one dimension; negative indices count from the last}
    *
+   * @param index from 0, or from −1 backwards
    * @throws IndexOutOfBoundsException if there is no such dimension
    */
   public long dim(int index) {
@@ -53,8 +55,9 @@ public final class Shape {
   }
 
   /**
-   * The index, counted from the first dimension, that a possibly negative index names.
+   * {@return the index, counted from the first dimension, that a possibly negative index names}
    *
+   * @param index from 0, or from −1 backwards
    * @throws IndexOutOfBoundsException if there is no such dimension
    */
   public int axis(int index) {
@@ -65,12 +68,12 @@ public final class Shape {
     return axis;
   }
 
-  /** The sizes, as a fresh array. */
+  /** {@return the sizes, as a fresh array} */
   public long[] toArray() {
     return dims.clone();
   }
 
-  /** Strides, in elements, of a contiguous row-major tensor of this shape. */
+  /** {@return the strides, in elements, of a contiguous row-major tensor of this shape} */
   public long[] contiguousStrides() {
     long[] strides = new long[dims.length];
     long step = 1;
@@ -81,7 +84,12 @@ public final class Shape {
     return strides;
   }
 
-  /** This shape with one dimension replaced. */
+  /**
+   * {@return this shape with one dimension replaced}
+   *
+   * @param index which dimension; negative indices count from the last
+   * @param size its new size, not negative
+   */
   public Shape with(int index, long size) {
     long[] changed = dims.clone();
     changed[axis(index)] = size;

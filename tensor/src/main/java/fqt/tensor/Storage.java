@@ -7,21 +7,21 @@ import java.lang.foreign.MemorySegment;
  * releases it; using it afterwards is an error that every access reports.
  */
 public interface Storage {
-  /** Where the bytes are. */
+  /** {@return where the bytes are} */
   Device device();
 
-  /** How many bytes there are. */
+  /** {@return how many bytes there are} */
   long byteSize();
 
   /**
-   * The bytes as host memory.
+   * {@return the bytes as host memory}
    *
    * @throws IllegalStateException if the storage was released, or lives on another device
    */
   MemorySegment segment();
 
   /**
-   * The address on the device.
+   * {@return the address on the device}
    *
    * @throws IllegalStateException if the storage was released
    */
@@ -38,7 +38,9 @@ public interface Storage {
     // A device that keeps nothing has nothing to do.
   }
 
-  /** What was made of a storage that is frozen; null otherwise, and where nothing is kept. */
+  /**
+   * {@return what was made of a storage that is frozen; null otherwise, and where nothing is kept}
+   */
   default Derived derived() {
     return null;
   }

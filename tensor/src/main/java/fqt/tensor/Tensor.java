@@ -35,8 +35,11 @@ public final class Tensor {
   }
 
   /**
-   * A contiguous tensor over the first bytes of a storage.
+   * {@return a contiguous tensor over the first bytes of a storage}
    *
+   * @param storage holds at least as many bytes as the elements take
+   * @param dtype type of the elements
+   * @param shape any shape
    * @throws IllegalArgumentException if the storage is too small
    */
   public static Tensor of(Storage storage, DType dtype, Shape shape) {
@@ -50,8 +53,11 @@ public final class Tensor {
   }
 
   /**
-   * A contiguous tensor over host memory that somebody else owns, such as a mapped file.
+   * {@return a contiguous tensor over host memory that somebody else owns, such as a mapped file}
    *
+   * @param segment stays alive as long as the tensor is used
+   * @param dtype type of the elements
+   * @param shape any shape
    * @throws IllegalArgumentException if the segment is too small
    */
   public static Tensor of(MemorySegment segment, DType dtype, Shape shape) {
@@ -59,8 +65,11 @@ public final class Tensor {
   }
 
   /**
-   * A strided view of host memory that somebody else owns.
+   * {@return a strided view of host memory that somebody else owns}
    *
+   * @param segment stays alive as long as the tensor is used
+   * @param dtype type of the elements
+   * @param shape any shape
    * @param strides step along each dimension, in elements, not negative
    * @param offset position of the first element, in elements
    * @throws IllegalArgumentException if an element would lie outside of the segment
@@ -83,57 +92,65 @@ public final class Tensor {
     return new Tensor(dtype, shape, strides.clone(), offset, new BorrowedStorage(segment));
   }
 
-  /** Type of the elements. */
+  /** {@return the type of the elements} */
   public DType dtype() {
     return dtype;
   }
 
-  /** Sizes of the dimensions. */
+  /** {@return the sizes of the dimensions} */
   public Shape shape() {
     return shape;
   }
 
-  /** Number of dimensions. */
+  /** {@return the number of dimensions} */
   public int rank() {
     return shape.rank();
   }
 
-  /** Size of one dimension; negative indices count from the last. */
+  /**
+   * {@return the size of one dimension; negative indices count from the last}
+   *
+   * @param index from 0, or from −1 backwards
+   */
   public long dim(int index) {
     return shape.dim(index);
   }
 
-  /** Number of elements. */
+  /** {@return the number of elements} */
   public long count() {
     return shape.count();
   }
 
-  /** Step, in elements, along one dimension; negative indices count from the last. */
+  /**
+   * {@return the step, in elements, along one dimension; negative indices count from the last}
+   *
+   * @param index from 0, or from −1 backwards
+   */
   public long stride(int index) {
     return strides[shape.axis(index)];
   }
 
-  /** Position of the first element, in elements from the start of the storage. */
+  /** {@return the position of the first element, in elements from the start of the storage} */
   public long offset() {
     return offset;
   }
 
-  /** Bytes that the elements take. */
+  /** {@return the bytes that the elements take} */
   public long byteSize() {
     return count() * dtype.byteSize();
   }
 
-  /** Where the tensor lives. */
+  /** {@return where the tensor lives} */
   public Device device() {
     return storage.device();
   }
 
-  /** The bytes that this tensor is a view of. */
+  /** {@return the bytes that this tensor is a view of} */
   public Storage storage() {
     return storage;
   }
 
-  /** Whether the elements follow each other in row-major order without gaps. */
+  /** {@return whether the elements follow each other in row-major order without gaps} */
   public boolean isContiguous() {
     long step = 1;
     for (int i = shape.rank() - 1; i >= 0; i--) {
@@ -146,7 +163,7 @@ public final class Tensor {
   }
 
   /**
-   * The bytes of a contiguous host tensor, exactly {@link #byteSize()} of them.
+   * {@return the bytes of a contiguous host tensor, exactly {@link #byteSize()} of them}
    *
    * @throws IllegalStateException if the tensor is strided, was released or is on another device
    */
@@ -162,8 +179,9 @@ public final class Tensor {
   }
 
   /**
-   * The same elements in another shape; one size may be −1 and is then computed.
+   * {@return the same elements in another shape; one size may be −1 and is then computed}
    *
+   * @param dims the new shape, of as many elements
    * @throws IllegalArgumentException if the element counts differ
    * @throws IllegalStateException if the tensor is not contiguous
    */
@@ -197,7 +215,12 @@ public final class Tensor {
     return Shape.of(sizes);
   }
 
-  /** A view with two dimensions exchanged. */
+  /**
+   * {@return a view with two dimensions exchanged}
+   *
+   * @param first one dimension; negative indices count from the last
+   * @param second the other
+   */
   public Tensor transpose(int first, int second) {
     int a = shape.axis(first);
     int b = shape.axis(second);
@@ -211,8 +234,12 @@ public final class Tensor {
   }
 
   /**
-   * A view of the indices {@code from} (inclusive) to {@code to} (exclusive) of one dimension.
+   * {@return a view of the indices {@code from} (inclusive) to {@code to} (exclusive) of one
+   * dimension}
    *
+   * @param dimension which one; negative indices count from the last
+   * @param from first index
+   * @param to index behind the last
    * @throws IndexOutOfBoundsException unless 0 ≤ from ≤ to ≤ size
    */
   public Tensor slice(int dimension, long from, long to) {
@@ -226,8 +253,10 @@ public final class Tensor {
   }
 
   /**
-   * A view of one index of one dimension, which disappears.
+   * {@return a view of one index of one dimension, which disappears}
    *
+   * @param dimension which one; negative indices count from the last
+   * @param index where to cut, from 0
    * @throws IndexOutOfBoundsException unless 0 ≤ index &lt; size
    */
   public Tensor select(int dimension, long index) {
@@ -247,7 +276,7 @@ public final class Tensor {
     return new Tensor(dtype, Shape.of(dims), steps, offset + index * strides[axis], storage);
   }
 
-  /** A view of the elements [i, i] of a matrix, as many as its shorter side has. */
+  /** {@return a view of the elements [i, i] of a matrix, as many as its shorter side has} */
   public Tensor diagonal() {
     if (rank() != 2) {
       throw new IllegalStateException(this + " has no diagonal; only a matrix has one");
@@ -257,8 +286,9 @@ public final class Tensor {
   }
 
   /**
-   * The same bytes read as another type of the same size, such as I8 for F8_E4M3.
+   * {@return the same bytes read as another type of the same size, such as I8 for F8_E4M3}
    *
+   * @param other the type to read
    * @throws IllegalArgumentException if the sizes differ
    */
   public Tensor bitcast(DType other) {
@@ -271,8 +301,10 @@ public final class Tensor {
   }
 
   /**
-   * One element of a host tensor, converted exactly; for tests and single values, not for loops.
+   * {@return one element of a host tensor, converted exactly; for tests and single values, not for
+   * loops}
    *
+   * @param index one for each dimension, from 0
    * @throws IndexOutOfBoundsException if an index is outside its dimension
    */
   public double get(long... index) {
@@ -292,7 +324,12 @@ public final class Tensor {
     };
   }
 
-  /** One element of a contiguous or strided I64, I32, I16, I8, U8 or BOOL host tensor. */
+  /**
+   * {@return one element of a contiguous or strided I64, I32, I16, I8, U8 or BOOL host tensor}
+   *
+   * @param index one for each dimension, from 0
+   * @throws IllegalStateException if the tensor holds floating-point numbers
+   */
   public long getLong(long... index) {
     if (dtype == DType.I64) {
       return storage.segment().get(LONG, (offset + position(index)) * Long.BYTES);
@@ -317,7 +354,7 @@ public final class Tensor {
     return at;
   }
 
-  /** The elements of a contiguous F32 or F16, BF16, F8 host tensor as a fresh array. */
+  /** {@return the elements of a contiguous F32 or F16, BF16, F8 host tensor as a fresh array} */
   public float[] toFloats() {
     float[] values = new float[Math.toIntExact(count())];
     if (dtype == DType.F32) {
@@ -331,7 +368,7 @@ public final class Tensor {
     return values;
   }
 
-  /** The elements of a contiguous integer host tensor as a fresh array. */
+  /** {@return the elements of a contiguous integer host tensor as a fresh array} */
   public long[] toLongs() {
     long[] values = new long[Math.toIntExact(count())];
     Tensor flat = reshape(-1);
