@@ -51,7 +51,8 @@ final class CpuWork implements AutoCloseable {
   /**
    * The same with weights that several layers share.
    *
-   * @param weights F32 [outputs, inputs] of {@link #weights}; nobody writes to them any more
+   * @param weights [outputs, inputs], what {@link #converted} made of {@link #weights}, or F32;
+   *     nobody writes to them any more
    */
   CpuWork(String library, String type, int m, int threads, Tensor weights) {
     int n = (int) weights.dim(0);
@@ -61,7 +62,7 @@ final class CpuWork implements AutoCloseable {
     this.threads = use(threads);
     xScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, m);
     wScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
-    x = converted(GemmBench.random(1, m, k));
+    x = converted(type, GemmBench.random(1, m, k));
     out = Ops.empty(Device.CPU, DType.F32, m, n);
     do {
       add(weights);
@@ -107,7 +108,11 @@ final class CpuWork implements AutoCloseable {
     return w;
   }
 
-  private Tensor converted(Tensor values) {
+  /** F32 as operands of a type are; itself if it has that type, or nothing is made of it. */
+  static Tensor converted(String type, Tensor values) {
+    if (values.dtype() == dtype(type)) {
+      return values;
+    }
     return switch (type) {
       case "bf16" -> Ops.to(values, DType.BF16);
       case "s8" -> Ops.to(Ops.affine(values, 127, 0), DType.I8);
@@ -127,7 +132,7 @@ final class CpuWork implements AutoCloseable {
       calls.add(() -> QuantOps.packedLinear(x, own, null));
       return;
     }
-    Tensor converted = converted(weights);
+    Tensor converted = converted(type, weights);
     Tensor own = converted == weights && !calls.isEmpty() ? Ops.copy(weights) : converted;
     weightBytes = own.byteSize();
     Ops.freeze(own);

@@ -3,7 +3,6 @@ package fqt.bench;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
-import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
@@ -36,7 +35,7 @@ final class LinearGrid {
   private static final int[] AWKWARD = {1, 17, 127, 513};
   private static final int[] SQUARE = {1024};
   private static final String[] TYPES = {"f32", "bf16", "s8", "int4"};
-  private static final String[] LIBRARIES = {"fqt", "onednn", "openblas"};
+  private static final String[] LIBRARIES = {"openblas", "onednn", "fqt"};
 
   /** Operations of the largest cell; larger ones would take longer than all the others. */
   private static final double MOST_OPERATIONS = 18e9;
@@ -44,10 +43,19 @@ final class LinearGrid {
   /** Bytes of weights that a few tokens go through before they come back to the first. */
   private static final String FAR = "64000000";
 
+  /** Turns of each library, and operations from which on one is enough. */
   private static final int TURNS = 2;
+
+  private static final double LONG = 8e9;
 
   /** Seconds of a turn, if a call does not take longer. */
   private static final double TURN = 0.02;
+
+  /**
+   * Milliseconds for which the threads of OpenMP and OpenBLAS look out for work and take processors
+   * from whoever comes next: 2^26 ticks in OpenBLAS.
+   */
+  private static final long SPINNING = 45;
 
   private LinearGrid() {}
 
@@ -97,7 +105,10 @@ final class LinearGrid {
         Cell first = cells.getFirst();
         Tensor weights = CpuWork.weights(first.outputs(), first.inputs());
         for (String type : TYPES) {
-          cells.forEach(cell -> measure(cell, type, weights, threads));
+          try (Scope types = Scope.open()) {
+            Tensor typed = CpuWork.converted(type, weights);
+            cells.forEach(cell -> measure(cell, type, typed, threads));
+          }
         }
       }
     }
@@ -113,36 +124,48 @@ final class LinearGrid {
   }
 
   private static void measure(Cell cell, String type, Tensor weights, int threads) {
-    Map<String, double[]> times = new LinkedHashMap<>();
-    List<CpuWork> works = new ArrayList<>();
+    Map<String, CpuWork> works = new LinkedHashMap<>();
+    Map<String, Double> times = new LinkedHashMap<>();
+    int turns = cell.operations() < LONG ? TURNS : 1;
     try (Scope scope = Scope.open()) {
       for (String library : LIBRARIES) {
         boolean slow = library.equals("openblas") && cell.tokens() <= 16;
         if (CpuWork.exists(library, type) && !slow) {
           CpuWork work = new CpuWork(library, type, cell.tokens(), threads, weights);
-          works.add(work);
-          times.put(library, new double[TURNS]);
           work.run();
-          if (library.equals("fqt")) {
-            // The second product packs the weight and keeps it.
-            work.run();
-          }
+          works.put(library, work);
         }
       }
-      for (int turn = 0; turn < TURNS; turn++) {
-        int next = 0;
-        for (double[] time : times.values()) {
-          time[turn] = works.get(next++).time(TURN);
-        }
+      // Ours comes last, when all have the memory they want: the second product packs the weight.
+      works.get("fqt").run();
+      rest(works.size() > 1, threads);
+      for (int turn = 0; turn < turns; turn++) {
+        works.forEach(
+            (library, work) -> {
+              times.merge(library, work.time(TURN), Double::sum);
+              rest(!library.equals("fqt"), threads);
+            });
       }
     } finally {
-      works.forEach(CpuWork::close);
+      works.values().forEach(CpuWork::close);
     }
-    times.forEach((library, time) -> print(cell, type, library, time));
+    times.forEach((library, time) -> print(cell, type, library, time / turns));
   }
 
-  private static void print(Cell cell, String type, String library, double[] time) {
-    double speed = cell.operations() * TURNS / Arrays.stream(time).sum() * 1e-9;
+  /** Waits until the threads of others, if they just worked, are asleep; ours are at once. */
+  private static void rest(boolean others, int threads) {
+    if (threads == 1 || !others) {
+      return;
+    }
+    try {
+      Thread.sleep(SPINNING);
+    } catch (InterruptedException stop) {
+      throw new IllegalStateException("interrupted", stop);
+    }
+  }
+
+  private static void print(Cell cell, String type, String library, double time) {
+    double speed = cell.operations() / time * 1e-9;
     System.out.printf(
         Locale.ROOT, "%s %d %s %s %.3f%n", type, cell.tokens(), cell.layer(), library, speed);
   }
