@@ -99,6 +99,7 @@ public final class CausalLm implements AutoCloseable {
    *
    * @param folder the checkpoint, in floating point or as {@code fqt quantize} wrote it
    * @param device where the model runs
+   * @return the model, whose layers are read when first asked for
    * @throws fqt.io.FileFormatException if the architecture is not supported, an entry or a tensor
    *     is missing, has a wrong shape, or is one too many
    * @throws java.io.UncheckedIOException if a file cannot be read
@@ -128,6 +129,10 @@ public final class CausalLm implements AutoCloseable {
   /**
    * A model over tensors from anywhere; they must live as long as the model.
    *
+   * @param config names, sizes and numbers of the parts
+   * @param tensors the checkpoint's tensors, on the host
+   * @param device where the model runs
+   * @return a model that leaves {@code tensors} open when it is closed
    * @throws fqt.io.FileFormatException if a tensor is missing, has a wrong shape, or is one too
    *     many
    */
@@ -136,8 +141,9 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /**
-   * The same model on the CPU, over the same tensors: views that cost nothing, for who wants to
-   * know names and sizes of all layers without bringing them to the device. Close it first.
+   * {@return the same model on the CPU, over the same tensors: views that cost nothing, for who
+   * wants to know names and sizes of all layers without bringing them to the device} Close it
+   * first.
    */
   public CausalLm outline() {
     return of(config, source, Device.CPU);
@@ -152,35 +158,43 @@ public final class CausalLm implements AutoCloseable {
     frozen = true;
   }
 
-  /** What {@code config.json} says. */
+  /** {@return what {@code config.json} says} */
   public ModelConfig config() {
     return config;
   }
 
-  /** Where the model runs. */
+  /** {@return where the model runs} */
   public Device device() {
     return device;
   }
 
-  /** The checkpoint's tensors. */
+  /** {@return the checkpoint's tensors} */
   public TensorSource tensors() {
     return source;
   }
 
-  /** The decoder layers; each is loaded when first asked for and then stays the same object. */
+  /**
+   * {@return the decoder layers; each is loaded when first asked for and then stays the same
+   * object}
+   */
   public List<Module> layers() {
     return Collections.unmodifiableList(layers);
   }
 
-  /** Path of a layer in the checkpoint, such as {@code model.layers.3}. */
+  /**
+   * {@return the path of a layer in the checkpoint, such as {@code model.layers.3}}
+   *
+   * @param index from 0 to the number of layers − 1
+   */
   public String layerPrefix(int index) {
     return builder.layerPath(index);
   }
 
   /**
-   * The module at a path of the checkpoint, such as {@code model.layers.3.mlp.down_proj}, {@code
-   * visual.blocks.0.attn}, {@code model.norm} or {@code lm_head}.
+   * {@return the module at a path of the checkpoint, such as {@code model.layers.3.mlp.down_proj},
+   * {@code visual.blocks.0.attn}, {@code model.norm} or {@code lm_head}}
    *
+   * @param path names joined by dots
    * @throws NoSuchElementException if there is none
    */
   public Module module(String path) {
@@ -191,15 +205,21 @@ public final class CausalLm implements AutoCloseable {
    * A layer of this model as other tensors have it, such as those that were written after it had
    * been quantized; in the current scope, or views of those tensors.
    *
+   * @param index which layer, from 0
    * @param tensors hold the layer under its path
    * @param quantization the {@code quantization_config} that says how its linears are stored
+   * @return the layer on this model's device
    */
   public Module layer(int index, TensorSource tensors, Map<String, Object> quantization) {
     Weights weights = new CheckpointWeights(tensors, device, quantization);
     return new LayerBuilder(config.text(), weights).layer(index, layerPrefix(index));
   }
 
-  /** Frees a layer; whoever asks for it again gets it fresh from the checkpoint. */
+  /**
+   * Frees a layer; whoever asks for it again gets it fresh from the checkpoint.
+   *
+   * @param layer which layer, from 0
+   */
   public void release(int layer) {
     layers.release(layer);
   }
@@ -212,33 +232,38 @@ public final class CausalLm implements AutoCloseable {
     }
   }
 
-  /** Hidden states before the first layer: ids I32 [tokens] in, F32 [tokens, hidden] out. */
+  /**
+   * {@return the hidden states before the first layer, F32 [tokens, hidden]}
+   *
+   * @param ids I32 [tokens], on the model's device
+   */
   public Tensor embed(Tensor ids) {
     return ends().embedding().apply(ids, LayerArgs.NONE);
   }
 
-  /** The embedding table as a module. */
+  /** {@return the embedding table as a module} */
   public Module embedding() {
     return ends().embedding();
   }
 
-  /** The norm after the last layer. */
+  /** {@return the norm after the last layer} */
   public Module norm() {
     return ends().norm();
   }
 
-  /** The head: hidden states to logits. */
+  /** {@return the head: hidden states [tokens, hidden] to logits [tokens, vocabulary]} */
   public Module head() {
     return ends().head();
   }
 
-  /** What turns pictures into tokens, or null if the model sees none. */
+  /** {@return what turns pictures into tokens, or null if the model sees none} */
   public VisionTower vision() {
     return vision;
   }
 
   /**
-   * Hidden states before the first layer of a text with pictures.
+   * {@return the hidden states, before the first layer, of a text with pictures} They are F32
+   * [tokens, hidden].
    *
    * @param ids I32 [tokens]
    * @param pictures those that the picture tokens stand for, or null
@@ -265,16 +290,21 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /**
-   * A prompt in which each picture token stands as often as its picture needs.
+   * {@return a prompt in which each picture token stands as often as its picture needs}
    *
    * @param prompt token ids with one picture token a picture
+   * @param pictures in the order of their tokens
    */
   public int[] expand(int[] prompt, Pictures pictures) {
     int merged = requireVision().config().mergedPatches();
     return PictureText.expand(prompt, config.pictureTokens().picture(), pictures, merged);
   }
 
-  /** Logits F32 [tokens, vocabulary] of the hidden states after the last layer. */
+  /**
+   * {@return the logits of hidden states, F32 [tokens, vocabulary]}
+   *
+   * @param hidden F32 [tokens, hidden], as they leave the last layer
+   */
   public Tensor finish(Tensor hidden) {
     try (Scope scope = Scope.open()) {
       Tensor normed = norm().apply(hidden, LayerArgs.NONE);
@@ -283,7 +313,7 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /**
-   * Layer arguments for whole packed sequences without a cache.
+   * {@return layer arguments for whole packed sequences without a cache}
    *
    * @param bounds start of each sequence, beginning with 0 and ending with the number of tokens
    */
@@ -301,9 +331,11 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /**
-   * Layer arguments for the next tokens of one sequence.
+   * {@return layer arguments for the next tokens of one sequence}
    *
    * @param cache holds the {@code from} tokens before them, or null if {@code from} is 0
+   * @param from place of the first of them in the sequence
+   * @param tokens how many there are
    */
   public LayerArgs args(KvCache cache, long from, long tokens) {
     return args(
@@ -314,10 +346,11 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /**
-   * Layer arguments for whole packed sequences with pictures.
+   * {@return layer arguments for whole packed sequences with pictures}
    *
    * @param ids I32 [tokens]
    * @param pictures of all sequences, in order, or null
+   * @param bounds start of each sequence, beginning with 0 and ending with the number of tokens
    * @throws IllegalArgumentException if picture tokens and pictures do not match
    */
   public LayerArgs args(Tensor ids, Pictures pictures, long... bounds) {
@@ -334,13 +367,23 @@ public final class CausalLm implements AutoCloseable {
         tokens, bounds, config.pictureTokens().picture(), pictures.grids(), merge);
   }
 
-  /** Layer arguments for tokens placed along several axes: {@code positions[axis][token]}. */
+  /**
+   * {@return layer arguments for tokens placed along several axes}
+   *
+   * @param positions {@code positions[axis][token]}, as many axes as the rotary embedding has
+   * @param mask which keys each token sees
+   * @param cache keys and values of earlier tokens, or null
+   */
   public LayerArgs args(long[][] positions, AttentionMask mask, KvCache cache) {
     Rotary.Tables tables = rotary.tables(device, positions);
     return new LayerArgs(tables.cos(), tables.sin(), mask, cache);
   }
 
-  /** An empty cache for so many tokens of one sequence, in the current scope. */
+  /**
+   * {@return an empty cache for one sequence, in the current scope}
+   *
+   * @param capacity how many tokens it holds at most, those of the prompt included
+   */
   public KvCache newCache(long capacity) {
     var heads = config.text().heads().getFirst();
     return new KvCache(device, layers.size(), capacity, heads.keyValues(), heads.size());
@@ -355,25 +398,41 @@ public final class CausalLm implements AutoCloseable {
    */
   public record Output(Tensor logits, List<Tensor> hiddenStates) {}
 
-  /** Logits F32 [sequences, tokens, vocabulary] of ids I32 [sequences, tokens]. */
+  /**
+   * {@return the logits, F32 [sequences, tokens, vocabulary]}
+   *
+   * @param ids I32 [sequences, tokens]
+   */
   public Tensor forward(Tensor ids) {
     return forward(ids, false).logits();
   }
 
-  /** Logits and, if asked for, hidden states of ids I32 [sequences, tokens]. */
+  /**
+   * {@return the logits and, if asked for, the hidden states}
+   *
+   * @param ids I32 [sequences, tokens]
+   * @param hiddenStates whether those before and after each layer are kept too
+   */
   public Output forward(Tensor ids, boolean hiddenStates) {
     return forward(ids, null, hiddenStates);
   }
 
-  /** The same of texts with pictures, which stand in the order of their tokens; or null. */
+  /**
+   * {@return the logits and, if asked for, the hidden states of texts with pictures}
+   *
+   * @param ids I32 [sequences, tokens]
+   * @param pictures in the order of their tokens, or null
+   * @param hiddenStates whether those before and after each layer are kept too
+   */
   public Output forward(Tensor ids, Pictures pictures, boolean hiddenStates) {
     return ForwardPass.run(this, ids, pictures, hiddenStates);
   }
 
   /**
-   * Hidden states after the last layer, before the final norm; earlier ones are freed.
+   * {@return hidden states after the last layer, before the final norm; earlier ones are freed}
    *
    * @param hidden F32 [tokens, hidden], left alone
+   * @param args positions and mask of the tokens, as from {@link #args(long...)}
    */
   public Tensor runLayers(Tensor hidden, LayerArgs args) {
     return ForwardPass.layers(this, hidden, args);
@@ -383,6 +442,7 @@ public final class CausalLm implements AutoCloseable {
    * Continues a prompt token by token with a key-value cache.
    *
    * @param prompt token ids, at least one
+   * @param generation when to stop and how to draw
    * @param listener told each new token as soon as it is known
    * @return the new tokens, a stop token included if one ended the text
    */
@@ -391,10 +451,13 @@ public final class CausalLm implements AutoCloseable {
   }
 
   /**
-   * The same for a prompt with pictures.
+   * Continues a prompt with pictures.
    *
    * @param prompt token ids in which picture tokens stand as often as {@link #expand} says
    * @param pictures in the order of their tokens, or null
+   * @param generation when to stop and how to draw
+   * @param listener told each new token as soon as it is known
+   * @return the new tokens, a stop token included if one ended the text
    */
   public int[] generate(
       int[] prompt, Pictures pictures, GenerationConfig generation, IntConsumer listener) {

@@ -33,7 +33,11 @@ public record ExpertConfig(
         config.has("mlp_only_layers") ? config.getLongs("mlp_only_layers") : new long[0]);
   }
 
-  /** Whether a layer is a mixture of experts. */
+  /**
+   * {@return whether a layer is a mixture of experts}
+   *
+   * @param layer which layer, from 0
+   */
   public boolean sparse(int layer) {
     return experts > 0
         && (layer + 1) % step == 0

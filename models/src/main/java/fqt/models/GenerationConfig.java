@@ -48,16 +48,22 @@ public record GenerationConfig(
     }
   }
 
-  /** Greedy continuation. */
+  /**
+   * {@return settings that always take the likeliest token}
+   *
+   * @param maxNewTokens where to stop at the latest
+   * @param stopTokens ids that end the text
+   */
   public static GenerationConfig greedy(int maxNewTokens, Set<Integer> stopTokens) {
     return new GenerationConfig(maxNewTokens, 0, 0, 1, 1, 0, stopTokens);
   }
 
   /**
-   * What a checkpoint recommends in {@code generation_config.json}: its stop tokens, and greedy
-   * unless {@code do_sample} is set. Without that file the stop tokens are those of {@code
+   * {@return what a checkpoint recommends in {@code generation_config.json}: its stop tokens, and
+   * greedy unless {@code do_sample} is set} Without that file the stop tokens are those of {@code
    * config.json}.
    *
+   * @param folder the checkpoint
    * @throws fqt.io.FileFormatException if an entry has a wrong type
    */
   public static GenerationConfig load(Path folder) {
@@ -87,30 +93,51 @@ public record GenerationConfig(
     return ids.mapToObj(Math::toIntExact).collect(Collectors.toSet());
   }
 
-  /** The same with another limit. */
+  /**
+   * {@return the same with another limit}
+   *
+   * @param count where to stop at the latest
+   */
   public GenerationConfig withMaxNewTokens(int count) {
     return new GenerationConfig(
         count, temperature, topK, topP, repetitionPenalty, seed, stopTokens);
   }
 
-  /** The same with another temperature. */
+  /**
+   * {@return the same with another temperature}
+   *
+   * @param value divides the logits; 0 for greedy
+   */
   public GenerationConfig withTemperature(double value) {
     return new GenerationConfig(
         maxNewTokens, value, topK, topP, repetitionPenalty, seed, stopTokens);
   }
 
-  /** The same with other limits of what is drawn from. */
+  /**
+   * {@return the same with other limits of what is drawn from}
+   *
+   * @param k draw only from so many likeliest tokens; 0 for all
+   * @param p draw only from the likeliest tokens that together reach this probability; 1 for all
+   */
   public GenerationConfig withTop(int k, double p) {
     return new GenerationConfig(
         maxNewTokens, temperature, k, p, repetitionPenalty, seed, stopTokens);
   }
 
-  /** The same with another penalty of repetitions. */
+  /**
+   * {@return the same with another penalty of repetitions}
+   *
+   * @param value as {@link #repetitionPenalty}; 1 for none
+   */
   public GenerationConfig withRepetitionPenalty(double value) {
     return new GenerationConfig(maxNewTokens, temperature, topK, topP, value, seed, stopTokens);
   }
 
-  /** The same with another seed. */
+  /**
+   * {@return the same with another seed}
+   *
+   * @param value of the random draws
+   */
   public GenerationConfig withSeed(long value) {
     return new GenerationConfig(
         maxNewTokens, temperature, topK, topP, repetitionPenalty, value, stopTokens);

@@ -46,8 +46,9 @@ public record ImageProcessor(
   private static final double[] CLIP_DEVIATION = {0.26862954, 0.26130258, 0.27577711};
 
   /**
-   * The processor of a checkpoint.
+   * {@return the processor of a checkpoint} Without {@value #FILE} it has the defaults of Qwen2-VL.
    *
+   * @param folder the checkpoint
    * @throws fqt.io.FileFormatException if an entry is wrong
    */
   public static ImageProcessor load(Path folder) {
@@ -66,8 +67,9 @@ public record ImageProcessor(
   }
 
   /**
-   * Width and height that a picture is resized to.
+   * {@return the size that a picture is resized to}
    *
+   * @param size the sides that it has
    * @throws IllegalArgumentException if one side is more than 200 times the other
    */
   public Picture.Size resized(Picture.Size size) {
@@ -93,7 +95,12 @@ public record ImageProcessor(
     return new Picture.Size((int) wide, (int) tall);
   }
 
-  /** The patches of some pictures. */
+  /**
+   * The patches of some pictures.
+   *
+   * @param pictures of any sizes
+   * @return their patches, one picture behind the other, on the host
+   */
   public Pictures process(List<Picture> pictures) {
     if (pictures.isEmpty()) {
       throw new IllegalArgumentException("no pictures to process");
@@ -105,7 +112,12 @@ public record ImageProcessor(
         single.stream().map(one -> one.grids().getFirst()).toList());
   }
 
-  /** The patches of one picture. */
+  /**
+   * The patches of one picture.
+   *
+   * @param picture of any size
+   * @return its patches, on the host
+   */
   public Pictures process(Picture picture) {
     Picture fitted = picture.resize(resized(picture.size()));
     int rows = fitted.size().height() / patch;

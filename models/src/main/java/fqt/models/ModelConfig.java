@@ -34,6 +34,7 @@ public record ModelConfig(
    * Reads the configuration of a checkpoint.
    *
    * @param folder the checkpoint
+   * @return its numbers, checked
    * @throws FileFormatException if an entry is missing or wrong, or the model type not supported
    */
   public static ModelConfig read(Path folder) {
@@ -41,8 +42,9 @@ public record ModelConfig(
   }
 
   /**
-   * A configuration from the contents of {@code config.json}.
+   * {@return a configuration from the contents of {@code config.json}}
    *
+   * @param config the object that the file holds
    * @throws FileFormatException if an entry is missing or wrong, or the model type not supported
    */
   public static ModelConfig of(JsonObject config) {
@@ -83,8 +85,8 @@ public record ModelConfig(
   }
 
   /**
-   * Names and shapes of the tensors that a checkpoint in floating point needs for this
-   * configuration, without those that it may have besides, such as the head of a tied model.
+   * {@return the names and shapes of the tensors that a checkpoint in floating point needs for this
+   * configuration, without those that it may have besides, such as the head of a tied model}
    */
   public Map<String, Shape> tensors() {
     WantedTensors wanted = new WantedTensors();
@@ -94,7 +96,7 @@ public record ModelConfig(
     return wanted.shapes();
   }
 
-  /** Whether the checkpoint was quantized. */
+  /** {@return whether the checkpoint was quantized} */
   public boolean isQuantized() {
     return !quantization.isEmpty();
   }

@@ -25,20 +25,33 @@ public record Perplexity(double value, double meanLoss, long predictions) {
   /** Told after each batch how many of the windows are done. */
   @FunctionalInterface
   public interface Progress {
-    /** Called on the evaluating thread. */
+    /**
+     * Called after each batch, on the evaluating thread.
+     *
+     * @param windows how many are done
+     * @param allWindows how many there are
+     */
     void done(long windows, long allWindows);
   }
 
-  /** The perplexity of ids over windows of a length. */
+  /**
+   * {@return the perplexity of ids over windows of a length}
+   *
+   * @param model the model that predicts
+   * @param ids I32 of any shape, read as one text
+   * @param length tokens of a window, at least 2
+   */
   public static Perplexity of(CausalLm model, Tensor ids, long length) {
     return of(model, ids, length, (done, all) -> {});
   }
 
   /**
-   * The perplexity of ids over windows of a length.
+   * {@return the perplexity of ids over windows of a length}
    *
+   * @param model the model that predicts
    * @param ids I32 of any shape, read as one text
    * @param length tokens of a window, at least 2
+   * @param progress told after each batch
    * @throws IllegalArgumentException if there is not a single window
    */
   public static Perplexity of(CausalLm model, Tensor ids, long length, Progress progress) {

@@ -35,7 +35,9 @@ public final class Picture {
   /**
    * A picture of given samples.
    *
+   * @param size its sides
    * @param samples row by row, three bytes a pixel
+   * @throws IllegalArgumentException unless there are three samples a pixel
    */
   public Picture(Size size, byte[] samples) {
     if (samples.length != Math.multiplyExact((long) size.width() * COLOURS, size.height())) {
@@ -50,6 +52,8 @@ public final class Picture {
   /**
    * Reads a PNG, JPEG, GIF, BMP or TIFF file.
    *
+   * @param file the picture
+   * @return its pixels in RGB
    * @throws FileFormatException if the file is none of these
    * @throws UncheckedIOException if it cannot be read
    */
@@ -90,20 +94,28 @@ public final class Picture {
     return value << 16 | value << 8 | value;
   }
 
-  /** Sides in pixels. */
+  /** {@return the sides in pixels} */
   public Size size() {
     return size;
   }
 
-  /** One sample, 0 to 255; colours are 0 red, 1 green, 2 blue. */
+  /**
+   * {@return one sample, 0 to 255}
+   *
+   * @param x column, from 0 at the left
+   * @param y row, from 0 at the top
+   * @param colour 0 red, 1 green, 2 blue
+   */
   public int sample(int x, int y, int colour) {
     return Byte.toUnsignedInt(samples[(y * size.width() + x) * COLOURS + colour]);
   }
 
   /**
-   * The picture in another size, by cubic convolution (Keys 1981, a = −0.5) whose kernel is
-   * stretched when shrinking, so that every pixel counts. First rows, then columns, each rounded to
-   * bytes.
+   * {@return the picture in another size, by cubic convolution (Keys 1981, a = −0.5) whose kernel
+   * is stretched when shrinking, so that every pixel counts} First rows, then columns, each rounded
+   * to bytes.
+   *
+   * @param wanted the new sides
    */
   public Picture resize(Size wanted) {
     byte[] rows = new byte[Math.multiplyExact(wanted.width() * COLOURS, size.height())];

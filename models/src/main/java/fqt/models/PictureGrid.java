@@ -8,7 +8,7 @@ package fqt.models;
  * @param columns patches from left to right
  */
 public record PictureGrid(long frames, long rows, long columns) {
-  /** Number of patches. */
+  /** {@return the number of patches} */
   public long patches() {
     return frames * rows * columns;
   }

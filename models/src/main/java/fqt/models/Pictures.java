@@ -26,13 +26,17 @@ public record Pictures(Tensor pixels, List<PictureGrid> grids) {
     }
   }
 
-  /** The same on a device. */
+  /**
+   * {@return the same on a device}
+   *
+   * @param device where their tensors are to be
+   */
   public Pictures to(Device device) {
     return new Pictures(Ops.to(pixels, device), grids);
   }
 
   /**
-   * Pictures as Hugging Face processors store them.
+   * {@return pictures as Hugging Face processors store them}
    *
    * @param pixelValues F32 [patches, features]
    * @param imageGridThw integers [pictures, 3] on the host: frames, rows, columns

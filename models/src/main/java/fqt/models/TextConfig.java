@@ -85,7 +85,11 @@ public record TextConfig(
     };
   }
 
-  /** Whether a layer is a mixture of experts. */
+  /**
+   * {@return whether a layer is a mixture of experts}
+   *
+   * @param layer which layer, from 0
+   */
   public boolean sparse(int layer) {
     return experts != null && experts.sparse(layer);
   }

@@ -65,17 +65,21 @@ public record VisionConfig(
         config.getObjectOrEmpty("rope_parameters").getDouble("rope_theta", 10000));
   }
 
-  /** Pixels of a patch, over channels and frames. */
+  /** {@return how many numbers a patch has: pixels over channels and frames} */
   public long patchFeatures() {
     return channels * temporalPatch * patch * patch;
   }
 
-  /** Patches that become one token. */
+  /** {@return how many patches become one token} */
   public int mergedPatches() {
     return merge * merge;
   }
 
-  /** Whether a block sees only windows. */
+  /**
+   * {@return whether a block sees only windows}
+   *
+   * @param block which block, from 0
+   */
   public boolean windowed(int block) {
     return window > 0 && Arrays.stream(fullBlocks).noneMatch(full -> full == block);
   }

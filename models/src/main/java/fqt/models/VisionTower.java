@@ -113,27 +113,31 @@ public final class VisionTower {
         weights.linear(prefix + "merger.mlp.2", joined, config.output(), true));
   }
 
-  /** What {@code config.json} says. */
+  /** {@return what {@code config.json} says} */
   public VisionConfig config() {
     return config;
   }
 
-  /** The blocks; each is loaded when first asked for and then stays the same object. */
+  /** {@return the blocks; each is loaded when first asked for and then stays the same object} */
   public List<Module> blocks() {
     return Collections.unmodifiableList(blocks);
   }
 
-  /** What the paths of the tower's modules begin with, such as {@code visual.}. */
+  /** {@return what the paths of the tower's modules begin with, such as {@code visual.}} */
   public String prefix() {
     return prefix;
   }
 
-  /** Path of a block in the checkpoint, such as {@code visual.blocks.3}. */
+  /**
+   * {@return the path of a block in the checkpoint, such as {@code visual.blocks.3}}
+   *
+   * @param index from 0 to the number of blocks − 1
+   */
   public String blockPrefix(int index) {
     return prefix + "blocks." + index;
   }
 
-  /** Path of {@link #merger} in the checkpoint. */
+  /** {@return the path of {@link #merger} in the checkpoint} */
   public String mergerPrefix() {
     return prefix + "merger";
   }
@@ -142,29 +146,40 @@ public final class VisionTower {
    * A block of this tower as other tensors have it, such as those that were written after it had
    * been quantized; in the current scope, or views of those tensors.
    *
+   * @param index which block, from 0
    * @param tensors hold the block under its path
    * @param quantization the {@code quantization_config} that says how its linears are stored
+   * @return the block on this tower's device
    */
   public Module block(int index, TensorSource tensors, Map<String, Object> quantization) {
     return block(new CheckpointWeights(tensors, device, quantization), index);
   }
 
-  /** Frees a block; whoever asks for it again gets it fresh from the checkpoint. */
+  /**
+   * Frees a block; whoever asks for it again gets it fresh from the checkpoint.
+   *
+   * @param block which block, from 0
+   */
   public void release(int block) {
     blocks.release(block);
   }
 
-  /** The linear over a patch's pixels, {@code patch_embed.proj}. */
+  /** {@return the linear over a patch's pixels, {@code patch_embed.proj}} */
   public Module patchEmbedding() {
     return patchEmbedding;
   }
 
-  /** What joins squares of patches into tokens, {@code merger}. */
+  /** {@return what joins squares of patches into tokens, {@code merger}} */
   public Module merger() {
     return merger;
   }
 
-  /** Hidden states F32 [patches, hidden] before the first block, in the order of the windows. */
+  /**
+   * {@return hidden states F32 [patches, hidden] before the first block, in the order of the
+   * windows}
+   *
+   * @param pictures on the tower's device
+   */
   public Tensor embed(Pictures pictures) {
     try (Scope scope = Scope.open()) {
       Tensor hidden = patchEmbedding.apply(pictures.pixels(), LayerArgs.NONE);
@@ -174,7 +189,12 @@ public final class VisionTower {
     }
   }
 
-  /** Arguments of one block: its mask is of windows or of whole frames. */
+  /**
+   * {@return arguments of one block, whose mask is of windows or of whole frames}
+   *
+   * @param pictures those whose patches run
+   * @param block which block, from 0
+   */
   public LayerArgs args(Pictures pictures, int block) {
     return args(PatchOrder.of(config, pictures.grids())).get(config.windowed(block) ? 1 : 0);
   }
@@ -186,7 +206,12 @@ public final class VisionTower {
     return List.of(whole, whole.withMask(order.windows()));
   }
 
-  /** Picture tokens F32 [squares, output], in the order of the pictures. */
+  /**
+   * {@return picture tokens F32 [squares, output], in the order of the pictures}
+   *
+   * @param hidden F32 [patches, hidden], as they leave the last block
+   * @param pictures those whose patches ran
+   */
   public Tensor merge(Tensor hidden, Pictures pictures) {
     try (Scope scope = Scope.open()) {
       Tensor merged = merger.apply(hidden, LayerArgs.NONE);
@@ -194,7 +219,11 @@ public final class VisionTower {
     }
   }
 
-  /** Picture tokens F32 [squares, output] of whole pictures. */
+  /**
+   * {@return the tokens of whole pictures, F32 [squares, output]}
+   *
+   * @param pictures on the tower's device
+   */
   public Tensor forward(Pictures pictures) {
     try (Scope scope = Scope.open()) {
       Tensor hidden = embed(pictures);

@@ -44,6 +44,8 @@ public record ChatTemplate(String defaultSystem) {
    * Reads a model's template: {@code chat_template.jinja}, or {@code chat_template} in {@code
    * tokenizer_config.json}.
    *
+   * @param folder the checkpoint
+   * @return the template, if it is of the kind that {@link #render} writes
    * @throws FileFormatException if there is none or it is not ChatML
    * @throws UncheckedIOException if a file cannot be read
    */
@@ -76,7 +78,9 @@ public record ChatTemplate(String defaultSystem) {
   /**
    * Recognises a template.
    *
+   * @param template its Jinja source
    * @param source where it is from, for messages
+   * @return the template, if it is of the kind that {@link #render} writes
    * @throws FileFormatException if it is not ChatML
    */
   public static ChatTemplate of(String template, String source) {
@@ -90,8 +94,9 @@ public record ChatTemplate(String defaultSystem) {
   }
 
   /**
-   * The text of a conversation.
+   * {@return the text of a conversation}
    *
+   * @param messages what was said so far, in order
    * @param answer whether it ends where the model's next answer begins
    */
   public String render(List<Message> messages, boolean answer) {

@@ -17,8 +17,9 @@ public final class TextStream {
   }
 
   /**
-   * The text that a token completes, which may be empty.
+   * {@return the text that a token completes, which may be empty}
    *
+   * @param id the next token of the text
    * @throws IndexOutOfBoundsException if the id is negative
    */
   public String next(int id) {
@@ -26,7 +27,7 @@ public final class TextStream {
     return skipSpecial && tokenizer.isSpecial(id) ? "" : decode(more, false);
   }
 
-  /** What is still held back, as U+FFFD; the stream can then be used again. */
+  /** {@return what is still held back, as U+FFFD; the stream can then be used again} */
   public String finish() {
     return decode(new byte[0], true);
   }

@@ -76,6 +76,7 @@ public final class Tokenizer {
    * Reads a {@code tokenizer.json}.
    *
    * @param path the file, or the folder that holds it
+   * @return ready to encode, for any number of threads
    * @throws fqt.io.FileFormatException if it is malformed, or asks for a model, a normalizer, a
    *     pattern or another part that is not supported
    * @throws java.io.UncheckedIOException if it cannot be read
@@ -85,14 +86,19 @@ public final class Tokenizer {
     return new Tokenizer(TokenizerFile.read(file));
   }
 
-  /** The ids of a text, framed by the tokens that the model wants around it, if any. */
+  /**
+   * {@return the ids of a text, framed by the tokens that the model wants around it, if any}
+   *
+   * @param text any text; added tokens in it are recognised
+   */
   public int[] encode(String text) {
     return encode(text, true);
   }
 
   /**
-   * The ids of a text. Added tokens such as {@code <|im_end|>} are recognised in it.
+   * {@return the ids of a text} Added tokens such as {@code <|im_end|>} are recognised in it.
    *
+   * @param text any text
    * @param framed whether the tokens that the model wants around a text are added
    * @throws IllegalArgumentException if the text has a byte that the vocabulary lacks
    */
@@ -172,15 +178,20 @@ public final class Tokenizer {
     return bpe.encode(word);
   }
 
-  /** The text of ids, special tokens included. */
+  /**
+   * {@return the text of ids, special tokens included}
+   *
+   * @param ids in the order of the text
+   */
   public String decode(int... ids) {
     return decode(ids, false);
   }
 
   /**
-   * The text of ids. An id without a token, as padded vocabularies have them, has no text; bytes
-   * that are not UTF-8 become U+FFFD.
+   * {@return the text of ids} An id without a token, as padded vocabularies have them, has no text;
+   * bytes that are not UTF-8 become U+FFFD.
    *
+   * @param ids in the order of the text
    * @param skipSpecial whether special tokens are left out
    * @throws IndexOutOfBoundsException if an id is negative
    */
@@ -197,6 +208,7 @@ public final class Tokenizer {
    * Decodes ids one at a time, for text that is shown as it is generated.
    *
    * @param skipSpecial whether special tokens are left out
+   * @return a decoder that keeps the bytes of a character until it is complete
    */
   public TextStream stream(boolean skipSpecial) {
     return new TextStream(this, skipSpecial);
@@ -210,20 +222,30 @@ public final class Tokenizer {
     return id < bytes.length && bytes[id] != null ? bytes[id] : new byte[0];
   }
 
-  /** Whether a token is special: a mark for the model rather than text. */
+  /**
+   * {@return whether a token is special: a mark for the model rather than text}
+   *
+   * @param id any id, also one without a token
+   */
   public boolean isSpecial(int id) {
     return special.get(id);
   }
 
-  /** The id of a token as {@code tokenizer.json} spells it, such as {@code <|endoftext|>}. */
+  /**
+   * Looks up a token as {@code tokenizer.json} spells it, such as {@code <|endoftext|>}.
+   *
+   * @param token with the byte-level alphabet, in which a space is Ġ
+   * @return its id, or empty if there is no such token
+   */
   public OptionalInt id(String token) {
     Integer id = ids.get(token);
     return id == null ? OptionalInt.empty() : OptionalInt.of(id);
   }
 
   /**
-   * A token as {@code tokenizer.json} spells it.
+   * {@return a token as {@code tokenizer.json} spells it}
    *
+   * @param id of a token
    * @throws IndexOutOfBoundsException if there is no such id
    */
   public String token(int id) {
@@ -233,7 +255,7 @@ public final class Tokenizer {
     return tokens[id];
   }
 
-  /** One more than the largest id. */
+  /** {@return one more than the largest id} */
   public int size() {
     return tokens.length;
   }
