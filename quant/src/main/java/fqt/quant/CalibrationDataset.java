@@ -23,8 +23,9 @@ import java.util.stream.Stream;
  */
 public record CalibrationDataset(List<Path> files) {
   /**
-   * The generations in a folder, in the order of their file names.
+   * {@return the generations in a folder, in the order of their file names}
    *
+   * @param folder where {@code .safetensors} and {@code .pkl} files lie
    * @throws IllegalArgumentException if there are none
    */
   public static CalibrationDataset load(Path folder) {
@@ -49,6 +50,7 @@ public record CalibrationDataset(List<Path> files) {
    * @param count how many
    * @param seed the same seed draws the same generations in the same order
    * @param device where they will be used
+   * @return one sample a generation
    * @throws IllegalArgumentException if there are fewer, or a recording is incomplete
    */
   public CalibrationInputs sample(int count, long seed, Device device) {

@@ -26,7 +26,11 @@ public final class CalibrationInputs implements AutoCloseable {
     /** In a mapped temporary file of the host: exactly, but rounded like BF16 from a GPU. */
     DISK;
 
-    /** Whether values are rounded that a device computed. */
+    /**
+     * {@return whether values are rounded that a device computed}
+     *
+     * @param device the device that computed them
+     */
     public boolean rounds(Device device) {
       return this == BF16 || this == DISK && !device.isHost();
     }
@@ -36,7 +40,11 @@ public final class CalibrationInputs implements AutoCloseable {
   private final ArgsStore tables;
   private final List<LayerArgs> args = new ArrayList<>();
 
-  /** No samples yet, to be kept in memory. */
+  /**
+   * No samples yet, to be kept in memory.
+   *
+   * @param device where they will be used
+   */
   public CalibrationInputs(Device device) {
     this(device, Keeping.F32, null);
   }
@@ -65,17 +73,17 @@ public final class CalibrationInputs implements AutoCloseable {
     args.add(tables.copy(layerArgs));
   }
 
-  /** Number of samples. */
+  /** {@return the number of samples} */
   public int size() {
     return args.size();
   }
 
-  /** Tokens in all samples together. */
+  /** {@return how many tokens all samples have together} */
   public long tokens() {
     return hidden.rows();
   }
 
-  /** Where the samples are. */
+  /** {@return where the samples are} */
   public Device device() {
     return hidden.device();
   }
@@ -85,22 +93,40 @@ public final class CalibrationInputs implements AutoCloseable {
     return hidden;
   }
 
-  /** A sample's hidden states now, F32 [tokens, features]; not to be written to. */
+  /**
+   * {@return a sample's hidden states now, F32 [tokens, features]; not to be written to}
+   *
+   * @param index which sample, from 0
+   */
   public Tensor hidden(int index) {
     return hidden.get(index);
   }
 
-  /** What layers need for a sample. */
+  /**
+   * {@return what layers need for a sample}
+   *
+   * @param index which sample, from 0
+   */
   public LayerArgs args(int index) {
     return args.get(index);
   }
 
-  /** Changes the mask that layers are given for a sample: blocks may see windows or all. */
+  /**
+   * Changes the mask that layers are given for a sample: blocks may see windows or all.
+   *
+   * @param index which sample, from 0
+   * @param mask over the tokens of that sample
+   */
   public void setMask(int index, AttentionMask mask) {
     args.set(index, args.get(index).withMask(mask));
   }
 
-  /** Replaces a sample's hidden states by others of the same shape. */
+  /**
+   * Replaces a sample's hidden states by others of the same shape.
+   *
+   * @param index which sample, from 0
+   * @param state F32 [tokens, features], copied
+   */
   public void replace(int index, Tensor state) {
     hidden.replace(index, state);
   }

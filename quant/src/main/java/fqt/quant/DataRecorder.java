@@ -52,17 +52,34 @@ public final class DataRecorder implements AutoCloseable {
   private final SequencedMap<String, List<Tensor>> recordings = new LinkedHashMap<>();
   private final ActivationStore store = new ActivationStore(Device.CPU, null);
 
-  /** Records the input of a module; token ids too, of an embedding. */
+  /** Watches nothing yet. */
+  public DataRecorder() {}
+
+  /**
+   * Records the input of a module. Token ids too, of an embedding.
+   *
+   * @param name the list that gets one entry a call, such as {@link #INPUT}
+   * @param module the module to watch
+   */
   public void input(String name, Module module) {
     hooks.add(module.before((self, input, args) -> record(name, input)));
   }
 
-  /** Records the output of a module. */
+  /**
+   * Records the output of a module.
+   *
+   * @param name the list that gets one entry a call, such as {@link #OUTPUT}
+   * @param module the module to watch
+   */
   public void output(String name, Module module) {
     hooks.add(module.after((self, input, args, output) -> record(name, output)));
   }
 
-  /** Records the rotary tables that a module is called with, under {@link #POSITIONS}. */
+  /**
+   * Records the rotary tables that a module is called with, under {@link #POSITIONS}.
+   *
+   * @param module a layer with attention
+   */
   public void positions(Module module) {
     hooks.add(
         module.before(
@@ -75,7 +92,12 @@ public final class DataRecorder implements AutoCloseable {
             }));
   }
 
-  /** Records the input of every linear below a module, under its path. */
+  /**
+   * Records the input of every linear below a module, under its path.
+   *
+   * @param prefix path of the module, which the lists' names begin with; may be empty
+   * @param module the module whose linears to watch
+   */
   public void linearInputs(String prefix, Module module) {
     module.visit(
         (path, part) -> {
@@ -89,7 +111,7 @@ public final class DataRecorder implements AutoCloseable {
     recordings.computeIfAbsent(name, unused -> new ArrayList<>()).add(store.add(tensor));
   }
 
-  /** What was recorded, by name, in the order of the calls; until {@link #clear}. */
+  /** {@return what was recorded, by name, in the order of the calls; until {@link #clear}} */
   public Map<String, List<Tensor>> recordings() {
     return Collections.unmodifiableMap(recordings);
   }

@@ -35,22 +35,27 @@ public final class FakeQuantLinear extends Module {
     parameter("factors", factors);
   }
 
-  /** Rounds a linear's weight to nearest; in the current scope. */
+  /**
+   * {@return a linear whose weight is rounded to nearest, in the current scope}
+   *
+   * @param linear the linear to round
+   * @param scheme what its weight and its inputs go through
+   */
   public static FakeQuantLinear fromModule(Linear linear, Scheme scheme) {
     return (FakeQuantLinear) scheme.withLinearType(LinearType.FAKE).quantize(linear);
   }
 
-  /** The rounded weight, F32 [outputs, inputs]. */
+  /** {@return the rounded weight, F32 [outputs, inputs]} */
   public Tensor weight() {
     return parameters().get("weight");
   }
 
-  /** The bias, [outputs], or null. */
+  /** {@return the bias, [outputs], or null} */
   public Tensor bias() {
     return parameters().get("bias");
   }
 
-  /** What weight and inputs go through. */
+  /** {@return what weight and inputs go through} */
   public Scheme scheme() {
     return scheme;
   }

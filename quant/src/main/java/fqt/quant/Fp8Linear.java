@@ -19,7 +19,11 @@ public final class Fp8Linear extends ScaledLinear {
     super(DType.F8_E4M3, weight, scales, bias, activations);
   }
 
-  /** Rounds a linear's weight to nearest, one scale an output; inputs get one scale a token. */
+  /**
+   * {@return a linear rounded to nearest, one scale an output} Inputs get one scale a token.
+   *
+   * @param linear the linear to round
+   */
   public static Fp8Linear fromModule(Linear linear) {
     return (Fp8Linear) Scheme.w8a8Fp8().quantize(linear);
   }

@@ -34,7 +34,13 @@ import java.util.stream.IntStream;
  * @param listener hears what became of each linear
  */
 public record Gptq(GptqConfig config, QuantListener listener) {
-  /** Quantizes all layers, heard by nobody. */
+  /**
+   * Quantizes all layers, heard by nobody.
+   *
+   * @param layers decoder layers, in order; the quantized linears take their places inside them
+   * @param inputs calibration inputs of the first layer; afterwards the outputs of the last
+   * @param config the choices
+   */
   public static void quantize(
       List<? extends Module> layers, CalibrationInputs inputs, GptqConfig config) {
     new Gptq(config, QuantListener.NONE).quantize(layers, inputs);
@@ -57,6 +63,7 @@ public record Gptq(GptqConfig config, QuantListener listener) {
    * same manager then moves them behind it in less time than a run of the whole layer takes.
    *
    * @param prefix path of the layer, for names in reports and rules
+   * @param layer the layer; its linears are replaced
    * @param forward runs the layer over its calibration inputs
    */
   public void quantizeLayer(String prefix, Module layer, LayerForwardManager forward) {

@@ -45,43 +45,74 @@ public record GptqConfig(
     }
   }
 
-  /** 4 bits symmetric in groups of 128, damping 0.01, static act-order, true sequential. */
+  /**
+   * {@return the usual choices: 4 bits symmetric in groups of 128, damping 0.01, static act-order,
+   * true sequential}
+   */
   public static GptqConfig defaults() {
     return new GptqConfig(
         LinearRules.all(Scheme.weightOnly(4, 128)), 0.01, ActOrder.STATIC, true, true, 0.005);
   }
 
-  /** The same with other schemes. */
+  /**
+   * {@return the same with other schemes}
+   *
+   * @param newRules scheme of each linear
+   */
   public GptqConfig withRules(LinearRules<Scheme> newRules) {
     return new GptqConfig(newRules, damping, order, trueSequential, allExperts, leastShare);
   }
 
-  /** The same with another scheme for every linear. */
+  /**
+   * {@return the same with another scheme for every linear}
+   *
+   * @param scheme what every linear gets that no rule names
+   */
   public GptqConfig withScheme(Scheme scheme) {
     return withRules(rules.withBase(scheme));
   }
 
-  /** The same with another damping. */
+  /**
+   * {@return the same with another damping}
+   *
+   * @param newDamping relative to the mean of the Hessian's diagonal, 0 to 1
+   */
   public GptqConfig withDamping(double newDamping) {
     return new GptqConfig(rules, newDamping, order, trueSequential, allExperts, leastShare);
   }
 
-  /** The same with another order. */
+  /**
+   * {@return the same with another order}
+   *
+   * @param newOrder in which order columns are quantized
+   */
   public GptqConfig withOrder(ActOrder newOrder) {
     return new GptqConfig(rules, damping, newOrder, trueSequential, allExperts, leastShare);
   }
 
-  /** The same with or without true sequence. */
+  /**
+   * {@return the same with or without true sequence}
+   *
+   * @param sequential whether later linears see the earlier ones quantized
+   */
   public GptqConfig withTrueSequential(boolean sequential) {
     return new GptqConfig(rules, damping, order, sequential, allExperts, leastShare);
   }
 
-  /** The same with experts that learn from every token, or only from their own. */
+  /**
+   * {@return the same with experts that learn from every token, or only from their own}
+   *
+   * @param all whether every expert learns from every token
+   */
   public GptqConfig withAllExperts(boolean all) {
     return new GptqConfig(rules, damping, order, trueSequential, all, leastShare);
   }
 
-  /** The same with another share of the tokens below which a linear is rounded to nearest. */
+  /**
+   * {@return the same with another share of the tokens below which a linear is rounded to nearest}
+   *
+   * @param share 0 to 1
+   */
   public GptqConfig withLeastShare(double share) {
     return new GptqConfig(rules, damping, order, trueSequential, allExperts, share);
   }

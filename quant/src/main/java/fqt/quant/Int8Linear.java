@@ -19,7 +19,11 @@ public final class Int8Linear extends ScaledLinear {
     super(DType.I8, weight, scales, bias, activations);
   }
 
-  /** Rounds a linear's weight to nearest, one scale an output; inputs get one scale a token. */
+  /**
+   * {@return a linear rounded to nearest, one scale an output} Inputs get one scale a token.
+   *
+   * @param linear the linear to round
+   */
   public static Int8Linear fromModule(Linear linear) {
     return (Int8Linear) Scheme.w8a8Int8().quantize(linear);
   }

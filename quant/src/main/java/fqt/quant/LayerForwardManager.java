@@ -24,7 +24,13 @@ public final class LayerForwardManager {
   /** What is done to a layer while the samples stand before it. */
   @FunctionalInterface
   public interface Step {
-    /** Does it to the layer of this name. */
+    /**
+     * Does it to the layer of this name.
+     *
+     * @param prefix full path of the layer
+     * @param layer the layer itself
+     * @param forward runs it over its calibration inputs
+     */
     void take(String prefix, Module layer, LayerForwardManager forward);
   }
 
@@ -37,7 +43,11 @@ public final class LayerForwardManager {
   private Module replayed;
   private int running;
 
-  /** Runs layers over these samples. */
+  /**
+   * Runs layers over these samples.
+   *
+   * @param inputs calibration inputs of the first layer, all of them on one device
+   */
   public LayerForwardManager(CalibrationInputs inputs) {
     this(inputs, Crew.alone(inputs.device()), inputs.size());
   }
@@ -45,6 +55,7 @@ public final class LayerForwardManager {
   /**
    * Runs layers over a device's share of the samples.
    *
+   * @param inputs that device's share of them
    * @param member the device
    * @param samples how many there are on all devices together
    */
@@ -62,19 +73,21 @@ public final class LayerForwardManager {
   }
 
   /**
-   * How many bytes of results are kept at most: as many as the hidden states have in F32, and at
-   * least 1 GiB.
+   * {@return how many bytes of results are kept at most} As many as the hidden states have in F32,
+   * and at least 1 GiB.
+   *
+   * @param hiddenBytes bytes of the hidden states of all samples, counted as F32
    */
   public static long replayBytes(long hiddenBytes) {
     return Math.max(LEAST_REPLAY, hiddenBytes);
   }
 
-  /** The samples. */
+  /** {@return the samples} */
   public CalibrationInputs inputs() {
     return inputs;
   }
 
-  /** Whose samples these are. */
+  /** {@return the member of a crew whose samples these are} */
   public Crew.Member member() {
     return member;
   }
@@ -107,7 +120,11 @@ public final class LayerForwardManager {
     }
   }
 
-  /** Moves every sample from before the layer to after it. */
+  /**
+   * Moves every sample from before the layer to after it.
+   *
+   * @param layer the layer; it runs over all samples
+   */
   public void advance(Module layer) {
     each(layer, all(), sample -> inputs.replace(sample, run(layer, sample)));
     replay.clear();
@@ -117,13 +134,20 @@ public final class LayerForwardManager {
    * Runs every sample through the layer for what hooks see; the samples stay where they are. A hook
    * that has seen enough of a sample throws {@code Enough}.
    *
+   * @param layer the layer that runs
    * @param starting is told the number of each sample before it runs
    */
   public void observe(Module layer, IntConsumer starting) {
     observe(layer, all(), starting);
   }
 
-  /** The same with some samples. */
+  /**
+   * {@link #observe(Module, IntConsumer)} with some samples.
+   *
+   * @param layer the layer that runs
+   * @param chosen numbers of the samples, from 0
+   * @param starting is told the number of each sample before it runs
+   */
   public void observe(Module layer, IntStream chosen, IntConsumer starting) {
     each(
         layer,

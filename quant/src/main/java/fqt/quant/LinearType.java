@@ -19,8 +19,10 @@ public interface LinearType {
   /**
    * Makes the linear of a quantized weight, in the current scope.
    *
+   * @param weight codes and scales
    * @param bias [outputs], or null
    * @param scheme what the weight went through, and what inputs will
+   * @return the linear, which may keep parts of the weight
    */
   Module of(QuantizedWeight weight, Tensor bias, Scheme scheme);
 

@@ -28,17 +28,17 @@ public final class QuantLinear extends Module {
     parameter("bias", bias);
   }
 
-  /** The weight. */
+  /** {@return the weight} */
   public PackedWeight weight() {
     return weight;
   }
 
-  /** The bias, [outputs], or null. */
+  /** {@return the bias, [outputs], or null} */
   public Tensor bias() {
     return parameters().get("bias");
   }
 
-  /** The weight that the codes stand for, F32 [outputs, inputs]. */
+  /** {@return the weight that the codes stand for, F32 [outputs, inputs]} */
   public Tensor dequantize() {
     return QuantOps.dequantize(weight);
   }

@@ -46,7 +46,7 @@ public record QuantizedWeight(
         groupIndex == null ? null : change.apply(groupIndex));
   }
 
-  /** The weight that this stands for, F32 [outputs, inputs]. */
+  /** {@return the weight that this stands for, F32 [outputs, inputs]} */
   public Tensor dequantize() {
     if (groupIndex == null) {
       return QuantOps.dequantize(codes, quantizer.blocks(), scale, zero, DType.F32);
@@ -57,7 +57,7 @@ public record QuantizedWeight(
   }
 
   /**
-   * The codes in as few bits as they have.
+   * {@return the codes in as few bits as they have}
    *
    * @throws IllegalStateException if codes are floats or blocks are not parts of one row
    */

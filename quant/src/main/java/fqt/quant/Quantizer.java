@@ -62,67 +62,100 @@ public record Quantizer(
     }
   }
 
-  /** Symmetric integers over the full range, with scales in F32. */
+  /**
+   * {@return a quantizer to symmetric integers over the full range, with scales in F32}
+   *
+   * @param bits width of a code, 2 to 8
+   * @param blocks which elements share a scale
+   */
   public static Quantizer integer(int bits, Blocks blocks) {
     return new Quantizer(DType.U8, bits, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
   }
 
-  /** 8-bit floats (e4m3), with scales in F32. */
+  /**
+   * {@return a quantizer to 8-bit floats (e4m3), with scales in F32}
+   *
+   * @param blocks which elements share a scale
+   */
   public static Quantizer fp8(Blocks blocks) {
     return new Quantizer(DType.F8_E4M3, 8, blocks, true, ScaleRule.FULL_RANGE, DType.F32, false);
   }
 
-  /** The same over other blocks. */
+  /**
+   * {@return the same over other blocks}
+   *
+   * @param newBlocks which elements share a scale
+   */
   public Quantizer withBlocks(Blocks newBlocks) {
     return new Quantizer(codes, bits, newBlocks, symmetric, rule, scaleType, search);
   }
 
-  /** The same with a centred range or one that follows the block. */
+  /**
+   * {@return the same with a centred range or one that follows the block}
+   *
+   * @param newSymmetric whether the range is centred on zero
+   */
   public Quantizer withSymmetric(boolean newSymmetric) {
     return new Quantizer(codes, bits, blocks, newSymmetric, rule, scaleType, search);
   }
 
-  /** The same with another scale rule. */
+  /**
+   * {@return the same with another scale rule}
+   *
+   * @param newRule how a symmetric scale follows from the largest magnitude
+   */
   public Quantizer withRule(ScaleRule newRule) {
     return new Quantizer(codes, bits, blocks, symmetric, newRule, scaleType, search);
   }
 
-  /** The same with scales stored in another type. */
+  /**
+   * {@return the same with scales stored in another type}
+   *
+   * @param newType F32, F16 or BF16
+   */
   public Quantizer withScaleType(DType newType) {
     return new Quantizer(codes, bits, blocks, symmetric, rule, newType, search);
   }
 
-  /** The same with or without the search for the least squared error. */
+  /**
+   * {@return the same with or without the search for the least squared error}
+   *
+   * @param newSearch whether scales are shrunk to the least squared error
+   */
   public Quantizer withSearch(boolean newSearch) {
     return new Quantizer(codes, bits, blocks, symmetric, rule, scaleType, newSearch);
   }
 
-  /** Whether codes are whole numbers, rather than floats. */
+  /** {@return whether codes are whole numbers, rather than floats} */
   public boolean isInteger() {
     return codes == DType.U8;
   }
 
-  /** Whether codes are integers and every row has scales of its own. */
+  /** {@return whether codes are integers and every row has scales of its own} */
   public boolean isIntegerByRow() {
     return isInteger() && blocks.rows() == 1;
   }
 
-  /** Smallest code. */
+  /** {@return the smallest code} */
   public float low() {
     return isInteger() ? 0 : -Float8.E4M3_MAX;
   }
 
-  /** Largest code. */
+  /** {@return the largest code} */
   public float high() {
     return isInteger() ? (1 << bits) - 1 : Float8.E4M3_MAX;
   }
 
-  /** The code of zero, if symmetric. */
+  /** {@return the code of zero, if symmetric} */
   public float middle() {
     return isInteger() ? 1 << (bits - 1) : 0;
   }
 
-  /** Scales and zero points for x, F32 [M, K]. */
+  /**
+   * {@return scales and zero points for a matrix}
+   *
+   * @param x F32 [M, K], not empty
+   */
   public Params fit(Tensor x) {
     try (Scope scope = Scope.open()) {
       QuantOps.Range range = QuantOps.blockRange(x, blocks);
@@ -185,12 +218,22 @@ public record Quantizer(
     return Ops.full(x.device(), DType.F32, value, x.dim(-1));
   }
 
-  /** Codes of x [M, K] under given scales. */
+  /**
+   * {@return the codes of a matrix under given scales, like it in shape}
+   *
+   * @param x F32 [M, K]
+   * @param params one scale a block of {@code x}
+   */
   public Tensor encode(Tensor x, Params params) {
     return QuantOps.quantize(x, blocks, params.scale(), params.zero(), low(), high(), codes);
   }
 
-  /** What codes [M, K] stand for, F32. */
+  /**
+   * {@return what codes stand for, F32 [M, K]}
+   *
+   * @param encoded codes [M, K]
+   * @param params the scales that they were made with
+   */
   public Tensor decode(Tensor encoded, Params params) {
     return QuantOps.dequantize(encoded, blocks, params.scale(), params.zero(), DType.F32);
   }
@@ -201,7 +244,11 @@ public record Quantizer(
         x, blocks, params.scale(), params.zero(), low(), high(), codes);
   }
 
-  /** What quantizing x [M, K] with fitted scales and decoding gives. */
+  /**
+   * {@return what fitting, encoding and decoding makes of a matrix, F32 [M, K]}
+   *
+   * @param x F32 [M, K], not empty
+   */
   public Tensor fake(Tensor x) {
     try (Scope scope = Scope.open()) {
       Params params = fit(x);
@@ -213,6 +260,8 @@ public record Quantizer(
   /**
    * Quantizes a weight, F32 [N, K].
    *
+   * @param weight F32 [outputs, inputs]
+   * @return codes and scales, in the current scope
    * @throws IllegalArgumentException if a scale does not fit its type
    */
   public QuantizedWeight quantize(Tensor weight) {
@@ -224,7 +273,7 @@ public record Quantizer(
     }
   }
 
-  /** Type of the codes, such as {@code int4} or {@code fp8}. */
+  /** {@return the type of the codes, such as {@code int4} or {@code fp8}} */
   public String typeName() {
     return isInteger() ? "int" + bits : "fp8";
   }

@@ -18,7 +18,12 @@ import java.util.TreeMap;
  * @param listener hears what became of each linear
  */
 public record Rtn(LinearRules<Scheme> rules, QuantListener listener) {
-  /** Quantizes all layers, heard by nobody. */
+  /**
+   * Quantizes all layers, heard by nobody.
+   *
+   * @param layers decoder layers, in order; the quantized linears take their places inside them
+   * @param rules scheme of each linear
+   */
   public static void quantize(List<? extends Module> layers, LinearRules<Scheme> rules) {
     Rtn rtn = new Rtn(rules, QuantListener.NONE);
     for (int i = 0; i < layers.size(); i++) {
@@ -31,6 +36,7 @@ public record Rtn(LinearRules<Scheme> rules, QuantListener listener) {
    * scope that is current now.
    *
    * @param prefix path of the layer, for names in reports and rules
+   * @param layer the layer; its linears are replaced
    * @param member whose share of the linears is done here; all members call this together
    * @throws IllegalArgumentException if a weight holds values that are not finite
    */

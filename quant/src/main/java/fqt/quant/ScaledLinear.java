@@ -70,27 +70,27 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
         : Ops.gatherRows(scale, Ops.full(scale.device(), DType.I32, 0, rows));
   }
 
-  /** The codes of the weight, I8 or F8_E4M3 [outputs, inputs]. */
+  /** {@return the codes of the weight, I8 or F8_E4M3 [outputs, inputs]} */
   public final Tensor weight() {
     return parameters().get("weight");
   }
 
-  /** The scales of the weight, [outputs, 1]. */
+  /** {@return the scales of the weight, [outputs, 1]} */
   public final Tensor scales() {
     return parameters().get("weight_scale");
   }
 
-  /** The bias, [outputs], or null. */
+  /** {@return the bias, [outputs], or null} */
   public final Tensor bias() {
     return parameters().get("bias");
   }
 
-  /** How inputs are quantized. */
+  /** {@return how inputs are quantized} */
   public final Quantizer activations() {
     return activations;
   }
 
-  /** The weight that the codes stand for, F32 [outputs, inputs]. */
+  /** {@return the weight that the codes stand for, F32 [outputs, inputs]} */
   public final Tensor dequantize() {
     try (Scope scope = Scope.open()) {
       Tensor scale = Ops.to(scales(), DType.F32);

@@ -20,13 +20,18 @@ import java.util.regex.Pattern;
 public record Scheme(Quantizer weights, Quantizer activations, LinearType linearType) {
   private static final Pattern NAME = Pattern.compile("w([2-8])a([2-8]|16)");
 
-  /** A scheme whose linears compute on codes where they can. */
+  /**
+   * A scheme whose linears compute on codes where they can.
+   *
+   * @param weights of the weight, [outputs, inputs]
+   * @param activations of the input, [tokens, inputs], or null to leave it in floating point
+   */
   public Scheme(Quantizer weights, Quantizer activations) {
     this(weights, activations, LinearType.COMPUTING);
   }
 
   /**
-   * A scheme by its name.
+   * {@return a scheme by its name}
    *
    * @param name {@code wBaC} with B bits of weight and C of activation, 16 for floating point;
    *     {@code w8a8-int8} and {@code w8a8-fp8}
@@ -53,17 +58,22 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
     return bits == 16 ? scheme : scheme.withActivations(perToken(bits));
   }
 
-  /** Weights of some bits in groups; group size −1 is one scale a row. */
+  /**
+   * {@return a scheme of symmetric weights of some bits in groups, with inputs in floating point}
+   *
+   * @param bits width of a code, 2 to 8
+   * @param groupSize inputs that share a scale; −1 for one scale a row
+   */
   public static Scheme weightOnly(int bits, long groupSize) {
     return new Scheme(Quantizer.integer(bits, Blocks.perGroup(groupSize)), null);
   }
 
-  /** 8-bit integers on both sides, one scale an output and one a token. */
+  /** {@return a scheme of 8-bit integers on both sides, one scale an output and one a token} */
   public static Scheme w8a8Int8() {
     return new Scheme(Quantizer.integer(8, Blocks.PER_ROW), perToken(8));
   }
 
-  /** 8-bit floats on both sides, one scale an output and one a token. */
+  /** {@return a scheme of 8-bit floats on both sides, one scale an output and one a token} */
   public static Scheme w8a8Fp8() {
     return new Scheme(Quantizer.fp8(Blocks.PER_ROW), Quantizer.fp8(Blocks.PER_ROW));
   }
@@ -73,27 +83,43 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
     return Quantizer.integer(bits, Blocks.PER_ROW).withRule(ScaleRule.RESTRICTED_RANGE);
   }
 
-  /** The same with another quantizer of the weight. */
+  /**
+   * {@return the same with another quantizer of the weight}
+   *
+   * @param quantizer of the weight, [outputs, inputs]
+   */
   public Scheme withWeights(Quantizer quantizer) {
     return new Scheme(quantizer, activations, linearType);
   }
 
-  /** The same with another quantizer of the input, or none. */
+  /**
+   * {@return the same with another quantizer of the input, or none}
+   *
+   * @param quantizer of the input, [tokens, inputs], or null to leave it in floating point
+   */
   public Scheme withActivations(Quantizer quantizer) {
     return new Scheme(weights, quantizer, linearType);
   }
 
-  /** The same with another kind of linear. */
+  /**
+   * {@return the same with another kind of linear}
+   *
+   * @param type what takes the place of a linear
+   */
   public Scheme withLinearType(LinearType type) {
     return new Scheme(weights, activations, type);
   }
 
-  /** The same with weights in groups of another size; −1 is one scale a row. */
+  /**
+   * {@return the same with weights in groups of another size; −1 is one scale a row}
+   *
+   * @param groupSize inputs that share a scale; −1 for one scale a row
+   */
   public Scheme withGroupSize(long groupSize) {
     return withWeights(weights.withBlocks(Blocks.perGroup(groupSize)));
   }
 
-  /** Whether a linear of this scheme computes on 8-bit codes of both sides. */
+  /** {@return whether a linear of this scheme computes on 8-bit codes of both sides} */
   public boolean isScaled() {
     return activations != null
         && activations.codes() == weights.codes()
@@ -101,7 +127,10 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
         && ScaledLinear.isCodeOfWholeRows(weights);
   }
 
-  /** Whether a linear of this scheme keeps its weight packed and its input in floating point. */
+  /**
+   * {@return whether a linear of this scheme keeps its weight packed and its input in floating
+   * point}
+   */
   public boolean isPacked() {
     return activations == null && weights.isIntegerByRow();
   }
@@ -109,6 +138,7 @@ public record Scheme(Quantizer weights, Quantizer activations, LinearType linear
   /**
    * Rounds a linear to nearest.
    *
+   * @param linear the linear, which is left as it is
    * @return the linear of this scheme, in the current scope
    */
   public Module quantize(Linear linear) {

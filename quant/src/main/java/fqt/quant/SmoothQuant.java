@@ -32,7 +32,13 @@ import java.util.function.Supplier;
  * @param listener hears what became of each fold and linear
  */
 public record SmoothQuant(SmoothQuantConfig config, QuantListener listener) {
-  /** Smooths and rounds all layers, heard by nobody. */
+  /**
+   * Smooths and rounds all layers, heard by nobody.
+   *
+   * @param layers decoder layers, in order; the quantized linears take their places inside them
+   * @param inputs calibration inputs of the first layer; afterwards the outputs of the last
+   * @param config the choices
+   */
   public static void quantize(
       List<? extends Module> layers, CalibrationInputs inputs, SmoothQuantConfig config) {
     new SmoothQuant(config, QuantListener.NONE).quantize(layers, inputs);
@@ -43,13 +49,20 @@ public record SmoothQuant(SmoothQuantConfig config, QuantListener listener) {
    * changed norms belong to the scope that is current now; the inputs end as the outputs of the
    * last layer.
    *
+   * @param layers decoder layers, in order
    * @param inputs calibration inputs of the first layer
    */
   public void quantize(List<? extends Module> layers, CalibrationInputs inputs) {
     new LayerForwardManager(inputs).walk(layers, this::quantizeLayer, listener);
   }
 
-  /** Smooths one layer, clips if wanted, and rounds; leaves the inputs before it. */
+  /**
+   * Smooths one layer, clips if wanted, and rounds; leaves the inputs before it.
+   *
+   * @param prefix path of the layer, for names in reports and rules
+   * @param layer the layer; its norms and linears are replaced
+   * @param forward runs the layer over its calibration inputs
+   */
   public void quantizeLayer(String prefix, Module layer, LayerForwardManager forward) {
     smoothLayer(prefix, layer, forward);
     new Rtn(config.rules(), listener).quantizeLayer(prefix, layer, forward.member());
@@ -60,6 +73,7 @@ public record SmoothQuant(SmoothQuantConfig config, QuantListener listener) {
    * algorithm to quantize. GPTQ is better off without clipping.
    *
    * @param prefix path of the layer, for names in reports and rules
+   * @param layer the layer; weights of its norms and linears are replaced
    * @param forward runs the layer over its calibration inputs
    */
   public void smoothLayer(String prefix, Module layer, LayerForwardManager forward) {

@@ -35,13 +35,16 @@ public record SmoothQuantConfig(
     }
   }
 
-  /** AWQ: 4-bit weights in groups of 128, 20 ratios of both scales, clip search. */
+  /**
+   * {@return the choices of AWQ: 4-bit weights in groups of 128, 20 ratios of both scales, clip
+   * search}
+   */
   public static SmoothQuantConfig awq() {
     LinearRules<Scheme> rules = LinearRules.all(Scheme.weightOnly(4, 128));
     return new SmoothQuantConfig(rules, true, true, 20, Double.NaN, true, 4096);
   }
 
-  /** SmoothQuant: 8-bit integers on both sides, 20 ratios. */
+  /** {@return the choices of SmoothQuant: 8-bit integers on both sides, 20 ratios} */
   public static SmoothQuantConfig smoothQuant() {
     LinearRules<Scheme> rules = LinearRules.all(Scheme.w8a8Int8());
     return new SmoothQuantConfig(rules, false, false, 20, Double.NaN, false, 4096);
@@ -58,7 +61,11 @@ public record SmoothQuantConfig(
     return steps.mapToDouble(i -> searches() ? (double) i / grid : alpha).toArray();
   }
 
-  /** The same with other schemes. */
+  /**
+   * {@return the same with other schemes}
+   *
+   * @param newRules scheme of each linear
+   */
   public SmoothQuantConfig withRules(LinearRules<Scheme> newRules) {
     return new SmoothQuantConfig(newRules, mean, duoScale, grid, alpha, clip, searchTokens);
   }
@@ -67,47 +74,83 @@ public record SmoothQuantConfig(
     return withRules(rules.withBase(change.apply(rules.base())));
   }
 
-  /** The same with another quantizer of the weights. */
+  /**
+   * {@return the same with another quantizer of the weights}
+   *
+   * @param wMethod of the weight, [outputs, inputs]
+   */
   public SmoothQuantConfig withWMethod(Quantizer wMethod) {
     return withScheme(scheme -> scheme.withWeights(wMethod));
   }
 
-  /** The same with another quantizer of the activations, or none. */
+  /**
+   * {@return the same with another quantizer of the activations, or none}
+   *
+   * @param aMethod of the input, [tokens, inputs], or null: then the search is AWQ
+   */
   public SmoothQuantConfig withAMethod(Quantizer aMethod) {
     return withScheme(scheme -> scheme.withActivations(aMethod));
   }
 
-  /** The same with another kind of quantized linear. */
+  /**
+   * {@return the same with another kind of quantized linear}
+   *
+   * @param linearType what takes the place of a linear
+   */
   public SmoothQuantConfig withLinearType(LinearType linearType) {
     return withScheme(scheme -> scheme.withLinearType(linearType));
   }
 
-  /** The same with groups of another size; −1 is one scale a row. */
+  /**
+   * {@return the same with groups of another size; −1 is one scale a row}
+   *
+   * @param groupSize inputs that share a scale; −1 for one scale a row
+   */
   public SmoothQuantConfig withGroupSize(long groupSize) {
     return withScheme(scheme -> scheme.withGroupSize(groupSize));
   }
 
-  /** The same with or without the weights' part in AWQ's candidates. */
+  /**
+   * {@return the same with or without the weights' part in AWQ's candidates}
+   *
+   * @param duo whether the weights' size takes part besides the activations'
+   */
   public SmoothQuantConfig withDuoScale(boolean duo) {
     return new SmoothQuantConfig(rules, mean, duo, grid, alpha, clip, searchTokens);
   }
 
-  /** The same with another number of ratios. */
+  /**
+   * {@return the same with another number of ratios}
+   *
+   * @param ratios how many from 0 to 1 are tried, at least 1
+   */
   public SmoothQuantConfig withGrid(int ratios) {
     return new SmoothQuantConfig(rules, mean, duoScale, ratios, alpha, clip, searchTokens);
   }
 
-  /** The same with a fixed ratio, or NaN for the search. */
+  /**
+   * {@return the same with a fixed ratio, or NaN for the search}
+   *
+   * @param fixed 0 to 1, or NaN
+   */
   public SmoothQuantConfig withAlpha(double fixed) {
     return new SmoothQuantConfig(rules, mean, duoScale, grid, fixed, clip, searchTokens);
   }
 
-  /** The same with or without the clip search. */
+  /**
+   * {@return the same with or without the clip search}
+   *
+   * @param search whether the range of every weight group is searched
+   */
   public SmoothQuantConfig withClip(boolean search) {
     return new SmoothQuantConfig(rules, mean, duoScale, grid, alpha, search, searchTokens);
   }
 
-  /** The same with candidates judged on about so many tokens. */
+  /**
+   * {@return the same with candidates judged on about so many tokens}
+   *
+   * @param count about how many calibration tokens, at least 1; statistics see all
+   */
   public SmoothQuantConfig withSearchTokens(long count) {
     return new SmoothQuantConfig(rules, mean, duoScale, grid, alpha, clip, count);
   }

@@ -6,7 +6,12 @@ import fqt.nn.Linear;
 public final class W8A8FakeLinear {
   private W8A8FakeLinear() {}
 
-  /** One scale an output, one a token. */
+  /**
+   * {@return a linear rounded to 8 bits on both sides, simulated, one scale an output and one a
+   * token}
+   *
+   * @param linear the linear to round
+   */
   public static FakeQuantLinear fromModule(Linear linear) {
     return FakeQuantLinear.fromModule(linear, Scheme.w8a8Int8());
   }

@@ -24,24 +24,29 @@ public final class Crew {
   /** How many pieces the samples are cut into; no more devices than that share the work. */
   public static final int CHUNKS = 8;
 
-  /** What one device does; is told its place in the crew. */
+  /**
+   * What one device does. It is told its place in the crew.
+   *
+   * @param crew those it works with
+   * @param rank its place, from 0
+   */
   public record Member(Crew crew, int rank) {
-    /** Where this member computes. */
+    /** {@return where this member computes} */
     public Device device() {
       return crew.devices.get(rank);
     }
 
-    /** How many members there are. */
+    /** {@return how many members there are} */
     public int size() {
       return crew.devices.size();
     }
 
-    /** Whether this is the member that speaks for all: writes files, reports. */
+    /** {@return whether this is the member that speaks for all: writes files, reports} */
     public boolean leads() {
       return rank == 0;
     }
 
-    /** How many chunks it has. */
+    /** {@return how many chunks it has} */
     public int chunks() {
       return firstChunk(rank + 1) - firstChunk(rank);
     }
@@ -50,12 +55,20 @@ public final class Crew {
       return Math.ceilDiv(member * CHUNKS, size());
     }
 
-    /** The first of its samples; the chunks of a member lie side by side. */
+    /**
+     * {@return the first of its samples} The chunks of a member lie side by side.
+     *
+     * @param samples how many there are on all devices together
+     */
     public int from(int samples) {
       return first(rank, samples);
     }
 
-    /** The first sample after its own. */
+    /**
+     * {@return the first sample after its own}
+     *
+     * @param samples how many there are on all devices together
+     */
     public int to(int samples) {
       return first(rank + 1, samples);
     }
@@ -65,7 +78,12 @@ public final class Crew {
       return Math.toIntExact(Math.ceilDiv((long) firstChunk(member) * samples, CHUNKS));
     }
 
-    /** Which of its samples, counted from its first, belong to some spread evenly over all. */
+    /**
+     * {@return which of its samples, counted from its first, belong to some spread evenly over all}
+     *
+     * @param count how many are spread over all
+     * @param samples how many there are on all devices together
+     */
     public BitSet spread(int count, int samples) {
       BitSet chosen = new BitSet();
       for (long i = 0; i < count; i++) {
@@ -77,7 +95,11 @@ public final class Crew {
       return chosen;
     }
 
-    /** Whether this member does a piece of work that one of them does for all. */
+    /**
+     * {@return whether this member does a piece of work that one of them does for all}
+     *
+     * @param piece number of the piece, from 0
+     */
     public boolean does(int piece) {
       return piece % size() == rank;
     }
@@ -85,6 +107,10 @@ public final class Crew {
     /**
      * Hands something over and takes what all members handed over, in their order. Everything stays
      * valid until {@link #done}, which every member calls when it has taken what it needs.
+     *
+     * @param <T> what is handed over
+     * @param own what this member gives; not null
+     * @return what all gave, in the order of the members
      */
     @SuppressWarnings("unchecked") // every member exchanges the same type at the same place
     public <T> List<T> exchange(T own) {
@@ -101,7 +127,11 @@ public final class Crew {
       return all;
     }
 
-    /** The sum of what all members hand over. */
+    /**
+     * {@return the sum of what all members hand over}
+     *
+     * @param own what this member gives
+     */
     public long sum(long own) {
       return exchange(own).stream().mapToLong(Long::longValue).sum();
     }
@@ -109,7 +139,9 @@ public final class Crew {
     /**
      * All pieces of a work of which every member did its own.
      *
+     * @param <T> what a piece of work results in
      * @param own what this member did, by number
+     * @param pieces how many there are on all devices together
      * @param map gives what another did with each of its tensors changed: copied to this member's
      *     device
      * @return in the order of the numbers
@@ -150,6 +182,7 @@ public final class Crew {
   /**
    * A crew, one member a device; a device that is named twice has two members.
    *
+   * @param devices 1 to {@value #CHUNKS} of them
    * @throws IllegalArgumentException if there is no device, or there are more than chunks
    */
   public Crew(List<Device> devices) {
@@ -161,12 +194,16 @@ public final class Crew {
     this.slots = new Object[devices.size()];
   }
 
-  /** One device without others. */
+  /**
+   * {@return the only member of a crew}
+   *
+   * @param device where it computes
+   */
   public static Member alone(Device device) {
     return new Member(new Crew(List.of(device)), 0);
   }
 
-  /** The members, in the order of the devices. */
+  /** {@return the members, in the order of the devices} */
   public List<Member> members() {
     List<Member> members = new ArrayList<>();
     for (int i = 0; i < devices.size(); i++) {
@@ -175,7 +212,12 @@ public final class Crew {
     return members;
   }
 
-  /** The chunk of a sample. */
+  /**
+   * {@return the chunk of a sample, 0 to 7}
+   *
+   * @param sample its number on all devices together, from 0
+   * @param samples how many there are on all devices together
+   */
   public static int chunk(int sample, int samples) {
     return (int) ((long) sample * CHUNKS / samples);
   }
@@ -183,6 +225,8 @@ public final class Crew {
   /**
    * Runs the same work as every member, the first on the calling thread, and waits for all. If one
    * fails, the others stop where they next meet, and the failure is thrown here.
+   *
+   * @param work what a member does; all of them exchange the same things in the same order
    */
   public void run(Consumer<Member> work) {
     waiting = 0;

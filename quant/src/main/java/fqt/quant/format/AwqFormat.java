@@ -34,6 +34,9 @@ public final class AwqFormat implements CheckpointFormat {
   static final int PER_WORD = Integer.SIZE / BITS;
   private static final int[] ORDER = {0, 2, 4, 6, 1, 3, 5, 7};
 
+  /** The format, which leaves nothing to choose. */
+  public AwqFormat() {}
+
   @Override
   public String name() {
     return "awq";

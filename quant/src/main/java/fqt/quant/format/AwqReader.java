@@ -13,6 +13,9 @@ import java.util.Map;
 
 /** Reads the linears of {@link AwqFormat}. */
 public final class AwqReader implements LinearReader {
+  /** For {@code ServiceLoader}. */
+  public AwqReader() {}
+
   @Override
   public boolean handles(Map<String, Object> quantizationConfig) {
     return "awq".equals(quantizationConfig.get("quant_method"));

@@ -9,7 +9,7 @@ import java.util.SequencedMap;
 
 /** A way to store quantized linears in a checkpoint. */
 public interface CheckpointFormat {
-  /** The name on the command line. */
+  /** {@return the name on the command line, such as {@code awq}} */
   String name();
 
   /**
@@ -17,6 +17,7 @@ public interface CheckpointFormat {
    *
    * @param scheme what the user wants
    * @param modelType type of the original weights
+   * @return the scheme to quantize with
    * @throws IllegalArgumentException if no server loads such a checkpoint, with the nearest scheme
    *     that works
    */
@@ -32,13 +33,17 @@ public interface CheckpointFormat {
   SequencedMap<String, Tensor> tensors(String prefix, Module linear);
 
   /**
-   * Whether a linear that is read back computes on the codes that were written, and so the same
-   * bits.
+   * {@return whether a linear that is read back computes on the codes that were written, and so the
+   * same bits}
    */
   default boolean keepsCodes() {
     return true;
   }
 
-  /** What belongs under {@code quantization_config} in {@code config.json}. */
+  /**
+   * {@return what belongs under {@code quantization_config} in {@code config.json}}
+   *
+   * @param contents what the checkpoint holds
+   */
   Map<String, Object> config(CheckpointContents contents);
 }

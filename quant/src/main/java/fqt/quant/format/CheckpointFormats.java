@@ -10,14 +10,15 @@ public final class CheckpointFormats {
 
   private CheckpointFormats() {}
 
-  /** All formats. */
+  /** {@return all formats} */
   public static List<CheckpointFormat> all() {
     return ALL;
   }
 
   /**
-   * The format of a name.
+   * {@return the format of a name}
    *
+   * @param name as {@link CheckpointFormat#name} gives it
    * @throws IllegalArgumentException if there is none, naming those that there are
    */
   public static CheckpointFormat named(String name) {

@@ -39,6 +39,9 @@ public final class CompressedTensorsFormat implements CheckpointFormat {
   static final String INTEGERS = "int-quantized";
   static final String FLOATS = "float-quantized";
 
+  /** The format, which leaves nothing to choose. */
+  public CompressedTensorsFormat() {}
+
   @Override
   public String name() {
     return "compressed-tensors";

@@ -17,6 +17,9 @@ import java.util.Map;
 
 /** Reads the linears of {@link CompressedTensorsFormat}. */
 public final class CompressedTensorsReader implements LinearReader {
+  /** For {@code ServiceLoader}. */
+  public CompressedTensorsReader() {}
+
   @Override
   public boolean handles(Map<String, Object> quantizationConfig) {
     return "compressed-tensors".equals(quantizationConfig.get("quant_method"));

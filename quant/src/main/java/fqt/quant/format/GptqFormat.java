@@ -29,6 +29,9 @@ import java.util.SequencedMap;
  * Servers take 4 and 8 bits, symmetric, and nothing else.
  */
 public final class GptqFormat implements CheckpointFormat {
+  /** The format, which leaves nothing to choose. */
+  public GptqFormat() {}
+
   @Override
   public String name() {
     return "gptq";

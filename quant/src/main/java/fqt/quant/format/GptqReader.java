@@ -14,6 +14,9 @@ import java.util.Map;
 
 /** Reads the linears of {@link GptqFormat}, version 1 or 2, with or without zero points. */
 public final class GptqReader implements LinearReader {
+  /** For {@code ServiceLoader}. */
+  public GptqReader() {}
+
   @Override
   public boolean handles(Map<String, Object> quantizationConfig) {
     return "gptq".equals(quantizationConfig.get("quant_method"));

@@ -61,8 +61,9 @@ public final class ServeCheck {
   }
 
   /**
-   * Everything that breaks a rule; empty if the checkpoint loads.
+   * {@return everything that breaks a rule; empty if the checkpoint loads}
    *
+   * @param linears all linears of the checkpoint
    * @param tensorParallel over how many ranks each linear is split
    */
   public static List<Problem> problems(List<ServedLinear> linears, int tensorParallel) {

@@ -28,7 +28,7 @@ public record ServedLinear(String name, long inputs, long outputs, Storage stora
    * @param symmetric whether there are no zero points
    */
   public record Storage(String layout, int bits, long groupSize, boolean symmetric) {
-    /** Whether codes are packed into words and activations stay in floating point. */
+    /** {@return whether codes are packed into words and activations stay in floating point} */
     public boolean isPacked() {
       return layout.equals("gptq")
           || layout.equals("awq")
@@ -36,7 +36,15 @@ public record ServedLinear(String name, long inputs, long outputs, Storage stora
     }
   }
 
-  /** A linear that is about to be written; a null scheme leaves it in floating point. */
+  /**
+   * {@return a linear that is about to be written}
+   *
+   * @param name its full path in the checkpoint
+   * @param inputs its input features
+   * @param outputs its output features
+   * @param format how it will be stored
+   * @param scheme what its weight and inputs go through, or null to leave it in floating point
+   */
   public static ServedLinear planned(
       String name, long inputs, long outputs, CheckpointFormat format, Scheme scheme) {
     if (scheme == null) {
@@ -56,9 +64,10 @@ public record ServedLinear(String name, long inputs, long outputs, Storage stora
   }
 
   /**
-   * The linears of a checkpoint, in the order of its tensors. Any matrix called {@code weight} that
-   * is no embedding counts as one in floating point.
+   * {@return the linears of a checkpoint, in the order of its tensors} Any matrix called {@code
+   * weight} that is no embedding counts as one in floating point.
    *
+   * @param tensors the checkpoint
    * @param quantizationConfig as {@code config.json} has it; empty for a model in floating point
    */
   public static List<ServedLinear> stored(

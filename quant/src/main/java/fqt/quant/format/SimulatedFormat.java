@@ -19,6 +19,9 @@ import java.util.SequencedMap;
 public final class SimulatedFormat implements CheckpointFormat {
   static final String METHOD = "fqt-simulated";
 
+  /** The format, which leaves nothing to choose. */
+  public SimulatedFormat() {}
+
   @Override
   public String name() {
     return "simulated";

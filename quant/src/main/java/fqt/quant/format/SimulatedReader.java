@@ -11,6 +11,9 @@ import java.util.Map;
 
 /** Reads the linears of {@link SimulatedFormat}. */
 public final class SimulatedReader implements LinearReader {
+  /** For {@code ServiceLoader}. */
+  public SimulatedReader() {}
+
   @Override
   public boolean handles(Map<String, Object> quantizationConfig) {
     return SimulatedFormat.METHOD.equals(quantizationConfig.get("quant_method"));

@@ -26,7 +26,10 @@ public record FoldReport(
     consumers = List.copyOf(consumers);
   }
 
-  /** The report of the same search if the layer as a whole was better off without its result. */
+  /**
+   * {@return the report of the same search if the layer as a whole was better off without its
+   * result}
+   */
   public FoldReport undone() {
     return new FoldReport(producer, consumers, Double.NaN, null, lossBefore, lossBefore, seconds);
   }

@@ -7,7 +7,11 @@ public interface QuantListener {
   /** Hears nothing. */
   QuantListener NONE = new QuantListener() {};
 
-  /** A linear was quantized and stands in its place. */
+  /**
+   * A linear was quantized and stands in its place.
+   *
+   * @param report what became of it
+   */
   default void linearFinished(LinearReport report) {}
 
   /**
@@ -18,7 +22,11 @@ public interface QuantListener {
    */
   default void searching(String producer, double share) {}
 
-  /** A fold was smoothed. */
+  /**
+   * A fold was smoothed.
+   *
+   * @param report what became of it
+   */
   default void foldFinished(FoldReport report) {}
 
   /**

@@ -8,7 +8,13 @@ public final class Reports {
 
   private Reports() {}
 
-  /** What became of a linear. */
+  /**
+   * Tells what became of a linear. The listener hears all, the log the notes as warnings and the
+   * rest for debugging.
+   *
+   * @param report what became of it
+   * @param listener who else is told
+   */
   public static void linear(LinearReport report, QuantListener listener) {
     LOG.log(
         System.Logger.Level.DEBUG,
@@ -28,7 +34,12 @@ public final class Reports {
     listener.linearFinished(report);
   }
 
-  /** What became of a fold. */
+  /**
+   * Tells what became of a fold, to the listener and, for debugging, to the log.
+   *
+   * @param report what became of it
+   * @param listener who else is told
+   */
   public static void fold(FoldReport report, QuantListener listener) {
     LOG.log(
         System.Logger.Level.DEBUG,

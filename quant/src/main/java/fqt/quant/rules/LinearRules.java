@@ -23,6 +23,7 @@ public record LinearRules<S>(S base, List<Pattern> ignore, List<Rule<S>> rules) 
   /**
    * An exception.
    *
+   * @param <S> what linears get
    * @param pattern found anywhere in the full path of a linear
    * @param choice what the linear gets
    */
@@ -34,22 +35,40 @@ public record LinearRules<S>(S base, List<Pattern> ignore, List<Rule<S>> rules) 
     rules = List.copyOf(rules);
   }
 
-  /** The same for every linear but routers and heads. */
+  /**
+   * {@return the same for every linear but routers and heads}
+   *
+   * @param <S> what linears get, such as a scheme of quantization
+   * @param choice the base
+   */
   public static <S> LinearRules<S> all(S choice) {
     return new LinearRules<>(choice, ALWAYS_IGNORED, List.of());
   }
 
-  /** The same with another base. */
+  /**
+   * {@return the same with another base}
+   *
+   * @param choice what all linears get that nothing else names
+   */
   public LinearRules<S> withBase(S choice) {
     return new LinearRules<>(choice, ignore, rules);
   }
 
-  /** The same with one more pattern of linears to leave alone. */
+  /**
+   * {@return the same with one more pattern of linears to leave alone}
+   *
+   * @param regex found anywhere in the full path of a linear
+   */
   public LinearRules<S> ignoring(String regex) {
     return new LinearRules<>(base, and(ignore, Pattern.compile(regex)), rules);
   }
 
-  /** The same with one more exception. */
+  /**
+   * {@return the same with one more exception}
+   *
+   * @param regex found anywhere in the full path of a linear
+   * @param choice what such a linear gets, unless an earlier rule names it
+   */
   public LinearRules<S> with(String regex, S choice) {
     return new LinearRules<>(base, ignore, and(rules, new Rule<>(Pattern.compile(regex), choice)));
   }
@@ -58,12 +77,20 @@ public record LinearRules<S>(S base, List<Pattern> ignore, List<Rule<S>> rules) 
     return Stream.concat(some.stream(), Stream.of(more)).toList();
   }
 
-  /** Whether a linear gets anything. */
+  /**
+   * {@return whether a linear gets anything}
+   *
+   * @param name its full path
+   */
   public boolean includes(String name) {
     return ignore.stream().noneMatch(pattern -> pattern.matcher(name).find());
   }
 
-  /** What a linear gets, or null if it stays as it is. */
+  /**
+   * {@return what a linear gets, or null if it stays as it is}
+   *
+   * @param name its full path
+   */
   public S choice(String name) {
     if (!includes(name)) {
       return null;
