@@ -72,38 +72,40 @@ public final class CudaContext implements AutoCloseable {
   /**
    * Opens a GPU.
    *
+   * @param index which GPU, from 0, as the driver counts
+   * @return the context, which keeps the GPU in use until it is closed
    * @throws IllegalStateException if there is no driver or no such GPU, saying why
    */
   public static CudaContext open(int index) {
     return new CudaContext(index);
   }
 
-  /** Where tensors of this GPU are. */
+  /** {@return where tensors of this GPU are} */
   public Device device() {
     return device;
   }
 
-  /** The stream that copies run on, and everything else that names no other. */
+  /** {@return the stream that copies run on, and everything else that names no other} */
   public CudaStream stream() {
     return stream;
   }
 
-  /** A further stream; close it before the context. */
+  /** {@return a further stream; close it before the context} */
   public CudaStream newStream() {
     return new CudaStream(this);
   }
 
-  /** Compute capability times ten, 90 for 9.0. */
+  /** {@return the compute capability times ten, 90 for 9.0} */
   public int capability() {
     return capability;
   }
 
-  /** Multiprocessors of the GPU. */
+  /** {@return how many multiprocessors the GPU has} */
   public int processors() {
     return processors;
   }
 
-  /** Bytes in storages that {@link #allocate} gave out and nobody released. */
+  /** {@return the bytes in storages that {@link #allocate} gave out and nobody released} */
   public long liveBytes() {
     return liveBytes.get();
   }
@@ -113,6 +115,8 @@ public final class CudaContext implements AutoCloseable {
    * what is put into {@link #stream()} from now on; another stream must wait for an event of that
    * one before it uses the memory.
    *
+   * @param byteSize how many bytes; 0 is allowed
+   * @return storage of this GPU whose bytes are undefined
    * @throws CudaException if there is not enough, with what is free
    */
   public Storage allocate(long byteSize) {
@@ -165,7 +169,12 @@ public final class CudaContext implements AutoCloseable {
     pool.give(address, byteSize);
   }
 
-  /** Copies a contiguous tensor from the host to this GPU; the source is free on return. */
+  /**
+   * Copies a contiguous tensor from the host to this GPU; the source is free on return.
+   *
+   * @param source contiguous, on the host
+   * @param target contiguous, on this GPU, like {@code source} in type and shape
+   */
   public void upload(Tensor source, Tensor target) {
     Checks.sameElements(source, target);
     long address = Checks.address(target, device, "target");
@@ -184,6 +193,8 @@ public final class CudaContext implements AutoCloseable {
   /**
    * Copies a contiguous tensor from this GPU to the host; done when the call returns.
    *
+   * @param source contiguous, on this GPU
+   * @param target contiguous, on the host, like {@code source} in type and shape
    * @throws IndexOutOfBoundsException if an operation since the last call was given a wrong index
    */
   public void download(Tensor source, Tensor target) {
@@ -215,7 +226,12 @@ public final class CudaContext implements AutoCloseable {
     downloads.download(address, target);
   }
 
-  /** Sets every byte of a storage of this GPU; done when the call returns. */
+  /**
+   * Sets every byte of a storage of this GPU; done when the call returns.
+   *
+   * @param storage all of it is written
+   * @param value repeated from the first byte to the last
+   */
   public void fill(Storage storage, byte value) {
     wrote();
     bind();

@@ -10,7 +10,7 @@ import jcuda.driver.JCudaDriver;
 public final class CudaDevices {
   private CudaDevices() {}
 
-  /** How many GPUs the driver shows; 0 without a driver. */
+  /** {@return how many GPUs the driver shows; 0 without a driver} */
   public static int count() {
     if (Driver.absent() != null) {
       return 0;
@@ -20,7 +20,7 @@ public final class CudaDevices {
     return count[0];
   }
 
-  /** One line a GPU for {@code fqt doctor}, or one line that says why there is none. */
+  /** {@return one line a GPU for {@code fqt doctor}, or one line that says why there is none} */
   public static List<String> describe() {
     if (Driver.absent() != null) {
       return List.of("none: " + Driver.absent());

@@ -10,7 +10,11 @@ public final class CudaEvent implements AutoCloseable {
   private final CUevent handle = new CUevent();
   private boolean closed;
 
-  /** A mark that is in no stream yet. */
+  /**
+   * A mark that is in no stream yet.
+   *
+   * @param context the GPU in whose streams it will be put
+   */
   public CudaEvent(CudaContext context) {
     this.context = context;
     context.bind();
@@ -25,7 +29,11 @@ public final class CudaEvent implements AutoCloseable {
     return handle;
   }
 
-  /** Puts the mark behind what the stream holds now. */
+  /**
+   * Puts the mark behind what the stream holds now.
+   *
+   * @param stream a stream of the same GPU
+   */
   public void record(CudaStream stream) {
     context.bind();
     context.check(JCudaDriver.cuEventRecord(handle(), stream.handle()), "recording an event");
@@ -37,7 +45,11 @@ public final class CudaEvent implements AutoCloseable {
     context.check(JCudaDriver.cuEventSynchronize(handle()), "waiting for an event");
   }
 
-  /** Microseconds from an earlier mark to this one; both must have been passed. */
+  /**
+   * {@return the microseconds from an earlier mark to this one} Both must have been passed.
+   *
+   * @param earlier a mark of the same GPU
+   */
   public double microsecondsSince(CudaEvent earlier) {
     context.bind();
     float[] milliseconds = new float[1];

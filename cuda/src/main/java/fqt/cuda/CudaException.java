@@ -14,12 +14,12 @@ public final class CudaException extends RuntimeException {
     this.code = code;
   }
 
-  /** The driver's error code (CUresult). */
+  /** {@return the driver's error code (CUresult)} */
   public int code() {
     return code;
   }
 
-  /** Whether the GPU had too little memory. */
+  /** {@return whether the GPU had too little memory} */
   public boolean isOutOfMemory() {
     return code == CUresult.CUDA_ERROR_OUT_OF_MEMORY;
   }

@@ -24,6 +24,10 @@ public final class CudaGraph implements AutoCloseable {
   /**
    * Records what an action puts into a stream, without running it. Kernels must have been used once
    * before, since loading them cannot be recorded.
+   *
+   * @param stream the stream that records, and that {@link #launch} will use
+   * @param action puts kernels and copies into {@code stream}, and waits for none
+   * @return the recording, ready to be launched any number of times
    */
   public static CudaGraph record(CudaStream stream, Runnable action) {
     CudaContext context = stream.context();

@@ -36,6 +36,7 @@ public final class CudaMatmul {
   /**
    * Matrix multiply with the best kernels for a GPU.
    *
+   * @param context the GPU that multiplies
    * @throws IllegalStateException if the GPU is too old for any
    */
   public CudaMatmul(CudaContext context) {
@@ -50,12 +51,14 @@ public final class CudaMatmul {
   /**
    * Multiplies with scales per row or per tensor.
    *
+   * @param stream where the kernel is put
    * @param a I8, F8_E4M3 or BF16 [M, K]
    * @param b of the same type [N, K]
    * @param scaleA F32 of M or 1 elements, or null for 1
    * @param scaleB F32 of N or 1 elements, or null for 1
    * @param bias BF16, F16 or F32 of N elements, or null
    * @param out BF16, F16 or F32 [M, N]; or I32 for int8 without scales and bias
+   * @param options how sums are made, and what is known of B
    * @throws IllegalArgumentException if types, shapes or devices do not fit
    * @throws CudaException if the driver refuses
    */
@@ -92,8 +95,14 @@ public final class CudaMatmul {
    * Multiplies e4m3 with a scale for every 128 elements of a row of A and every 128 x 128 of B, as
    * DeepSeek-V3's checkpoints have them (technical report, section 3.3.2). Sums are precise.
    *
+   * @param stream where the kernel is put
+   * @param a F8_E4M3 [M, K]
+   * @param b F8_E4M3 [N, K]
    * @param scaleA F32 [M, ceil(K / 128)], any strides
    * @param scaleB F32 [ceil(N / 128), ceil(K / 128)], any strides
+   * @param bias BF16, F16 or F32 of N elements, or null
+   * @param out BF16, F16 or F32 [M, N]
+   * @param options what is known of B; sums are precise whatever it says
    * @throws IllegalArgumentException if types, shapes or devices do not fit
    * @throws IllegalStateException if the GPU has no kernel for it
    */

@@ -7,6 +7,9 @@ import fqt.tensor.Backend;
  * activations to bfloat16; the system property {@code fqt.cuda.activations=f32} keeps them whole.
  */
 public final class CudaProvider implements Backend.Provider {
+  /** For {@code ServiceLoader}. */
+  public CudaProvider() {}
+
   @Override
   public String kind() {
     return "cuda";

@@ -32,7 +32,11 @@ public final class CudaQuantize {
 
   private final CudaContext context;
 
-  /** Quantization on a GPU. */
+  /**
+   * Quantization on a GPU.
+   *
+   * @param context the GPU that quantizes
+   */
   public CudaQuantize(CudaContext context) {
     this.context = context;
   }
@@ -40,6 +44,7 @@ public final class CudaQuantize {
   /**
    * Quantizes each row with a scale of its own.
    *
+   * @param stream where the kernel is put
    * @param x BF16, F16 or F32 [M, K], K at most {@link #MAX_COLUMNS}
    * @param codes I8 or F8_E4M3 [M, K], written
    * @param scales F32 [M], written
@@ -53,8 +58,12 @@ public final class CudaQuantize {
    * Normalizes each row by its root mean square, {@code y = x * weight / sqrt(mean(x²) + epsilon)},
    * in float32, and quantizes y with a scale of its own.
    *
+   * @param stream where the kernel is put
    * @param x BF16, F16 or F32 [M, K], K at most {@link #MAX_COLUMNS_NORM}
    * @param weight [K] of the type of x
+   * @param epsilon added to the mean square
+   * @param codes I8 or F8_E4M3 [M, K], written
+   * @param scales F32 [M], written
    */
   public void normPerToken(
       CudaStream stream, Tensor x, Tensor weight, float epsilon, Tensor codes, Tensor scales) {
@@ -71,7 +80,10 @@ public final class CudaQuantize {
   /**
    * Quantizes with one given scale.
    *
+   * @param stream where the kernel is put
+   * @param x BF16, F16 or F32 [M, K]
    * @param scale F32 of one element, read
+   * @param codes I8 or F8_E4M3 [M, K], written
    */
   public void perTensor(CudaStream stream, Tensor x, Tensor scale, Tensor codes) {
     Checks.require(scale.count() == 1, "the scale is %s; expected one element", scale);

@@ -19,7 +19,7 @@ public final class CudaStream implements AutoCloseable {
         "creating a stream");
   }
 
-  /** The GPU that runs this queue. */
+  /** {@return the GPU that runs this queue} */
   public CudaContext context() {
     return context;
   }
@@ -52,7 +52,11 @@ public final class CudaStream implements AutoCloseable {
     context.check(JCudaDriver.cuStreamSynchronize(handle()), "running the work of a stream");
   }
 
-  /** Lets later work of this queue wait for an event of another. */
+  /**
+   * Lets later work of this queue wait for an event of another.
+   *
+   * @param event recorded in another stream
+   */
   public void await(CudaEvent event) {
     context.bind();
     context.check(

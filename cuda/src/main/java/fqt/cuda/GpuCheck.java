@@ -45,7 +45,12 @@ public final class GpuCheck {
     this.quick = quick;
   }
 
-  /** Runs all checks; exits with 1 if one fails. */
+  /**
+   * Runs all checks; exits with 1 if one fails.
+   *
+   * @param arguments {@code quick}, {@code kernels} or {@code backend}, and a seed; all may be left
+   *     out
+   */
   public static void main(String[] arguments) {
     List<String> words = List.of(arguments);
     if (CudaDevices.count() == 0) {

@@ -14,7 +14,7 @@ public record MatmulOptions(Accumulation accumulation, boolean settledWeights) {
   /** Sums of more than 128 products in float32; nothing is assumed of the weights. */
   public static final MatmulOptions PRECISE = new MatmulOptions(Accumulation.PRECISE, false);
 
-  /** The same with B known to be at rest, as the weights of a model are. */
+  /** {@return the same with B known to be at rest, as the weights of a model are} */
   public MatmulOptions withSettledWeights() {
     return new MatmulOptions(accumulation, true);
   }

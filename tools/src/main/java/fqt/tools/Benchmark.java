@@ -12,6 +12,11 @@ public record Benchmark(String name, Timer.Stats stats) {
   /**
    * Runs a function some times unmeasured, then some times measured.
    *
+   * @param name what it is called in the result
+   * @param function what is measured; it waits for what it starts
+   * @param warmup unmeasured runs, 0 or more
+   * @param repeats measured runs, at least 1
+   * @return the times of the measured runs
    * @throws IllegalArgumentException if there is nothing to measure
    */
   public static Benchmark run(String name, Runnable function, int warmup, int repeats) {

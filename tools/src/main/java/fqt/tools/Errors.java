@@ -27,6 +27,9 @@ public record Errors(double max, double mean, double relative, double cosine, do
    * Compares two tensors of one shape, of any types and devices. A NaN in one of them makes every
    * number NaN; of nothing expected and nothing found, relative is 0 and cosine 1.
    *
+   * @param actual what was computed
+   * @param expected what should have come out
+   * @return how far they are apart
    * @throws IllegalArgumentException if the shapes differ
    */
   public static Errors compare(Tensor actual, Tensor expected) {

@@ -53,6 +53,8 @@ public final class Logging implements AutoCloseable {
   /**
    * Begins to write a log, after what the file holds already; warnings go to standard error.
    *
+   * @param file the log, made if it does not exist
+   * @return ends the log when closed
    * @throws UncheckedIOException if the file cannot be written
    */
   public static Logging setup(Path file) {

@@ -25,6 +25,7 @@ import picocli.CommandLine.Spec;
     versionProvider = Main.Version.class,
     footer = {"", "'fqt COMMAND --help' tells more about a command."},
     subcommands = {
+      /** */
       DemoCommand.class,
       QuantizeCommand.class,
       EvalCommand.class,
@@ -65,6 +66,8 @@ public final class Main implements Callable<Integer> {
 
   @Spec private CommandSpec spec;
 
+  private Main() {}
+
   /** What {@code --version} prints. */
   static final class Version implements IVersionProvider {
     @Override
@@ -80,7 +83,11 @@ public final class Main implements Callable<Integer> {
     return new PrintWriter(stream, true, stream.charset());
   }
 
-  /** Runs one command line and ends the process. */
+  /**
+   * Runs one command line and ends the process.
+   *
+   * @param arguments as on the command line, the command first
+   */
   public static void main(String[] arguments) {
     int code = run(writer(System.out), writer(System.err), arguments);
     System.out.flush();
@@ -92,6 +99,7 @@ public final class Main implements Callable<Integer> {
    *
    * @param out takes what the command prints
    * @param err takes errors and progress
+   * @param arguments as on the command line, the command first
    * @return the exit code
    */
   public static int run(PrintWriter out, PrintWriter err, String... arguments) {

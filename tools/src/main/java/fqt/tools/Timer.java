@@ -54,7 +54,12 @@ public final class Timer implements AutoCloseable {
     CURRENT.set(this);
   }
 
-  /** Starts measuring on this thread, until closed. */
+  /**
+   * Starts measuring on this thread, until closed.
+   *
+   * @param name what is measured; inside another timer, the name follows that one's after a slash
+   * @return ends the measurement when closed
+   */
   public static Timer start(String name) {
     return new Timer(name);
   }
@@ -83,7 +88,7 @@ public final class Timer implements AutoCloseable {
     NANOS.computeIfAbsent(path, unused -> new ConcurrentLinkedQueue<>()).add(nanos);
   }
 
-  /** What was measured so far, by name, in the order of the names. */
+  /** {@return what was measured so far, by name, in the order of the names} */
   public static Map<String, Stats> stats() {
     Map<String, Stats> stats = new TreeMap<>();
     NANOS.forEach(
@@ -94,7 +99,7 @@ public final class Timer implements AutoCloseable {
     return stats;
   }
 
-  /** {@link #stats()} as a table. */
+  /** {@return {@link #stats()} as a table} */
   public static String table() {
     Table table = new Table("name", "count", "total ms", "median ms", "p95 ms");
     stats()

@@ -16,8 +16,10 @@ public record Grid(int rows, int columns, float[] cells, long sourceRows, long s
   /**
    * Reduces a tensor, all of its dimensions but the last being rows.
    *
+   * @param tensor of any type and device
    * @param maxRows of the grid
    * @param maxColumns of the grid
+   * @return the largest magnitudes of each cell; never more rows or columns than the tensor has
    * @throws IllegalArgumentException if the tensor holds nothing
    */
   public static Grid of(Tensor tensor, int maxRows, int maxColumns) {
@@ -44,12 +46,17 @@ public record Grid(int rows, int columns, float[] cells, long sourceRows, long s
     return new Grid(rows, columns, cells, sourceRows, sourceColumns);
   }
 
-  /** The magnitude of a cell. */
+  /**
+   * {@return the magnitude of a cell}
+   *
+   * @param row from 0
+   * @param column from 0
+   */
   public float at(int row, int column) {
     return cells[row * columns + column];
   }
 
-  /** The largest magnitude. */
+  /** {@return the largest magnitude} */
   public float max() {
     float max = 0;
     for (float cell : cells) {

@@ -24,9 +24,10 @@ public final class Plots {
   private Plots() {}
 
   /**
-   * Magnitudes as a surface, all dimensions but the last being rows.
+   * {@return a picture of magnitudes as a surface, all dimensions but the last being rows}
    *
    * @param tensor of rank 2 or more
+   * @param title stands above the picture
    * @throws IllegalArgumentException if it has fewer dimensions or no elements
    */
   public static BufferedImage surface(Tensor tensor, String title) {
@@ -34,8 +35,10 @@ public final class Plots {
   }
 
   /**
-   * How often which values occur.
+   * {@return a picture of how often which values occur}
    *
+   * @param tensor of any shape
+   * @param title stands above the picture
    * @throws IllegalArgumentException if the tensor holds no finite value
    */
   public static BufferedImage histogram(Tensor tensor, String title) {
@@ -43,8 +46,11 @@ public final class Plots {
   }
 
   /**
-   * The largest magnitude of each channel, which is an index of the last dimension.
+   * {@return a picture of the largest magnitude of each channel, which is an index of the last
+   * dimension}
    *
+   * @param tensor of any shape
+   * @param title stands above the picture
    * @throws IllegalArgumentException if the tensor has no elements
    */
   public static BufferedImage channels(Tensor tensor, String title) {
@@ -52,9 +58,10 @@ public final class Plots {
   }
 
   /**
-   * Losses over the layers, a curve for each kind of linear.
+   * {@return a picture of losses over the layers, a curve for each kind of linear}
    *
    * @param losses by the full path of a linear, such as {@code model.layers.3.mlp.up_proj}
+   * @param title stands above the picture
    * @throws IllegalArgumentException if no loss belongs to a numbered layer
    */
   public static BufferedImage losses(Map<String, Double> losses, String title) {
@@ -64,6 +71,8 @@ public final class Plots {
   /**
    * Writes a picture as PNG.
    *
+   * @param picture what the other methods made
+   * @param file ends in {@code .png}; replaced if it exists
    * @throws UncheckedIOException if it cannot be written
    */
   public static void write(BufferedImage picture, Path file) {

@@ -36,6 +36,7 @@ public final class BlockProbe {
    * Looks at a block that is not quantized yet.
    *
    * @param prefix path of the block
+   * @param block the block, still in floating point
    * @param inputs calibration inputs of this block; nothing is seen without any
    */
   public BlockProbe(String prefix, Module block, CalibrationInputs inputs) {
@@ -65,7 +66,12 @@ public final class BlockProbe {
     run(hooks);
   }
 
-  /** Notes the smoothing scales of a producer in this block. */
+  /**
+   * Notes the smoothing scales of a producer in this block.
+   *
+   * @param producer full path of the norm or linear
+   * @param factors what each of its channels was divided by
+   */
   public void scales(String producer, float[] factors) {
     float[] sorted = factors.clone();
     Arrays.sort(sorted);
@@ -97,7 +103,11 @@ public final class BlockProbe {
     return list;
   }
 
-  /** Looks at the quantized block and returns all that was seen, as JSON has it. */
+  /**
+   * Looks at the quantized block.
+   *
+   * @return all that was seen, as JSON has it
+   */
   public Map<String, Object> finish() {
     Map<String, Grid> after = new LinkedHashMap<>();
     List<Module.Registration> hooks = new ArrayList<>();

@@ -12,7 +12,7 @@ public final class ReportPage {
   private ReportPage() {}
 
   /**
-   * The page.
+   * {@return the page}
    *
    * @param data what {@code report.js} shows, as JSON has it
    */
