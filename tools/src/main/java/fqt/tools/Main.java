@@ -25,7 +25,6 @@ import picocli.CommandLine.Spec;
     versionProvider = Main.Version.class,
     footer = {"", "'fqt COMMAND --help' tells more about a command."},
     subcommands = {
-      /** */
       DemoCommand.class,
       QuantizeCommand.class,
       EvalCommand.class,

@@ -14,6 +14,9 @@ import java.util.Locale;
 public final class CpuProvider implements Backend.Provider {
   private static final long IDLE_LIMIT = 512L << 20;
 
+  /** For {@code ServiceLoader}. */
+  public CpuProvider() {}
+
   @Override
   public String kind() {
     return "cpu";
