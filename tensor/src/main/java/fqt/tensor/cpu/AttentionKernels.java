@@ -2,7 +2,6 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.AttentionMask;
 import fqt.tensor.Tensor;
-import fqt.tensor.cpu.asm.TileKernel;
 
 /**
  * Attention in blocks of keys with a running maximum (Milakov and Gimelshein 2018; Dao et al.
@@ -21,7 +20,7 @@ final class AttentionKernels {
   /** From so many rows a sequence on, packing the keys is worth its cost. */
   private static final long PACKED_FROM = 8;
 
-  private final TileKernel kernel;
+  private final KernelChoice kernels;
   private final HostMemory memory;
   private final Tensor q;
   private final Tensor k;
@@ -34,7 +33,7 @@ final class AttentionKernels {
   private final int queriesAtOnce;
 
   private AttentionKernels(
-      TileKernel kernel,
+      KernelChoice kernels,
       HostMemory memory,
       Tensor q,
       Tensor k,
@@ -42,7 +41,7 @@ final class AttentionKernels {
       float scale,
       AttentionMask mask,
       Tensor out) {
-    this.kernel = kernel;
+    this.kernels = kernels;
     this.memory = memory;
     this.q = q;
     this.k = k;
@@ -58,11 +57,11 @@ final class AttentionKernels {
   /**
    * Attention of all heads.
    *
-   * @param kernel machine code for products, or null for the Vector API
+   * @param choice machine code for products and scores, or the Vector API
    */
   static void attention(
       Threads threads,
-      TileKernel kernel,
+      KernelChoice choice,
       HostMemory memory,
       Tensor q,
       Tensor k,
@@ -73,13 +72,14 @@ final class AttentionKernels {
     if (out.count() == 0) {
       return;
     }
-    AttentionKernels kernels = new AttentionKernels(kernel, memory, q, k, v, scale, mask, out);
+    AttentionKernels kernels = new AttentionKernels(choice, memory, q, k, v, scale, mask, out);
     long sequences = mask.queryBounds().length - 1L;
     if (q.dim(0) * kernels.shared < PACKED_FROM * sequences) {
       kernels.run(threads, null);
       return;
     }
-    try (PackedKeys keys = PackedKeys.pack(threads, memory, k, v, mask.keyBounds())) {
+    try (PackedKeys keys =
+        PackedKeys.pack(threads, choice.turn(), memory, k, v, mask.keyBounds())) {
       kernels.run(threads, keys);
     }
   }
@@ -152,8 +152,8 @@ final class AttentionKernels {
 
   private AttentionRows rows(PackedKeys keys, int rows) {
     int depth = Math.toIntExact(q.dim(2));
-    return keys != null && kernel != null && MachineAttention.fits(depth)
-        ? new MachineAttention(kernel, memory, rows, depth, scale)
+    return keys != null && kernels.floats() != null && MachineAttention.fits(depth)
+        ? new MachineAttention(kernels, memory, rows, depth, scale)
         : new AttentionBlock(rows, depth, scale);
   }
 

@@ -127,7 +127,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void unary(UnaryOp op, Tensor x, Tensor out) {
-    Pointwise.unary(threads, op, x, out);
+    Pointwise.unary(threads, kernels.rows(), op, x, out);
   }
 
   @Override
@@ -137,7 +137,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void gated(UnaryOp op, Tensor gate, Tensor up, Tensor out) {
-    Pointwise.gated(threads, op, gate, up, out);
+    Pointwise.gated(threads, kernels.rows(), op, gate, up, out);
   }
 
   @Override
@@ -152,7 +152,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void softmax(Tensor x, Tensor out) {
-    Rows.softmax(threads, x, out);
+    Rows.softmax(threads, kernels.rows(), x, out);
   }
 
   @Override
@@ -167,7 +167,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void crossEntropy(Tensor x, Tensor target, Tensor out) {
-    Rows.crossEntropy(threads, x, target, out);
+    Rows.crossEntropy(threads, kernels.rows(), x, target, out);
   }
 
   @Override
@@ -187,7 +187,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void attention(Tensor q, Tensor k, Tensor v, float scale, AttentionMask mask, Tensor out) {
-    AttentionKernels.attention(threads, kernels.floats(), memory, q, k, v, scale, mask, out);
+    AttentionKernels.attention(threads, kernels, memory, q, k, v, scale, mask, out);
   }
 
   @Override

@@ -20,6 +20,7 @@ import jdk.incubator.vector.FloatVector;
  * @param turn packs right-hand sides, or null for the Vector API
  * @param scale finishes sums of integers, or null for the Vector API
  * @param dots the kernels of products of a few rows, or null for the Vector API
+ * @param rows the kernels of what is no product, or null for the Vector API
  * @param description a line for {@code fqt doctor}
  */
 record KernelChoice(
@@ -29,6 +30,7 @@ record KernelChoice(
     TurnKernel turn,
     ScaleKernel scale,
     DotKernels dots,
+    RowKernels rows,
     String description) {
   private static final System.Logger LOG = System.getLogger("fqt.tensor");
 
@@ -114,6 +116,7 @@ record KernelChoice(
         new TurnKernel(floats.columns()),
         new ScaleKernel(bits),
         new DotKernels(features, bits, tier == Tier.AMX),
+        new RowKernels(bits),
         "matrix kernels: machine code, %s, tiles of %d x %d, int8 by %s, bf16 by %s (processor: %s)"
             .formatted(
                 tier == Tier.AVX2 ? "AVX2" : tier == Tier.AMX ? "AMX and AVX-512" : "AVX-512",
@@ -158,6 +161,7 @@ record KernelChoice(
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         null,

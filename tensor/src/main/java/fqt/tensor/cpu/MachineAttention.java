@@ -6,11 +6,10 @@ import static fqt.tensor.cpu.Lanes.load;
 import static fqt.tensor.cpu.Lanes.store;
 
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.ScoreKernel;
 import fqt.tensor.cpu.asm.TileKernel;
 import java.lang.foreign.MemorySegment;
-import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
-import jdk.incubator.vector.VectorOperators;
 
 /**
  * Attention rows whose products are machine code. Everything lies off the heap; queries and scores
@@ -19,8 +18,12 @@ import jdk.incubator.vector.VectorOperators;
  */
 final class MachineAttention implements AttentionRows {
   private static final long STRIDE = (long) Gemm.A_STRIDE * Float.BYTES;
+  private static final long VECTOR = F.vectorByteSize();
+  private static final FloatVector HIDDEN = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
 
   private final TileKernel kernel;
+  private final ScoreKernel scoreKernel;
+  private final long stateBytes;
   private final HostMemory memory;
   private final HostMemory.Block block;
   private final int rows;
@@ -30,9 +33,9 @@ final class MachineAttention implements AttentionRows {
   private final MemorySegment queries;
   private final MemorySegment scores;
   private final MemorySegment means;
-  private final MemorySegment sums;
+  private final MemorySegment states;
+  private final int meanVectors;
   private final long meanStride;
-  private final float[] largest;
   private final long[] from;
   private final long[] to;
   private boolean begun;
@@ -42,8 +45,10 @@ final class MachineAttention implements AttentionRows {
     return depth <= Gemm.A_STRIDE && PackedKeys.KEYS <= Gemm.A_STRIDE;
   }
 
-  MachineAttention(TileKernel kernel, HostMemory memory, int rows, int depth, float scale) {
-    this.kernel = kernel;
+  MachineAttention(KernelChoice kernels, HostMemory memory, int rows, int depth, float scale) {
+    this.kernel = kernels.floats();
+    this.scoreKernel = kernels.rows().scores();
+    this.stateBytes = scoreKernel.stateBytes();
     this.memory = memory;
     this.rows = rows;
     this.tiles = Math.ceilDiv(rows, kernel.rows());
@@ -51,18 +56,20 @@ final class MachineAttention implements AttentionRows {
     this.scale = scale;
     int high = tiles * kernel.rows();
     meanStride = (long) PackedKeys.padded(depth) * Float.BYTES;
-    long vector = F.vectorByteSize();
-    block = memory.take(high * (2 * STRIDE + meanStride) + rows * vector);
+    meanVectors = Math.ceilDiv(depth, LENGTH);
+    block = memory.take(high * (2 * STRIDE + meanStride) + rows * stateBytes);
     MemorySegment all = block.memory();
     queries = all.asSlice(0, high * STRIDE);
     scores = all.asSlice(high * STRIDE, high * STRIDE);
     means = all.asSlice(2L * high * STRIDE, high * meanStride);
-    sums = all.asSlice(high * (2 * STRIDE + meanStride), rows * vector).fill((byte) 0);
+    states = all.asSlice(high * (2 * STRIDE + meanStride), rows * stateBytes);
     queries.asSlice(rows * STRIDE).fill((byte) 0);
-    largest = new float[rows];
     from = new long[rows];
     to = new long[rows];
-    Arrays.fill(largest, Float.NEGATIVE_INFINITY);
+    for (int r = 0; r < rows; r++) {
+      store(FloatVector.broadcast(F, ScoreKernel.NONE), states, r * stateBytes);
+      store(FloatVector.zero(F), states, r * stateBytes + VECTOR);
+    }
   }
 
   @Override
@@ -87,10 +94,11 @@ final class MachineAttention implements AttentionRows {
       kernel.multiply(depth, tiles, queries, keys.keys(index, j), to, STRIDE, scale, false);
     }
     for (int r = 0; r < rows; r++) {
-      int first = Math.clamp(from[r] - place, 0, width);
       int end = Math.clamp(to[r] - place, 0, count);
-      weigh(r, first, end, width);
+      hide(r, 0, Math.clamp(from[r] - place, 0, end));
+      hide(r, end, width);
     }
+    scoreKernel.weigh(rows, width / LENGTH, scores, STRIDE, states, means, meanVectors, meanStride);
     for (int d = 0; d < depth; d += step) {
       MemorySegment to = means.asSlice((long) d * Float.BYTES);
       kernel.multiply(count, tiles, scores, keys.values(index, d), to, meanStride, 1, begun);
@@ -98,88 +106,24 @@ final class MachineAttention implements AttentionRows {
     begun = true;
   }
 
-  /**
-   * Turns the scores of a row into weights: those outside of {@code first} to {@code end} are 0.
-   */
-  private void weigh(int row, int first, int end, int width) {
-    long at = row * STRIDE;
-    int low = first < end ? first & -LENGTH : width;
-    int high = Gemm.roundUp(Math.max(low, end), LENGTH);
-    fill(at, 0, low, 0);
-    fill(at, high, width, 0);
-    if (low == high) {
-      return;
+  /** Scores that are −∞ weigh nothing. */
+  private void hide(int row, int first, int end) {
+    int i = first;
+    for (; i < end && i % LENGTH != 0; i++) {
+      scores.set(Element.FLOAT, row * STRIDE + (long) i * Float.BYTES, Float.NEGATIVE_INFINITY);
     }
-    hide(at, low, first);
-    hide(at, end, high);
-    float before = largest[row];
-    float after = Math.max(before, max(at, low, high));
-    if (after == Float.NEGATIVE_INFINITY) {
-      fill(at, low, high, 0);
-      return;
+    for (; i <= end - LENGTH; i += LENGTH) {
+      store(HIDDEN, scores, row * STRIDE + (long) i * Float.BYTES);
     }
-    largest[row] = after;
-    if (after > before) {
-      rescale(row, before - after);
-    }
-    exp(row, low, high, after);
-  }
-
-  /** Stores a value in whole vectors. */
-  private void fill(long at, int from, int to, float value) {
-    FloatVector values = FloatVector.broadcast(F, value);
-    for (int i = from; i < to; i += LENGTH) {
-      store(values, scores, at + (long) i * Float.BYTES);
-    }
-  }
-
-  /** Hides the scores of part of a vector. */
-  private void hide(long at, int from, int to) {
-    for (int i = from; i < to; i++) {
-      scores.set(Element.FLOAT, at + (long) i * Float.BYTES, Float.NEGATIVE_INFINITY);
-    }
-  }
-
-  private float max(long at, int from, int to) {
-    FloatVector most = load(scores, at + (long) from * Float.BYTES);
-    for (int i = from + LENGTH; i < to; i += LENGTH) {
-      most = most.max(load(scores, at + (long) i * Float.BYTES));
-    }
-    return most.reduceLanes(VectorOperators.MAX);
-  }
-
-  /** Overwrites scores by weights and adds them to the row's sum. */
-  private void exp(int row, int from, int to, float shift) {
-    long at = row * STRIDE;
-    long total = (long) row * F.vectorByteSize();
-    FloatVector sum = load(sums, total);
-    for (int i = from; i < to; i += LENGTH) {
-      long place = at + (long) i * Float.BYTES;
-      FloatVector weight = VectorMath.weight(load(scores, place).sub(shift));
-      store(weight, scores, place);
-      sum = sum.add(weight);
-    }
-    store(sum, sums, total);
-  }
-
-  /** Multiplies what a row has summed up by {@code e^growth}. */
-  private void rescale(int row, float growth) {
-    FloatVector factor = VectorMath.weight(FloatVector.broadcast(F, growth));
-    long total = (long) row * F.vectorByteSize();
-    store(load(sums, total).mul(factor), sums, total);
-    if (begun) {
-      long at = row * meanStride;
-      for (int d = 0; d < depth; d += LENGTH) {
-        long place = at + (long) d * Float.BYTES;
-        store(load(means, place).mul(factor), means, place);
-      }
+    for (; i < end; i++) {
+      scores.set(Element.FLOAT, row * STRIDE + (long) i * Float.BYTES, Float.NEGATIVE_INFINITY);
     }
   }
 
   @Override
   public void mean(int row, Tensor out, long head) {
     MemorySegment target = out.segment();
-    double sum = Lanes.sum(load(sums, (long) row * F.vectorByteSize()));
+    double sum = Lanes.sum(load(states, (row + 1L) * stateBytes - VECTOR));
     float factor = sum == 0 ? 0 : (float) (1 / sum);
     long at = row * meanStride;
     long start = head * depth * Float.BYTES;

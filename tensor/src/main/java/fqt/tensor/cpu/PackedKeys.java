@@ -3,8 +3,10 @@ package fqt.tensor.cpu;
 import static fqt.tensor.cpu.TileLoops.COLUMNS;
 
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.TurnKernel;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import jdk.incubator.vector.FloatVector;
 
 /**
  * Keys and values of all sequences and heads, laid out for products of small matrices: blocks of
@@ -16,6 +18,10 @@ final class PackedKeys implements AutoCloseable {
   /** Keys of a block: a multiple of four vectors of any length. */
   static final int KEYS = 128;
 
+  /** Bytes of a row of a strip. */
+  private static final long STRIP = (long) COLUMNS * Float.BYTES;
+
+  private final TurnKernel turn;
   private final HostMemory memory;
   private final HostMemory.Block block;
   private final long[] firstBlock;
@@ -23,7 +29,8 @@ final class PackedKeys implements AutoCloseable {
   private final int depth;
   private final int padded;
 
-  private PackedKeys(HostMemory memory, Tensor k, long[] bounds) {
+  private PackedKeys(TurnKernel turn, HostMemory memory, Tensor k, long[] bounds) {
+    this.turn = turn;
     this.memory = memory;
     this.groups = k.dim(1);
     this.depth = Math.toIntExact(k.dim(2));
@@ -41,8 +48,14 @@ final class PackedKeys implements AutoCloseable {
     return Math.ceilDiv(depth, COLUMNS) * COLUMNS;
   }
 
-  static PackedKeys pack(Threads threads, HostMemory memory, Tensor k, Tensor v, long[] bounds) {
-    PackedKeys packed = new PackedKeys(memory, k, bounds);
+  /**
+   * Packs.
+   *
+   * @param turn machine code that turns rows into columns of a strip, or null
+   */
+  static PackedKeys pack(
+      Threads threads, TurnKernel turn, HostMemory memory, Tensor k, Tensor v, long[] bounds) {
+    PackedKeys packed = new PackedKeys(turn, memory, k, bounds);
     for (int s = 0; s + 1 < bounds.length; s++) {
       packed.packSequence(threads, k, v, s, bounds[s], bounds[s + 1]);
     }
@@ -74,6 +87,10 @@ final class PackedKeys implements AutoCloseable {
     long start = k.offset() + key * k.stride(0) + group * k.stride(1);
     for (int j = 0; j < KEYS; j += COLUMNS) {
       int width = Math.clamp(count - j, 0, COLUMNS);
+      if (turn != null && width == COLUMNS && depth % TurnKernel.SIDE == 0) {
+        turnStrip(k, start + j * k.stride(0), keys(at) + (long) j * depth * Float.BYTES);
+        continue;
+      }
       Arrays.fill(turned, 0);
       for (int i = 0; i < width; i++) {
         long line = (start + (j + i) * k.stride(0)) * Float.BYTES;
@@ -85,19 +102,53 @@ final class PackedKeys implements AutoCloseable {
     }
   }
 
+  /** A strip whose keys are all there. */
+  private void turnStrip(Tensor k, long element, long to) {
+    long step = k.stride(0) * Float.BYTES;
+    for (int i = 0; i < COLUMNS; i += TurnKernel.SIDE) {
+      long from = element * Float.BYTES + i * step;
+      long bytes = (TurnKernel.SIDE - 1) * step + (long) depth * Float.BYTES;
+      long target = to + (long) i * Float.BYTES;
+      long written = ((depth - 1L) * COLUMNS + TurnKernel.SIDE) * Float.BYTES;
+      turn.turn(
+          depth / TurnKernel.SIDE,
+          k.storage().segment().asSlice(from, bytes),
+          step,
+          block.memory().asSlice(target, written));
+    }
+  }
+
   private void packValues(Tensor v, long key, long group, int count, long at) {
     MemorySegment from = v.storage().segment();
     MemorySegment to = block.memory();
     if (count < KEYS || padded > depth) {
       to.asSlice(values(at), (long) KEYS * padded * Float.BYTES).fill((byte) 0);
     }
-    for (int j = 0; j < count; j++) {
-      long start = v.offset() + (key + j) * v.stride(0) + group * v.stride(1);
-      for (int d = 0; d < depth; d += COLUMNS) {
-        long bytes = Math.min(COLUMNS, depth - d) * (long) Float.BYTES;
-        long target = values(at) + ((long) d * KEYS + (long) j * COLUMNS) * Float.BYTES;
-        MemorySegment.copy(from, (start + d) * Float.BYTES, to, target, bytes);
+    long step = v.stride(0) * Float.BYTES;
+    for (int d = 0; d < depth; d += COLUMNS) {
+      long start = (v.offset() + key * v.stride(0) + group * v.stride(1) + d) * Float.BYTES;
+      long target = values(at) + (long) d * KEYS * Float.BYTES;
+      if (d + COLUMNS <= depth) {
+        copyStrip(from, start, step, count, to, target);
+      } else {
+        long bytes = (long) (depth - d) * Float.BYTES;
+        for (int j = 0; j < count; j++) {
+          MemorySegment.copy(from, start + j * step, to, target + j * STRIP, bytes);
+        }
       }
+    }
+  }
+
+  /** Whole rows of a strip: two vectors each. */
+  private static void copyStrip(
+      MemorySegment from, long start, long step, int count, MemorySegment to, long target) {
+    long half = STRIP / 2;
+    for (int j = 0; j < count; j++) {
+      long source = start + j * step;
+      FloatVector first = Lanes.load(from, source);
+      FloatVector second = Lanes.load(from, source + half);
+      Lanes.store(first, to, target + j * STRIP);
+      Lanes.store(second, to, target + j * STRIP + half);
     }
   }
 

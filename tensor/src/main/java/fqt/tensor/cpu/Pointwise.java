@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import fqt.tensor.BinaryOp;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
+import fqt.tensor.cpu.asm.GateKernel;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorMask;
@@ -41,9 +42,13 @@ final class Pointwise {
         });
   }
 
-  static void unary(Threads threads, UnaryOp op, Tensor x, Tensor out) {
+  static void unary(Threads threads, RowKernels kernels, UnaryOp op, Tensor x, Tensor out) {
     MemorySegment bytes = x.segment();
     MemorySegment to = out.segment();
+    if (kernels != null && kernels.serves(op)) {
+      gate(threads, kernels.gate(op), bytes, null, to, x.count());
+      return;
+    }
     threads.forEach(
         x.count(),
         GRAIN,
@@ -79,10 +84,15 @@ final class Pointwise {
   }
 
   /** The activation of a chunk is still in the first-level cache when it is multiplied. */
-  static void gated(Threads threads, UnaryOp op, Tensor gate, Tensor up, Tensor out) {
+  static void gated(
+      Threads threads, RowKernels kernels, UnaryOp op, Tensor gate, Tensor up, Tensor out) {
     MemorySegment gates = gate.segment();
     MemorySegment ups = up.segment();
     MemorySegment to = out.segment();
+    if (kernels != null && kernels.serves(op)) {
+      gate(threads, kernels.gate(op), gates, ups, to, gate.count());
+      return;
+    }
     threads.forEach(
         gate.count(),
         GRAIN,
@@ -95,6 +105,21 @@ final class Pointwise {
             BinaryLoops.run(BinaryOp.MULTIPLY, to, at, ups, at, to, at, n);
           }
         });
+  }
+
+  /** An activation by machine code, times up unless that is null. */
+  private static void gate(
+      Threads threads,
+      GateKernel kernel,
+      MemorySegment x,
+      MemorySegment up,
+      MemorySegment out,
+      long count) {
+    threads.forEach(
+        count,
+        GRAIN,
+        (from, end) ->
+            MachineRows.gate(kernel, x, up, out, from * Float.BYTES, (int) (end - from)));
   }
 
   /** How many rows of a matrix make a piece of work for one thread. */

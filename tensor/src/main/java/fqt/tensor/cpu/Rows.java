@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import fqt.tensor.Axis;
 import fqt.tensor.ReduceOp;
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.ExpKernel;
 import java.lang.foreign.MemorySegment;
 
 /** Operations on each row of a matrix; rows are shared out over the threads. */
@@ -47,7 +48,45 @@ final class Rows {
         });
   }
 
-  static void softmax(Threads threads, Tensor x, Tensor out) {
+  /** What finds the largest number of a row, and takes exponentials of the distances from it. */
+  private interface Exponentials {
+    float max(long offset, int n);
+
+    double exp(long offset, float shift, MemorySegment out, int n);
+  }
+
+  private static Exponentials exponentials(RowKernels kernels, MemorySegment x) {
+    if (kernels == null) {
+      return new VectorExponentials(x, new float[Carrier.CAPACITY]);
+    }
+    return new MachineExponentials(kernels.exp(), x);
+  }
+
+  private record VectorExponentials(MemorySegment x, float[] buffer) implements Exponentials {
+    @Override
+    public float max(long offset, int n) {
+      return RowLoops.max(x, offset, n);
+    }
+
+    @Override
+    public double exp(long offset, float shift, MemorySegment out, int n) {
+      return RowLoops.exp(x, offset, shift, out, n, buffer);
+    }
+  }
+
+  private record MachineExponentials(ExpKernel kernel, MemorySegment x) implements Exponentials {
+    @Override
+    public float max(long offset, int n) {
+      return MachineRows.max(kernel, x, offset, n);
+    }
+
+    @Override
+    public double exp(long offset, float shift, MemorySegment out, int n) {
+      return MachineRows.exp(kernel, x, offset, shift, out, n);
+    }
+  }
+
+  static void softmax(Threads threads, RowKernels kernels, Tensor x, Tensor out) {
     MemorySegment from = x.segment();
     MemorySegment to = out.segment();
     int columns = Math.toIntExact(x.dim(1));
@@ -55,17 +94,18 @@ final class Rows {
         x.dim(0),
         Pointwise.rowsAtOnce(columns),
         (first, end) -> {
-          float[] buffer = new float[Carrier.CAPACITY];
+          Exponentials row = exponentials(kernels, from);
           for (long m = first; m < end; m++) {
             long at = m * columns * Float.BYTES;
-            float largest = RowLoops.max(from, at, columns);
-            double sum = RowLoops.exp(from, at, largest, to, columns, buffer);
+            float largest = row.max(at, columns);
+            double sum = row.exp(at, largest, to, columns);
             RowLoops.scale(to, at, (float) (1 / sum), columns);
           }
         });
   }
 
-  static void crossEntropy(Threads threads, Tensor x, Tensor target, Tensor out) {
+  static void crossEntropy(
+      Threads threads, RowKernels kernels, Tensor x, Tensor target, Tensor out) {
     MemorySegment from = x.segment();
     MemorySegment targets = target.segment();
     MemorySegment to = out.segment();
@@ -74,12 +114,12 @@ final class Rows {
         x.dim(0),
         Pointwise.rowsAtOnce(columns),
         (first, end) -> {
-          float[] buffer = new float[Carrier.CAPACITY];
+          Exponentials row = exponentials(kernels, from);
           for (long m = first; m < end; m++) {
             int wanted = ScalarRows.index(targets, m, columns);
             long at = m * columns * Float.BYTES;
-            float largest = RowLoops.max(from, at, columns);
-            double sum = RowLoops.exp(from, at, largest, null, columns, buffer);
+            float largest = row.max(at, columns);
+            double sum = row.exp(at, largest, null, columns);
             double score = Element.f32(from, m * columns + wanted);
             Element.f32(to, m, (float) (Math.log(sum) + largest - score));
           }

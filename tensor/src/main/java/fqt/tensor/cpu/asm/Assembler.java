@@ -58,6 +58,12 @@ public final class Assembler {
     put(part);
   }
 
+  /** {@code op first, second, third, order}: elements in an order that a constant says. */
+  public void permute(Op op, int bits, int first, int second, int third, int order) {
+    vector(op, bits, first, second, third);
+    put(order);
+  }
+
   /** {@code op first, second, [memory]}. */
   public void vector(Op op, int bits, int first, int second, Mem memory) {
     requireVector(first);

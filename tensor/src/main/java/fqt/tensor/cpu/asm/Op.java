@@ -46,6 +46,14 @@ public enum Op {
   VFMSUB213PS(1, 2, 0xaa, 0),
   /** {@code reg = vvvv - rm}, f32. */
   VSUBPS(0, 1, 0x5c, 0),
+  /** {@code reg = vvvv * reg + rm}, f32. */
+  VFMADD213PS(1, 2, 0xa8, 0),
+  /** {@code reg = vvvv / rm}, f32. */
+  VDIVPS(0, 1, 0x5e, 0),
+  /** {@code reg = vvvv > rm ? vvvv : rm}, f32: rm if either is NaN. */
+  VMAXPS(0, 1, 0x5f, 0),
+  /** {@code reg = vvvv < rm ? vvvv : rm}, f32: rm if either is NaN. */
+  VMINPS(0, 1, 0x5d, 0),
   /** i32 to f32. */
   VCVTDQ2PS(0, 1, 0x5b, 0),
   /** f16 to f32; memory of half the width. */
@@ -84,6 +92,12 @@ public enum Op {
   VEXTRACTF128(1, 3, 0x19, 0),
   /** One half of 512 bits. */
   VEXTRACTF32X8(1, 3, 0x1b, 0, -1, true),
+  /** Any order of the four f32 in each 128 bits, by a constant. */
+  VPERMILPS(1, 3, 0x04, 0),
+  /** Any two halves of two vectors of 256 bits, by a constant; VEX only. */
+  VPERM2F128(1, 3, 0x06, 0),
+  /** Quarters of two vectors of 512 bits, two of each, by a constant. */
+  VSHUFF32X4(1, 3, 0x23, 0, -1, true),
   /** The shapes of tiles. */
   LDTILECFG(0, 2, 0x49, 0),
   /** Loads a tile. */

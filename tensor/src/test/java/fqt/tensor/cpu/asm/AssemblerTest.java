@@ -83,6 +83,17 @@ class AssemblerTest {
           code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
       case "vextractf128", "vextractf32x8" ->
           code.extract(op(words), bits(words[2]), number(words[1]), number(words[2]), value(words));
+      case "vpermilps" ->
+          code.permute(
+              op(words), bits(words[1]), number(words[1]), 0, number(words[2]), value(words));
+      case "vperm2f128", "vshuff32x4" ->
+          code.permute(
+              op(words),
+              bits(words[1]),
+              number(words[1]),
+              number(words[2]),
+              number(words[3]),
+              value(words));
       case "vinsertf128" -> code.upperHalf(number(words[1]), memory(words[3]));
       case "ldtilecfg" -> code.loadTileShapes(base(words[1]), displacement(words[1]));
       case "tilerelease" -> code.releaseTiles();

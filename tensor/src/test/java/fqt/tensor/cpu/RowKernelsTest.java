@@ -1,0 +1,159 @@
+package fqt.tensor.cpu;
+
+import static org.junit.jupiter.api.Assertions.assertArrayEquals;
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+import static org.junit.jupiter.api.Assumptions.assumeTrue;
+
+import fqt.tensor.DType;
+import fqt.tensor.Ops;
+import fqt.tensor.Scope;
+import fqt.tensor.Tensor;
+import fqt.tensor.UnaryOp;
+import java.util.Arrays;
+import java.util.Random;
+import org.junit.jupiter.api.AfterEach;
+import org.junit.jupiter.api.BeforeEach;
+import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
+
+/** The machine code of what is no product. */
+class RowKernelsTest {
+  private static final RowKernels KERNELS = KernelChoice.best().rows();
+
+  private final Random random = new Random(23);
+  private Scope scope;
+
+  @BeforeEach
+  void open() {
+    assumeTrue(KERNELS != null, "no machine code here");
+    scope = Scope.open();
+  }
+
+  @AfterEach
+  void close() {
+    if (scope != null) {
+      scope.close();
+    }
+  }
+
+  /** {@code e^x} for x ≤ 0, and the sum. */
+  private static float[] weights(float... x) {
+    Tensor in = Ops.of(x, x.length);
+    Tensor out = Twins.dirty(DType.F32, x.length);
+    double sum = MachineRows.exp(KERNELS.exp(), in.segment(), 0, 0, out.segment(), x.length);
+    float[] y = out.toFloats();
+    double expected = 0;
+    for (float value : y) {
+      expected += value;
+    }
+    assertEquals(expected, sum, 3e-7 * expected, "sum");
+    return y;
+  }
+
+  @Test
+  void weightsAreExponentials() {
+    int count = 1 << 20;
+    float[] x = new float[count];
+    for (int i = 0; i < count; i++) {
+      x[i] = -87.3f * i / count;
+    }
+    float[] y = weights(x);
+    double worst = 0;
+    for (int i = 0; i < count; i++) {
+      double exact = Math.exp(x[i]);
+      worst = Math.max(worst, Math.abs(y[i] - exact) / Math.ulp((float) exact));
+    }
+    double largest = worst;
+    assertTrue(worst <= 1.03, () -> "wrong by " + largest + " units in the last place");
+  }
+
+  @Test
+  void weightsOfSpecialNumbers() {
+    float[] x = {0, -0f, -Float.MIN_VALUE, -88, -1000, -Float.MAX_VALUE, Float.NEGATIVE_INFINITY};
+    assertArrayEquals(new float[] {1, 1, 1, 0, 0, 0, 0}, weights(x));
+    float[] y = new float[3];
+    Tensor nan = Ops.of(new float[] {-1, Float.intBitsToFloat(0x7fabcdef), -2}, 3);
+    Tensor out = Twins.dirty(DType.F32, 3);
+    double sum = MachineRows.exp(KERNELS.exp(), nan.segment(), 0, 0, out.segment(), 3);
+    assertTrue(Double.isNaN(sum));
+    System.arraycopy(out.toFloats(), 0, y, 0, 3);
+    assertTrue(!Float.isNaN(y[0]) && Float.isNaN(y[1]) && !Float.isNaN(y[2]));
+  }
+
+  @Test
+  void theLargestOfEveryPlaceIsFound() {
+    for (int n : Twins.SIZES) {
+      float[] x = new float[n];
+      for (int i = 0; i < n; i += Math.max(1, n / 40)) {
+        Arrays.fill(x, -7);
+        x[i] = -3;
+        Tensor in = Ops.of(x, n);
+        assertEquals(-3, MachineRows.max(KERNELS.exp(), in.segment(), 0, n), n + " at " + i);
+      }
+    }
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = UnaryOp.class,
+      names = {"SILU", "QUICK_GELU", "GELU_TANH"})
+  void gatesAreRightToTheLastBits(UnaryOp op) {
+    int count = 1 << 18;
+    float[] x = new float[count];
+    for (int i = 0; i < count; i++) {
+      x[i] = -40 + 80f * i / count;
+    }
+    float[] y = Ops.unary(op, Ops.of(x, count)).toFloats();
+    // The exponent of a large power of e carries the rounding of its argument.
+    double units = op == UnaryOp.SILU ? 2.5 : 200;
+    for (int i = 0; i < count; i++) {
+      double exact = ScalarPointwise.apply(op, x[i]);
+      // From e^88.4 on, which is infinite here, so little is left of x that nothing may be.
+      double bound = units * Math.ulp((float) exact) + 5e-37;
+      assertEquals(exact, y[i], bound, op + " of " + x[i]);
+    }
+  }
+
+  /** Nothing is read or written behind the end, and a place in a run changes no bit. */
+  @ParameterizedTest
+  @EnumSource(
+      value = UnaryOp.class,
+      names = {"SILU", "QUICK_GELU", "GELU_TANH"})
+  void gatesStayInside(UnaryOp op) {
+    Tensor x = Twins.random(random, 4, 200);
+    Tensor up = Twins.random(random, 1, 200);
+    float[] plain = Ops.unary(op, x).toFloats();
+    for (int n = 1; n <= 70; n++) {
+      int skipped = random.nextInt(100);
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor a = pages.copy(x.slice(0, skipped, skipped + n));
+        Tensor b = pages.copy(up.slice(0, skipped, skipped + n));
+        Tensor out = pages.copy(a);
+        Twins.VECTOR.gated(op, a, b, out);
+        Twins.VECTOR.unary(op, a, a);
+        for (int i = 0; i < n; i++) {
+          assertEquals(plain[skipped + i], (float) a.get(i), op + " " + i + " of " + n);
+          assertEquals((float) a.get(i) * (float) b.get(i), (float) out.get(i), "gated " + i);
+        }
+      }
+    }
+  }
+
+  @Test
+  void softmaxStaysInside() {
+    for (int n = 1; n <= 70; n++) {
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor x = pages.copy(Twins.random(random, 5, 3, n));
+        Tensor out = pages.copy(x);
+        Twins.VECTOR.softmax(x, out);
+        Tensor twin = Twins.empty(DType.F32, 3, n);
+        Twins.SCALAR.softmax(x, twin);
+        Twins.close("softmax of " + n, 3e-7, twin.toFloats(), out.toFloats());
+        Twins.VECTOR.softmax(x, x);
+        assertArrayEquals(out.toFloats(), x.toFloats(), "in place");
+      }
+    }
+  }
+}
