@@ -1,5 +1,6 @@
 package fqt.tensor.cpu;
 
+import fqt.tensor.DType;
 import fqt.tensor.cpu.asm.CpuFeatures;
 import fqt.tensor.cpu.asm.DotKernel;
 import fqt.tensor.cpu.asm.DotKernel.Kind;
@@ -7,6 +8,7 @@ import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.NibbleKernel;
 import fqt.tensor.cpu.asm.TileDotKernel;
 import fqt.tensor.cpu.asm.WidenKernel;
+import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
@@ -22,9 +24,9 @@ final class DotKernels {
   private final int bits;
   private final boolean tiled;
   private final ConcurrentMap<String, DotKernel> dots = new ConcurrentHashMap<>();
-  private final ConcurrentMap<Integer, NibbleKernel> nibbles = new ConcurrentHashMap<>();
+  private final ConcurrentMap<String, NibbleKernel> nibbles = new ConcurrentHashMap<>();
   private final ConcurrentMap<Integer, TileDotKernel> tiles = new ConcurrentHashMap<>();
-  private final WidenKernel widen;
+  private final Map<DType, WidenKernel> widen;
 
   /**
    * Kernels for vectors of that many bits.
@@ -36,7 +38,11 @@ final class DotKernels {
     this.features = features;
     this.bits = bits;
     this.tiled = tiled;
-    this.widen = new WidenKernel();
+    this.widen =
+        Map.of(
+            DType.F32, new WidenKernel(WidenKernel.Kind.F32),
+            DType.F16, new WidenKernel(WidenKernel.Kind.F16),
+            DType.BF16, new WidenKernel(WidenKernel.Kind.BF16));
   }
 
   /** Width of the vectors. */
@@ -44,9 +50,9 @@ final class DotKernels {
     return bits;
   }
 
-  /** Turns f16 into f32. */
-  WidenKernel widen() {
-    return widen;
+  /** Turns scales of a type into f32. */
+  WidenKernel widen(DType type) {
+    return widen.get(type);
   }
 
   /** How bytes are multiplied. */
@@ -107,14 +113,14 @@ final class DotKernels {
     return 0;
   }
 
-  /** The kernel for 4-bit codes, with zero points or without. */
-  NibbleKernel nibbles(int group, boolean zeros) {
+  /** The kernel for 4-bit codes and x of so many bytes, with zero points or without. */
+  NibbleKernel nibbles(int group, int digits, boolean zeros) {
     return nibbles.computeIfAbsent(
-        zeros ? group : -group,
+        group + " " + digits + " " + zeros,
         _ -> {
           try {
             boolean dot = bits == 512 && features.avx512Vnni();
-            return new NibbleKernel(Math.min(bits, 4 * group), group, dot, zeros);
+            return new NibbleKernel(Math.min(bits, 4 * group), group, digits, dot, zeros);
           } catch (ExecutableMemory.Refused refused) {
             throw new IllegalStateException(refused.getMessage(), refused);
           }

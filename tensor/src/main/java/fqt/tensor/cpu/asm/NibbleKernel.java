@@ -8,8 +8,9 @@ import java.lang.invoke.MethodHandle;
 /**
  * Dot products of one row of x with many rows of 4-bit codes, {@code Σ scale * (code - zero) * x}
  * with a scale and a zero point for each group of a row. Codes stay integers until the end of their
- * group: x is given as whole numbers of three signed bytes, {@code 2^16 high + 2^8 middle + low},
- * and each byte is multiplied by the codes in the processor's byte products, exactly.
+ * group: x is given as whole numbers of two or three signed bytes, {@code 2^8 high + low} or {@code
+ * 2^16 high + 2^8 middle + low}, and each byte is multiplied by the codes in the processor's byte
+ * products, exactly.
  *
  * <pre>
  *   codes of 8 terms   k7 k6 | k5 k4 | k3 k2 | k1 k0      one i32 lane of a vector of the weight
@@ -17,14 +18,12 @@ import java.lang.invoke.MethodHandle;
  *   shift right 4, and    k7 |    k5 |    k3 |    k1      times those of odd terms
  * </pre>
  *
- * For every group the table of x holds, vector by vector of codes: high, middle and low bytes, each
- * for the even and then the odd terms; after these the sum of the numbers that meet in each lane as
- * f32, in every lane the unit of the whole numbers and 256 times the unit, and 8 times the sums.
+ * For every group the table of x holds, vector by vector of codes: the bytes from the highest to
+ * the lowest, each for the even and then the odd terms; after these a vector of what zero points
+ * multiply: where all are 8, −8 times the sum of the numbers that meet in each lane as i32,
+ * otherwise the sum itself as f32.
  */
 public final class NibbleKernel {
-  /** Bytes that a whole number of x is made of. */
-  public static final int DIGITS = 3;
-
   private static final FunctionDescriptor TYPE =
       FunctionDescriptor.ofVoid(
           ValueLayout.JAVA_LONG,
@@ -48,6 +47,7 @@ public final class NibbleKernel {
 
   private final int bits;
   private final int vectors;
+  private final int digits;
   private final boolean dots;
   private final boolean zeros;
   private final MethodHandle function;
@@ -56,15 +56,18 @@ public final class NibbleKernel {
    * Assembles the kernel.
    *
    * @param bits width of the vectors: 128, 256 or 512
-   * @param group terms that share a scale: 32, 64 or 128, a multiple of {@code bits / 4}
-   * @param dots whether the processor has vpdpbusd (AVX512-VNNI)
+   * @param group terms that share a scale: 32, 64 or 128, a multiple of {@code bits / 4}; no more
+   *     than {@code bits / 2}, or their sums would not fit into 32 bits
+   * @param digits bytes that a whole number of x is made of, 2 or 3
+   * @param dots whether the processor has vpdpbusd (AVX512-VNNI); then a group is one vector
    * @param zeros whether there are zero points; if not they are all 8
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  public NibbleKernel(int bits, int group, boolean dots, boolean zeros)
+  public NibbleKernel(int bits, int group, int digits, boolean dots, boolean zeros)
       throws ExecutableMemory.Refused {
     this.bits = bits;
     this.vectors = group * 4 / bits;
+    this.digits = digits;
     this.dots = dots;
     this.zeros = zeros;
     this.function = ExecutableMemory.function(code(), TYPE);
@@ -80,9 +83,19 @@ public final class NibbleKernel {
     return vectors;
   }
 
+  /** Bytes that a whole number of x is made of. */
+  public int digits() {
+    return digits;
+  }
+
+  /** Whether zero points are given. */
+  public boolean zeros() {
+    return zeros;
+  }
+
   /** Bytes of the table of x for one group. */
   public int tableBytes() {
-    return (2 * DIGITS * vectors + 4) * vectorBytes();
+    return (2 * digits * vectors + 1) * vectorBytes();
   }
 
   /**
@@ -92,8 +105,8 @@ public final class NibbleKernel {
    * @param x the table of x
    * @param w the first row of codes, {@code wStride} bytes from the next
    * @param sums F32
-   * @param scales F32, for each row a scale for each group
-   * @param zeroPoints F32 like the scales; anything if there are none
+   * @param scales F32, for each row and group its scale times the unit of the whole numbers
+   * @param zeroPoints F32, one for each scale; anything if there are none
    */
   public void multiply(
       long groups,
@@ -143,7 +156,7 @@ public final class NibbleKernel {
     int group = code.here();
     for (int row = 0; row < 4; row++) {
       code.prefetch(Mem.at(Reg.RDI, row * vectors * vectorBytes()));
-      digits(code, row, DIGIT[row % 2]);
+      sums(code, row, DIGIT[row % 2]);
       if (row > 0) {
         scale(code, row - 1, DIGIT[(row - 1) % 2]);
       }
@@ -174,28 +187,43 @@ public final class NibbleKernel {
     code.restoreAllAndReturn();
   }
 
-  /** The sums of one group with each of the three bytes of x. */
-  private void digits(Assembler code, int row, int sums) {
-    for (int digit = 0; dots && digit < DIGITS; digit++) {
-      code.vector(Op.VXORPS, 256, sums + digit, sums + digit, sums + digit);
+  /** The sums of one group with each of the bytes of x; where there are dots, all in the first. */
+  private void sums(Assembler code, int row, int sums) {
+    if (dots) {
+      dots(code, row, sums);
+      return;
     }
     for (int vector = 0; vector < vectors; vector++) {
-      code.vector(Op.VMOVUPS, bits, ODD, 0, Mem.inRow(Reg.R13, Reg.R8, Reg.R10, row, at(vector)));
-      code.vector(Op.VPAND, bits, EVEN, ODD, MASK);
-      code.shift(Op.VPSRLW, bits, ODD, ODD, 4);
-      code.vector(Op.VPAND, bits, ODD, ODD, MASK);
-      for (int digit = 0; digit < DIGITS; digit++) {
-        int x = at(2 * (DIGITS * vector + digit));
-        add(code, sums + digit, EVEN, x, vector == 0);
-        add(code, sums + digit, ODD, x + vectorBytes(), false);
+      unpack(code, row, vector);
+      for (int digit = 0; digit < digits; digit++) {
+        add(code, sums + digit, EVEN, table(vector, digit), vector == 0);
+        add(code, sums + digit, ODD, table(vector, digit) + vectorBytes(), false);
       }
     }
   }
 
+  /** Digit after digit into the same sums, which are shifted in between. */
+  private void dots(Assembler code, int row, int sum) {
+    code.vector(Op.VXORPS, 256, sum, sum, sum);
+    unpack(code, row, 0);
+    for (int digit = 0; digit < digits; digit++) {
+      if (digit > 0) {
+        code.shift(Op.VPSLLD, bits, sum, sum, 8);
+      }
+      code.vector(Op.VPDPBUSD, bits, sum, EVEN, Reg.R12, table(0, digit));
+      code.vector(Op.VPDPBUSD, bits, sum, ODD, Reg.R12, table(0, digit) + vectorBytes());
+    }
+  }
+
+  private void unpack(Assembler code, int row, int vector) {
+    code.vector(Op.VMOVUPS, bits, ODD, 0, Mem.inRow(Reg.R13, Reg.R8, Reg.R10, row, at(vector)));
+    code.vector(Op.VPAND, bits, EVEN, ODD, MASK);
+    code.shift(Op.VPSRLW, bits, ODD, ODD, 4);
+    code.vector(Op.VPAND, bits, ODD, ODD, MASK);
+  }
+
   private void add(Assembler code, int sum, int codes, int x, boolean first) {
-    if (dots) {
-      code.vector(Op.VPDPBUSD, bits, sum, codes, Reg.R12, x);
-    } else if (first) {
+    if (first) {
       code.vector(Op.VPMADDUBSW, bits, sum, codes, Reg.R12, x);
     } else {
       // Eight of these at most meet in a lane: 8 * 2 * 15 * 128 fits into i16.
@@ -204,36 +232,44 @@ public final class NibbleKernel {
     }
   }
 
-  /** {@code sum += scale * unit * (2^16 high + 2^8 middle + low - zero * sum of x)}. */
-  private void scale(Assembler code, int row, int high) {
-    int low = high + 2;
-    if (dots) {
-      code.shift(Op.VPSLLD, bits, high, high, 8);
-    } else {
-      code.vector(Op.VPMADDWD, bits, high, high, RADIX);
-      code.vector(Op.VPMADDWD, bits, high + 1, high + 1, ONES);
-      code.vector(Op.VPMADDWD, bits, low, low, ONES);
+  /** {@code sum += scale * (whole number - zero * sum of x)}. */
+  private void scale(Assembler code, int row, int whole) {
+    if (!dots) {
+      join(code, whole);
+    }
+    int ends = at(2 * digits * vectors);
+    if (!zeros) {
+      code.vector(Op.VPADDD, bits, whole, whole, Reg.R12, ends);
+    }
+    code.vector(Op.VCVTDQ2PS, bits, whole, 0, whole);
+    if (zeros) {
+      code.vector(Op.VBROADCASTSS, bits, PRODUCT, 0, scalar(Reg.R15, row));
+      code.vector(Op.VFNMADD231PS, bits, whole, PRODUCT, Reg.R12, ends);
+    }
+    code.vector(Op.VBROADCASTSS, bits, PRODUCT, 0, scalar(Reg.R14, row));
+    code.vector(Op.VFMADD231PS, bits, row, whole, PRODUCT);
+  }
+
+  /** Whole numbers of 32 bits from the sums of their bytes, two of 16 bits in each lane. */
+  private void join(Assembler code, int high) {
+    code.vector(Op.VPMADDWD, bits, high, high, RADIX);
+    for (int digit = 1; digit < digits; digit++) {
+      code.vector(Op.VPMADDWD, bits, high + digit, high + digit, ONES);
     }
     code.vector(Op.VPADDD, bits, high, high, high + 1);
-    code.vector(Op.VCVTDQ2PS, bits, low, 0, low);
-    code.vector(Op.VCVTDQ2PS, bits, high, 0, high);
-    int ends = at(2 * DIGITS * vectors);
-    if (zeros) {
-      code.vector(Op.VMULPS, bits, low, low, Reg.R12, ends + at(1));
-      code.vector(Op.VBROADCASTSS, bits, PRODUCT, 0, scalar(Reg.R15, row));
-      code.vector(Op.VFNMADD231PS, bits, low, PRODUCT, Reg.R12, ends);
-    } else {
-      // 8 times the sum is what the zero point of all codes takes away.
-      code.vector(Op.VMOVUPS, bits, PRODUCT, Reg.R12, ends + at(1));
-      code.vector(Op.VFMSUB213PS, bits, low, PRODUCT, Reg.R12, ends + at(3));
+    if (digits == 3) {
+      code.shift(Op.VPSLLD, bits, high, high, 8);
+      code.vector(Op.VPADDD, bits, high, high, high + 2);
     }
-    code.vector(Op.VFMADD231PS, bits, low, high, Reg.R12, ends + at(2));
-    code.vector(Op.VBROADCASTSS, bits, PRODUCT, 0, scalar(Reg.R14, row));
-    code.vector(Op.VFMADD231PS, bits, row, low, PRODUCT);
   }
 
   private static Mem scalar(Reg base, int row) {
     return Mem.inRow(base, Reg.RBX, Reg.RBP, row, 0);
+  }
+
+  /** Where the bytes of x for the even terms of a vector of codes are; the odd ones follow. */
+  private int table(int vector, int digit) {
+    return at(2 * (digits * vector + digit));
   }
 
   private int at(int vector) {

@@ -62,6 +62,8 @@ public enum Op {
   VPADDW(1, 1, 0xfd, 0),
   /** Products of u8 (vvvv) by s8 (rm), added in pairs to i16, saturating. */
   VPMADDUBSW(1, 2, 0x04, 0),
+  /** u16 to i32; memory of half the width. */
+  VPMOVZXWD(1, 2, 0x33, -2),
   /** s8 to i16; memory of half the width. */
   VPMOVSXBW(1, 2, 0x20, -2),
   /** Bitwise and; in EVEX it is called vpandd. */

@@ -5,13 +5,34 @@ import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 
-/** Turns f16 into f32, eight at a time: the scales of a weight on their way to its kernel. */
+/**
+ * Turns numbers into f32 and multiplies them by others, eight at a time: the scales of a weight on
+ * their way to its kernel.
+ */
 public final class WidenKernel {
   /** Numbers that are turned together. */
   public static final int BLOCK = 8;
 
+  /** What the numbers are. */
+  public enum Kind {
+    /** f32. */
+    F32(4),
+    /** f16. */
+    F16(2),
+    /** bf16. */
+    BF16(2);
+
+    /** Bytes of a number. */
+    public final int bytes;
+
+    Kind(int bytes) {
+      this.bytes = bytes;
+    }
+  }
+
   private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
 
   /** How far ahead numbers are asked for, in bytes: between two calls others use the memory. */
   private static final int AHEAD = 1024;
@@ -21,34 +42,47 @@ public final class WidenKernel {
   /**
    * Assembles the kernel.
    *
+   * @param kind what the numbers are
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  public WidenKernel() throws ExecutableMemory.Refused {
-    function = ExecutableMemory.function(code(), TYPE);
+  public WidenKernel(Kind kind) throws ExecutableMemory.Refused {
+    function = ExecutableMemory.function(code(kind), TYPE);
   }
 
   /**
    * Turns {@code 8 * blocks} numbers.
    *
    * @param blocks at least 1
+   * @param from the numbers
+   * @param times F32, what each is multiplied by
+   * @param to F32
    */
-  public void widen(long blocks, MemorySegment from, MemorySegment to) {
+  public void widen(long blocks, MemorySegment from, MemorySegment times, MemorySegment to) {
     try {
-      function.invokeExact(blocks, from, to);
+      function.invokeExact(blocks, from, times, to);
     } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of f16 failed", thrown);
+      throw new IllegalStateException("the kernel of scales failed", thrown);
     }
   }
 
-  /** rdi blocks, rsi from, rdx to. */
-  private static byte[] code() {
+  /** rdi blocks, rsi from, rdx times, rcx to. */
+  private static byte[] code(Kind kind) {
     Assembler code = new Assembler();
     int block = code.here();
     code.prefetch(Mem.at(Reg.RSI, AHEAD));
-    code.vector(Op.VCVTPH2PS, 256, 0, 0, Mem.at(Reg.RSI, 0));
-    code.vector(Op.VMOVUPS_STORE, 256, 0, Reg.RDX, 0);
-    code.add(Reg.RSI, BLOCK * Short.BYTES);
+    switch (kind) {
+      case F32 -> code.vector(Op.VMOVUPS, 256, 0, Reg.RSI, 0);
+      case F16 -> code.vector(Op.VCVTPH2PS, 256, 0, 0, Mem.at(Reg.RSI, 0));
+      case BF16 -> {
+        code.vector(Op.VPMOVZXWD, 256, 0, 0, Mem.at(Reg.RSI, 0));
+        code.shift(Op.VPSLLD, 256, 0, 0, 16);
+      }
+    }
+    code.vector(Op.VMULPS, 256, 0, 0, Reg.RDX, 0);
+    code.vector(Op.VMOVUPS_STORE, 256, 0, Reg.RCX, 0);
+    code.add(Reg.RSI, BLOCK * kind.bytes);
     code.add(Reg.RDX, BLOCK * Float.BYTES);
+    code.add(Reg.RCX, BLOCK * Float.BYTES);
     code.decrement(Reg.RDI);
     code.jumpNotZero(block);
     code.vzeroupper();
