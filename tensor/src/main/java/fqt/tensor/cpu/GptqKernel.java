@@ -4,19 +4,29 @@ import fqt.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
+import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorMask;
 import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
  * The column loop of GPTQ. Rows are independent of each other, so a vector holds the same column of
- * as many rows: strips of rows are turned on their side, worked on, and turned back. Each number
- * goes through the operations of the scalar twin in the same order (the update is one fused
- * multiply-add), so codes and errors are equal to the last bit.
+ * as many rows: strips of rows are turned on their side, worked on, and turned back. A strip is
+ * some vectors wide, because each waits long for its two divisions. The errors of {@link #BLOCK}
+ * columns are taken out of the columns behind them together, which loads and stores those once.
+ *
+ * <p>Each number goes through the operations of the scalar twin in the same order (an update is one
+ * fused multiply-add), so codes and errors are equal to the last bit.
  */
 final class GptqKernel {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
   private static final int LANES = SPECIES.length();
+
+  /** Rows that are worked on together. */
+  private static final int STRIP = 4 * LANES;
+
+  /** Columns whose errors are taken out together. */
+  private static final int BLOCK = 4;
 
   /** Adding and subtracting 1.5 · 2^23 rounds to a whole number, half to even, below 2^22. */
   private static final float ROUND = 12582912f;
@@ -26,6 +36,7 @@ final class GptqKernel {
   private final int width;
   private final float high;
   private final float[] upper;
+  private final float[] byBlock;
   private final Operand w;
   private final Operand scale;
   private final Operand zero;
@@ -38,6 +49,7 @@ final class GptqKernel {
     this.width = Math.toIntExact(w.dim(1));
     this.high = high;
     this.upper = new float[width * width];
+    this.byBlock = new float[width * width];
     this.w = Operand.left(w);
     this.scale = Operand.left(scale);
     this.zero = Operand.left(zero);
@@ -47,6 +59,13 @@ final class GptqKernel {
     Operand rows = Operand.left(u);
     for (int i = 0; i < width; i++) {
       rows.readInner(i, 0, width, upper, i * width);
+    }
+    int blocked = width / BLOCK * BLOCK;
+    for (int i = 0; i < blocked; i++) {
+      int at = i / BLOCK * BLOCK * width + i % BLOCK;
+      for (int j = 0; j < width; j++) {
+        byBlock[at + j * BLOCK] = upper[i * width + j];
+      }
     }
   }
 
@@ -60,87 +79,138 @@ final class GptqKernel {
       Tensor codes,
       Tensor error) {
     GptqKernel kernel = new GptqKernel(w, u, scale, zero, high, codes, error);
-    threads.forEach(w.dim(0), LANES, (from, to) -> kernel.strip(from, (int) (to - from)));
+    threads.forEach(
+        w.dim(0),
+        STRIP,
+        (from, to) -> {
+          kernel.new Strip().run(from, (int) (to - from));
+        });
   }
 
-  private void strip(long row, int rows) {
-    float[] x = load(w, row, rows, 0);
-    float[] s = load(scale, row, rows, 1);
-    float[] z = load(zero, row, rows, 0);
-    float[] c = new float[width * LANES];
-    float[] e = new float[width * LANES];
-    for (int i = 0; i < width; i++) {
-      round(i * LANES, upper[i * width + i], high, x, s, z, c, e);
-      update(x, e, i, width, upper);
+  /** Some rows on their side: {@code STRIP} numbers to each column. */
+  private final class Strip {
+    private final float[] x = new float[width * STRIP];
+    private final float[] s = new float[width * STRIP];
+    private final float[] z = new float[width * STRIP];
+    private final float[] c = new float[width * STRIP];
+    private final float[] e = new float[width * STRIP];
+    private final float[] lines = new float[width * STRIP];
+
+    void run(long row, int rows) {
+      load(w, row, rows, 0, x);
+      load(scale, row, rows, 1, s);
+      load(zero, row, rows, 0, z);
+      for (int first = 0; first < width; first += BLOCK) {
+        int end = Math.min(first + BLOCK, width);
+        for (int i = first; i < end; i++) {
+          round(i * STRIP, upper[i * width + i], high, x, s, z, c, e);
+          update(x, e, i, end, width, upper);
+        }
+        if (end < width) {
+          for (int lane = 0; lane < STRIP; lane += LANES) {
+            updateRest(x, e, first, lane, width, byBlock);
+          }
+        }
+      }
+      store(x, row, rows, values);
+      store(e, row, rows, error);
+      storeCodes(row, rows);
     }
-    store(x, row, rows, values);
-    store(e, row, rows, error);
-    storeCodes(c, row, rows);
+
+    /** Absent rows are filled up. */
+    private void load(Operand from, long row, int rows, float fill, float[] turned) {
+      for (int r = 0; r < rows; r++) {
+        from.readInner(row + r, 0, width, lines, r * width);
+      }
+      if (rows < STRIP) {
+        Arrays.fill(turned, fill);
+      }
+      Transpose.copy(lines, 0, width, rows, width, turned, 0, STRIP);
+    }
+
+    private void store(float[] turned, long row, int rows, Tensor to) {
+      Transpose.copy(turned, 0, STRIP, width, STRIP, lines, 0, width);
+      for (int r = 0; r < rows; r++) {
+        long at = to.offset() + (row + r) * to.stride(0);
+        FloatRuns.write(lines, r * width, width, to.storage().segment(), at);
+      }
+    }
+
+    private void storeCodes(long row, int rows) {
+      Transpose.copy(c, 0, STRIP, width, STRIP, lines, 0, width);
+      for (int r = 0; r < rows; r++) {
+        long at = codes.offset() + (row + r) * codes.stride(0);
+        writeBytes(lines, r * width, width, codes.storage().segment(), at);
+      }
+    }
   }
 
-  /** One column: code, value and error from what the weight has become. */
+  private static void writeBytes(float[] from, int start, int n, MemorySegment to, long at) {
+    int i = 0;
+    for (; i <= n - LANES; i += LANES) {
+      FloatVector whole = FloatVector.fromArray(SPECIES, from, start + i);
+      IntVector code = (IntVector) whole.convertShape(VectorOperators.F2I, Lanes.I, 0);
+      Lanes.storeBytes(code, to, at + i);
+    }
+    for (; i < n; i++) {
+      to.set(Element.BYTE, at + i, (byte) (int) from[start + i]);
+    }
+  }
+
+  /** One column: codes, values and errors from what the weights have become. */
   private static void round(
       int at, float pivot, float high, float[] x, float[] s, float[] z, float[] c, float[] e) {
-    FloatVector weight = FloatVector.fromArray(SPECIES, x, at);
-    FloatVector step = FloatVector.fromArray(SPECIES, s, at);
-    FloatVector zero = FloatVector.fromArray(SPECIES, z, at);
-    FloatVector ratio = weight.div(step);
-    VectorMask<Float> nan = ratio.test(VectorOperators.IS_NAN);
-    FloatVector whole = ratio.min(ROUNDABLE).max(-ROUNDABLE).add(ROUND).sub(ROUND).blend(0, nan);
-    FloatVector code = whole.add(zero).min(high).max(0);
-    FloatVector value = step.mul(code.sub(zero));
-    weight.sub(value).div(pivot).intoArray(e, at);
-    code.intoArray(c, at);
-    value.intoArray(x, at);
-  }
-
-  /** Takes the error of column i out of the columns after it. */
-  private static void update(float[] x, float[] e, int i, int width, float[] upper) {
-    FloatVector error = FloatVector.fromArray(SPECIES, e, i * LANES).neg();
-    for (int j = i + 1; j < width; j++) {
-      FloatVector rest = FloatVector.fromArray(SPECIES, x, j * LANES);
-      error.fma(FloatVector.broadcast(SPECIES, upper[i * width + j]), rest).intoArray(x, j * LANES);
+    for (int i = at; i < at + STRIP; i += LANES) {
+      FloatVector weight = FloatVector.fromArray(SPECIES, x, i);
+      FloatVector step = FloatVector.fromArray(SPECIES, s, i);
+      FloatVector zero = FloatVector.fromArray(SPECIES, z, i);
+      FloatVector code = nearest(weight.div(step)).add(zero);
+      code = code.blend(high, code.compare(VectorOperators.GT, high));
+      code = code.blend(0, code.lt(0f));
+      FloatVector value = step.mul(code.sub(zero));
+      weight.sub(value).div(pivot).intoArray(e, i);
+      code.intoArray(c, i);
+      value.intoArray(x, i);
     }
   }
 
-  /** A strip of rows as columns of LANES numbers; absent rows are filled up. */
-  private float[] load(Operand from, long row, int rows, float fill) {
-    float[] lines = new float[rows * width];
-    for (int r = 0; r < rows; r++) {
-      from.readInner(row + r, 0, width, lines, r * width);
-    }
-    float[] turned = new float[width * LANES];
-    if (rows < LANES) {
-      Arrays.fill(turned, fill);
-    }
-    Transpose.copy(lines, 0, width, rows, width, turned, 0, LANES);
-    return turned;
+  /** The nearest whole number, or where the search for it ends; 0 for NaN. */
+  private static FloatVector nearest(FloatVector ratio) {
+    FloatVector bounded = ratio.blend(ROUNDABLE, ratio.compare(VectorOperators.GT, ROUNDABLE));
+    bounded = bounded.blend(-ROUNDABLE, ratio.lt(-ROUNDABLE));
+    VectorMask<Float> nan = ratio.compare(VectorOperators.NE, ratio);
+    return bounded.add(ROUND).sub(ROUND).blend(0, nan);
   }
 
-  private float[] lines(float[] turned) {
-    float[] lines = new float[LANES * width];
-    Transpose.copy(turned, 0, LANES, width, LANES, lines, 0, width);
-    return lines;
-  }
-
-  private void store(float[] turned, long row, int rows, Tensor to) {
-    float[] lines = lines(turned);
-    for (int r = 0; r < rows; r++) {
-      long at = to.offset() + (row + r) * to.stride(0);
-      FloatRuns.write(lines, r * width, width, to.storage().segment(), at);
-    }
-  }
-
-  private void storeCodes(float[] turned, long row, int rows) {
-    float[] lines = lines(turned);
-    byte[] bytes = new byte[width];
-    MemorySegment to = codes.storage().segment();
-    for (int r = 0; r < rows; r++) {
-      for (int i = 0; i < width; i++) {
-        bytes[i] = (byte) (int) lines[r * width + i];
+  /** Takes the errors of column i out of the columns after it, before {@code end}. */
+  private static void update(float[] x, float[] e, int i, int end, int width, float[] upper) {
+    for (int j = i + 1; j < end; j++) {
+      FloatVector factor = FloatVector.broadcast(SPECIES, upper[i * width + j]);
+      for (int lane = 0; lane < STRIP; lane += LANES) {
+        int at = j * STRIP + lane;
+        FloatVector error = FloatVector.fromArray(SPECIES, e, i * STRIP + lane).neg();
+        error.fma(factor, FloatVector.fromArray(SPECIES, x, at)).intoArray(x, at);
       }
-      long at = codes.offset() + (row + r) * codes.stride(0);
-      MemorySegment.copy(bytes, 0, to, Element.BYTE, at, width);
+    }
+  }
+
+  /** Takes the errors of a block of columns out of those behind it, one vector of rows. */
+  private static void updateRest(
+      float[] x, float[] e, int first, int lane, int width, float[] byBlock) {
+    int at = first * STRIP + lane;
+    FloatVector e0 = FloatVector.fromArray(SPECIES, e, at).neg();
+    FloatVector e1 = FloatVector.fromArray(SPECIES, e, at + STRIP).neg();
+    FloatVector e2 = FloatVector.fromArray(SPECIES, e, at + 2 * STRIP).neg();
+    FloatVector e3 = FloatVector.fromArray(SPECIES, e, at + 3 * STRIP).neg();
+    int block = first * width;
+    for (int j = first + BLOCK; j < width; j++) {
+      int u = block + j * BLOCK;
+      FloatVector rest = FloatVector.fromArray(SPECIES, x, j * STRIP + lane);
+      rest = e0.fma(FloatVector.broadcast(SPECIES, byBlock[u]), rest);
+      rest = e1.fma(FloatVector.broadcast(SPECIES, byBlock[u + 1]), rest);
+      rest = e2.fma(FloatVector.broadcast(SPECIES, byBlock[u + 2]), rest);
+      rest = e3.fma(FloatVector.broadcast(SPECIES, byBlock[u + 3]), rest);
+      rest.intoArray(x, j * STRIP + lane);
     }
   }
 }

@@ -6,13 +6,24 @@ import fqt.tensor.Tensor;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
+import jdk.incubator.vector.DoubleVector;
+import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Cholesky factor and triangular inverse by blocks: the blocks on the diagonal are done in F64, the
- * rest, which is nearly all the work, by matrix products.
+ * Cholesky factor and triangular inverse by blocks: small blocks on the diagonal are done in F64,
+ * the rest, which is nearly all the work, by matrix products.
  */
 final class Triangular {
-  private static final int BLOCK = 128;
+  /** Rows of a block that is done in F64; whole vectors. */
+  private static final int BLOCK = 64;
+
+  /** Columns that are finished before they are taken out of the rest of the matrix. */
+  private static final int PANEL = 256;
+
+  /** The strips of a triangle whose empty part a product leaves out. */
+  private static final int STRIP = 256;
+
+  private static final VectorSpecies<Double> LANES = Lanes.D;
 
   private final Matrices matrices;
 
@@ -26,19 +37,26 @@ final class Triangular {
     double[] block = new double[BLOCK * BLOCK];
     double[] inverse = new double[BLOCK * BLOCK];
     Tensor factor = scratch();
-    for (long from = 0; from < size; from += BLOCK) {
-      long to = Math.min(from + BLOCK, size);
-      int width = (int) (to - from);
-      read(a, from, width, block);
-      int failed = factor(block, width);
-      if (failed >= 0) {
-        return from + failed;
+    for (long first = 0; first < size; first += PANEL) {
+      long end = Math.min(first + PANEL, size);
+      for (long from = first; from < end; from += BLOCK) {
+        long to = Math.min(from + BLOCK, end);
+        int width = (int) (to - from);
+        read(a, from, width, block);
+        int failed = factor(block, width);
+        if (failed >= 0) {
+          return from + failed;
+        }
+        writeTurned(block, width, a, from);
+        if (to < size) {
+          invert(block, width, inverse);
+          write(inverse, width, factor, 0);
+          below(a, from, to, end, factor);
+        }
       }
-      write(block, width, a, from);
-      if (to < size) {
-        invert(block, width, inverse);
-        write(inverse, width, factor, 0);
-        below(a, from, to, factor);
+      if (end < size) {
+        Tensor rows = a.slice(0, end, size);
+        matrices.lowerSyrk(-1, rows.slice(1, first, end), 1, rows.slice(1, end, size));
       }
     }
     clearAbove(a);
@@ -51,13 +69,16 @@ final class Triangular {
     return Tensor.of(bytes, DType.F32, Shape.of(BLOCK, BLOCK));
   }
 
-  /** The columns under a diagonal block, and what they take away from the rest of the matrix. */
-  private void below(Tensor a, long from, long to, Tensor inverse) {
-    long size = a.dim(0);
-    Tensor rows = a.slice(0, to, size);
-    Tensor panel = rows.slice(1, from, to);
-    matrices.timesTransposeInPlace(panel, inverse);
-    matrices.lowerSyrk(-1, panel, 1, rows.slice(1, to, size));
+  /** The columns under a diagonal block, and what they take away from the rest of their panel. */
+  private void below(Tensor a, long from, long to, long end, Tensor inverse) {
+    int width = (int) (to - from);
+    Tensor rows = a.slice(0, to, a.dim(0));
+    Tensor columns = rows.slice(1, from, to);
+    matrices.timesTransposeInPlace(columns, square(inverse, 0, width));
+    if (to < end) {
+      Tensor beside = columns.slice(0, 0, end - to);
+      matrices.gemm(-1, columns, beside.transpose(0, 1), 1, rows.slice(1, to, end));
+    }
   }
 
   /**
@@ -81,9 +102,19 @@ final class Triangular {
     invertLower(square(l, half, size), second);
     Tensor below = l.slice(0, half, size).slice(1, 0, half);
     Tensor scratch = out.slice(0, 0, half).slice(1, half, size);
-    matrices.gemm(1, first.transpose(0, 1), below.transpose(0, 1), 0, scratch);
+    for (long i = 0; i < half; i += STRIP) {
+      long end = Math.min(i + STRIP, half);
+      Tensor strip = first.slice(0, i, half).slice(1, i, end).transpose(0, 1);
+      Tensor terms = below.slice(1, i, half).transpose(0, 1);
+      matrices.gemm(1, strip, terms, 0, scratch.slice(0, i, end));
+    }
     Tensor corner = out.slice(0, half, size).slice(1, 0, half);
-    matrices.gemm(-1, second, scratch.transpose(0, 1), 0, corner);
+    for (long i = 0; i < size - half; i += STRIP) {
+      long end = Math.min(i + STRIP, size - half);
+      Tensor strip = second.slice(0, i, end).slice(1, 0, end);
+      Tensor terms = scratch.slice(1, 0, end).transpose(0, 1);
+      matrices.gemm(-1, strip, terms, 0, corner.slice(0, i, end));
+    }
     for (long i = 0; i < half; i++) {
       clear(out, i, half, size);
     }
@@ -93,13 +124,15 @@ final class Triangular {
     return x.slice(0, from, to).slice(1, from, to);
   }
 
+  /** Reads a lower triangle as the upper one of its transpose, zeros around it. */
   private static void read(Tensor a, long from, int width, double[] to) {
     float[] row = new float[width];
     Operand rows = Operand.left(a);
+    Arrays.fill(to, 0);
     for (int i = 0; i < width; i++) {
-      rows.readInner(from + i, from, width, row, 0);
-      for (int j = 0; j < width; j++) {
-        to[i * width + j] = row[j];
+      rows.readInner(from + i, from, i + 1, row, 0);
+      for (int j = 0; j <= i; j++) {
+        to[j * BLOCK + i] = row[j];
       }
     }
   }
@@ -109,51 +142,72 @@ final class Triangular {
     float[] row = new float[width];
     for (int i = 0; i < width; i++) {
       for (int j = 0; j < width; j++) {
-        row[j] = j <= i ? (float) from[i * width + j] : 0;
+        row[j] = j <= i ? (float) from[i * BLOCK + j] : 0;
       }
       FloatRuns.write(row, 0, width, a.storage().segment(), position(a, at + i, at));
     }
   }
 
-  /** Factors the lower triangle in place, row by row; returns −1 or the pivot that failed. */
-  private static int factor(double[] a, int width) {
+  /** Writes the transpose of an upper triangle, zeros above it. */
+  private static void writeTurned(double[] from, int width, Tensor a, long at) {
+    float[] row = new float[width];
     for (int i = 0; i < width; i++) {
-      for (int j = 0; j < i; j++) {
-        double rest = a[i * width + j] - dot(a, i * width, a, j * width, j);
-        a[i * width + j] = rest / a[j * width + j];
+      for (int j = 0; j < width; j++) {
+        row[j] = j <= i ? (float) from[j * BLOCK + i] : 0;
       }
-      double pivot = a[i * width + i] - dot(a, i * width, a, i * width, i);
+      FloatRuns.write(row, 0, width, a.storage().segment(), position(a, at + i, at));
+    }
+  }
+
+  /**
+   * Factors in place, the transpose of the factor in the upper triangle; returns −1 or the pivot
+   * that failed. What the lower triangle holds afterwards has no meaning.
+   */
+  private static int factor(double[] a, int width) {
+    for (int k = 0; k < width; k++) {
+      int row = k * BLOCK;
+      double pivot = a[row + k];
       if (!(pivot > 0)) {
-        return i;
+        return k;
       }
-      a[i * width + i] = Math.sqrt(pivot);
+      double root = Math.sqrt(pivot);
+      for (int j = k; j < width; j++) {
+        a[row + j] /= root;
+      }
+      a[row + k] = root;
+      for (int i = k + 1; i < width; i++) {
+        int from = i / LANES.length() * LANES.length();
+        addScaled(a, row + from, -a[row + i], a, i * BLOCK + from, width - from);
+      }
     }
     return -1;
   }
 
-  private static double dot(double[] a, int aAt, double[] b, int bAt, int count) {
-    double sum = 0;
-    for (int k = 0; k < count; k++) {
-      sum = Math.fma(a[aAt + k], b[bAt + k], sum);
+  /**
+   * Inverse of a lower triangle, given as its transpose, row by row: {@code x[i] = (e[i] − Σ
+   * l[i][k] x[k]) / l[i][i]}.
+   */
+  private static void invert(double[] l, int width, double[] to) {
+    Arrays.fill(to, 0);
+    for (int i = 0; i < width; i++) {
+      int row = i * BLOCK;
+      to[row + i] = 1;
+      for (int k = 0; k < i; k++) {
+        addScaled(to, k * BLOCK, -l[k * BLOCK + i], to, row, k + 1);
+      }
+      double scale = 1 / l[row + i];
+      for (int j = 0; j <= i; j++) {
+        to[row + j] *= scale;
+      }
     }
-    return sum;
   }
 
-  /** Inverse of a lower triangle, row by row: {@code x[i] = (e[i] − Σ l[i][k] x[k]) / l[i][i]}. */
-  private static void invert(double[] l, int width, double[] to) {
-    Arrays.fill(to, 0, width * width, 0);
-    for (int i = 0; i < width; i++) {
-      to[i * width + i] = 1;
-      for (int k = 0; k < i; k++) {
-        double factor = -l[i * width + k];
-        for (int j = 0; j <= k; j++) {
-          to[i * width + j] += factor * to[k * width + j];
-        }
-      }
-      double scale = 1 / l[i * width + i];
-      for (int j = 0; j <= i; j++) {
-        to[i * width + j] *= scale;
-      }
+  /** {@code y += factor * x}, rounded up to whole vectors. */
+  private static void addScaled(double[] x, int xAt, double factor, double[] y, int yAt, int n) {
+    DoubleVector factors = DoubleVector.broadcast(LANES, factor);
+    for (int j = 0; j < n; j += LANES.length()) {
+      DoubleVector sum = DoubleVector.fromArray(LANES, y, yAt + j);
+      DoubleVector.fromArray(LANES, x, xAt + j).fma(factors, sum).intoArray(y, yAt + j);
     }
   }
 
