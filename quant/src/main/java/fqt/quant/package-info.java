@@ -3,10 +3,11 @@
  *
  * <p>A {@link fqt.quant.Quantizer} turns a matrix into codes, scales and zero points. {@link
  * fqt.quant.Gptq} and {@link fqt.quant.Rtn} choose the codes of a layer's linears and put quantized
- * ones ({@link fqt.quant.QuantLinear}) in their places. {@link fqt.quant.CalibrationInputs} are the
- * hidden states on which that is judged; {@link fqt.quant.LayerForwardManager} carries them from
- * layer to layer, and {@link fqt.quant.DataRecorder} and {@link fqt.quant.CalibrationDataset} make
- * them from what a model really saw.
+ * ones ({@link fqt.quant.QuantLinear}) in their places; {@link fqt.quant.SmoothQuant}, which is AWQ
+ * too, first rescales what a layer lets it. {@link fqt.quant.CalibrationInputs} are the hidden
+ * states on which that is judged; {@link fqt.quant.LayerForwardManager} carries them from layer to
+ * layer, and {@link fqt.quant.DataRecorder} and {@link fqt.quant.CalibrationDataset} make them from
+ * what a model really saw.
  *
  * <pre>{@code
  * var inputs = CalibrationDataset.load(folder).sample(128, seed, device);

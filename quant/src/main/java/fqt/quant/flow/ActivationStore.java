@@ -37,7 +37,12 @@ public final class ActivationStore implements AutoCloseable {
   private long fileSize;
   private int used;
 
-  /** Nothing yet, to be kept in memory in a type, or each in its own if that is null. */
+  /**
+   * Nothing yet, to be kept in memory.
+   *
+   * @param device where the tensors are used and rest
+   * @param dtype type in which they rest, or null for the type that each has
+   */
   public ActivationStore(Device device, DType dtype) {
     this(device, dtype, false, null);
   }
@@ -58,14 +63,22 @@ public final class ActivationStore implements AutoCloseable {
     this.folder = folder;
   }
 
-  /** An empty one that keeps F32 values exactly where these are; freed with this at the latest. */
+  /**
+   * {@return an empty one that keeps F32 values exactly where these are; freed with this at the
+   * latest}
+   */
   public ActivationStore another() {
     ActivationStore other = new ActivationStore(device, DType.F32, onDisk, folder);
     others.add(other);
     return other;
   }
 
-  /** Copies a tensor; what is returned is where it rests. */
+  /**
+   * Copies a tensor.
+   *
+   * @param tensor any strides and device
+   * @return where it rests
+   */
   public Tensor add(Tensor tensor) {
     DType type = dtype == null ? tensor.dtype() : dtype;
     long bytes = Math.multiplyExact(tensor.count(), (long) type.byteSize());
@@ -106,32 +119,36 @@ public final class ActivationStore implements AutoCloseable {
     }
   }
 
-  /** Where the tensors are used. */
+  /** {@return where the tensors are used} */
   public Device device() {
     return device;
   }
 
-  /** Whether tensors travel to the device whenever they are used. */
+  /** {@return whether tensors travel to the device whenever they are used} */
   public boolean isElsewhere() {
     return !home.equals(device);
   }
 
-  /** How many there are. */
+  /** {@return how many there are} */
   public int size() {
     return tensors.size();
   }
 
-  /** Rows of all together: tokens. */
+  /** {@return the rows of all together: tokens} */
   public long rows() {
     return tensors.stream().mapToLong(tensor -> tensor.dim(0)).sum();
   }
 
-  /** Bytes of all, counted as F32. */
+  /** {@return the bytes of all, counted as F32} */
   public long byteSize() {
     return tensors.stream().mapToLong(tensor -> tensor.count() * Float.BYTES).sum();
   }
 
-  /** A tensor in F32; not to be written to. */
+  /**
+   * {@return a tensor in F32; not to be written to}
+   *
+   * @param index in the order in which they were added
+   */
   public Tensor get(int index) {
     if (file != null && index != used && used < size()) {
       // Stays in the file, and comes back if anybody still looks at it.
@@ -141,7 +158,12 @@ public final class ActivationStore implements AutoCloseable {
     return Ops.to(Ops.to(tensors.get(index), device), DType.F32);
   }
 
-  /** Replaces a tensor by another of the same shape. */
+  /**
+   * Replaces a tensor by another of the same shape.
+   *
+   * @param index in the order in which they were added
+   * @param tensor of the old one's shape
+   */
   public void replace(int index, Tensor tensor) {
     put(tensor, tensors.get(index));
   }

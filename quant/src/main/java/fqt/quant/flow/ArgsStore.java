@@ -11,12 +11,20 @@ public final class ArgsStore implements AutoCloseable {
   private final ActivationStore tables;
   private final Map<Tensor, Tensor> copies = new IdentityHashMap<>();
 
-  /** None yet, to be used on a device. */
+  /**
+   * None yet, to be used on a device.
+   *
+   * @param device where the tables are used
+   */
   public ArgsStore(Device device) {
     tables = new ActivationStore(device, null);
   }
 
-  /** The same arguments without a cache, with tables of their own. */
+  /**
+   * {@return the same arguments without a cache, with tables of their own}
+   *
+   * @param args of a layer's run; tables that were copied before are not copied again
+   */
   public LayerArgs copy(LayerArgs args) {
     return new LayerArgs(copy(args.cos()), copy(args.sin()), args.mask(), null);
   }

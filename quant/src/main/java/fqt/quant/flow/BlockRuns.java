@@ -41,12 +41,19 @@ public final class BlockRuns implements AutoCloseable {
     this.path = path;
   }
 
-  /** What stands at the path now. */
+  /** {@return what stands at the path now} */
   public Module block() {
     return root.find(path);
   }
 
-  /** Adds a sample, of which only every so many-th token is kept. */
+  /**
+   * Adds a sample, of which only every so many-th token is kept.
+   *
+   * @param input [tokens, features] of the block
+   * @param seen what else it was given
+   * @param output what it made of that
+   * @param stride keeps tokens 0, stride, 2 · stride …; 1 for all
+   */
   public void add(Tensor input, LayerArgs seen, Tensor output, int stride) {
     if (args.isEmpty()) {
       inputs = new ActivationStore(input.device(), DType.F32);
@@ -69,7 +76,7 @@ public final class BlockRuns implements AutoCloseable {
     return Ops.gatherRows(x, Host.index(x.device(), rows));
   }
 
-  /** Number of samples of all members, who ask together. */
+  /** {@return the number of samples of all members, who ask together} */
   public int size() {
     return member.exchange(args.size()).stream().mapToInt(Integer::intValue).sum();
   }
@@ -82,7 +89,12 @@ public final class BlockRuns implements AutoCloseable {
    */
   private record Distance(List<List<Double>> squares, long count) {}
 
-  /** {@link #errors} with one way to stand in. */
+  /**
+   * {@return the only one of {@link #errors} with one way to stand in}
+   *
+   * @param targets the linears that are stood in for
+   * @param standIn what takes the place of each meanwhile
+   */
   public double error(List<Target> targets, Function<Target, Module> standIn) {
     return errors(targets, List.of(standIn))[0];
   }
@@ -91,7 +103,9 @@ public final class BlockRuns implements AutoCloseable {
    * Mean squared distances of the block's outputs from those that were added, by all members, who
    * ask together; the same bits however many they are. A device is asked when it has run all.
    *
+   * @param targets the linears that are stood in for
    * @param standIns ways to stand in: what takes the place of each target meanwhile
+   * @return one for each way
    */
   public double[] errors(List<Target> targets, List<Function<Target, Module>> standIns) {
     List<Distance> parts = member.exchange(distance(targets, standIns));

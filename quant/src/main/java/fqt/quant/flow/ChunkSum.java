@@ -22,7 +22,12 @@ public final class ChunkSum {
   private int chunk = -1;
   private long rows;
 
-  /** The part of a member of a crew, F32 of some shape, nothing so far; in the current scope. */
+  /**
+   * The part of a member of a crew, F32 of some shape, nothing so far; in the current scope.
+   *
+   * @param member whose samples will be added
+   * @param dims shape of the sum
+   */
   public ChunkSum(Crew.Member member, long... dims) {
     adds = member.leads();
     for (int i = 0; i < (adds ? 2 : member.chunks()); i++) {
@@ -31,9 +36,10 @@ public final class ChunkSum {
   }
 
   /**
-   * Where to add what some rows give.
+   * {@return where to add what some rows give}
    *
    * @param from the chunk that they belong to; chunks come in their order
+   * @param count how many rows they are
    */
   public Tensor place(int from, long count) {
     if (from != chunk) {
@@ -58,18 +64,18 @@ public final class ChunkSum {
     }
   }
 
-  /** Rows that were added. */
+  /** {@return how many rows were added} */
   public long rows() {
     return rows;
   }
 
-  /** The sum of all chunks; nothing can be added afterwards. */
+  /** {@return the sum of all chunks; nothing can be added afterwards} */
   public Tensor total() {
     addUp();
     return sums.get(0);
   }
 
-  /** Memory of the size of the total, which nobody needs afterwards. */
+  /** {@return memory of the size of the total, which nobody needs afterwards} */
   public Tensor spare() {
     return sums.get(1);
   }

@@ -21,12 +21,21 @@ public final class ColumnSizes {
   private SequencedMap<Integer, double[]> chunks = new TreeMap<>();
   private long rows;
 
-  /** Of no rows yet: means or maxima. */
+  /**
+   * Of no rows yet: means or maxima.
+   *
+   * @param mean whether sizes are means, rather than maxima
+   */
   public ColumnSizes(boolean mean) {
     this.mean = mean;
   }
 
-  /** Adds the rows of x [..., columns], which belong to a chunk of the samples. */
+  /**
+   * Adds the rows of x [..., columns], which belong to a chunk of the samples.
+   *
+   * @param x F32 [..., columns], any number of rows
+   * @param chunk 0 to 7
+   */
   public void add(Tensor x, int chunk) {
     try (Scope scope = Scope.open()) {
       Tensor matrix = Host.rows(x);
@@ -48,7 +57,11 @@ public final class ColumnSizes {
     return mean ? size + other : Math.max(size, other);
   }
 
-  /** Makes these the sizes of what all members of a crew have added, who call this together. */
+  /**
+   * Makes these the sizes of what all members of a crew have added, who call this together.
+   *
+   * @param member one of the crew
+   */
   public void join(Crew.Member member) {
     SequencedMap<Integer, double[]> all = new TreeMap<>();
     long total = 0;
@@ -61,12 +74,17 @@ public final class ColumnSizes {
     rows = total;
   }
 
-  /** Rows added. */
+  /** {@return how many rows were added} */
   public long rows() {
     return rows;
   }
 
-  /** One for each channel of a fold's producer: the mean or maximum of the columns it feeds. */
+  /**
+   * {@return one for each channel of a fold's producer: the mean or maximum of the columns it
+   * feeds}
+   *
+   * @param fold whose consumers read these columns
+   */
   public double[] byChannel(ScaleFold fold) {
     int[] channelOf = fold.channelOfColumn();
     double[] sizes = new double[channelOf.length];

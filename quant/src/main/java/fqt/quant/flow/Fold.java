@@ -34,7 +34,11 @@ public record Fold(
     BlockRuns runs) {
   private static final int EXPERTS_IN_FULL = 8;
 
-  /** The folds of a layer that were watched; closing frees what was kept. */
+  /**
+   * The folds of a layer that were watched; closing frees what was kept.
+   *
+   * @param folds those of the layer in its own order
+   */
   public record All(List<Fold> folds) implements AutoCloseable {
     @Override
     public void close() {
@@ -58,7 +62,11 @@ public record Fold(
    * consumers. Every expert of a mixture sees every token.
    *
    * @param prefix full path of the layer
+   * @param layer the layer, in floating point
+   * @param targets its linears that will be quantized
    * @param mean whether sizes are means, rather than maxima
+   * @param samples runs them, and says which are kept
+   * @return the folds with what the samples show
    */
   public static All watch(
       String prefix, Module layer, List<Target> targets, boolean mean, Samples samples) {

@@ -37,6 +37,9 @@ public final class JointWork {
   /**
    * Does some work on linears. All members come here together, with the same linears.
    *
+   * @param <R> what work makes of a linear
+   * @param member one of the crew
+   * @param targets the linears, the same for every member
    * @param collect runs a member's own samples; what it gives is closed when the work is done
    * @param work is given linears that are fed the same tensors, and the sum over these or null if
    *     no sample reached them; gives one result a linear

@@ -14,12 +14,23 @@ import fqt.tensor.Tensor;
 public final class Moments {
   private Moments() {}
 
-  /** No inputs yet, for {@link #add}. */
+  /**
+   * {@return a sum of no inputs yet, for {@link #add}}
+   *
+   * @param member whose samples will be added
+   * @param columns inputs of the linear
+   */
   public static ChunkSum none(Crew.Member member, long columns) {
     return new ChunkSum(member, columns, columns);
   }
 
-  /** Adds inputs that belong to a chunk of the samples. */
+  /**
+   * Adds inputs that belong to a chunk of the samples.
+   *
+   * @param sum made by {@link #none}
+   * @param x F32 [..., columns]
+   * @param chunk of the samples, not before that of an earlier call
+   */
   public static void add(ChunkSum sum, Tensor x, int chunk) {
     Tensor rows = Host.rows(x);
     if (rows.dim(0) > 0) {
@@ -27,19 +38,36 @@ public final class Moments {
     }
   }
 
-  /** The moment of all columns, [columns, columns], in the memory of the sum. */
+  /**
+   * {@return the moment of all columns, [columns, columns], in the memory of the sum}
+   *
+   * @param sum made by {@link #none}; nothing can be added afterwards
+   */
   public static Tensor total(ChunkSum sum) {
     Tensor total = sum.total();
     Ops.completeSyrk(total);
     return total;
   }
 
-  /** No inputs yet, for {@link #addGroups}: a row [group · group] for each group. */
+  /**
+   * {@return a sum of no inputs yet, for {@link #addGroups}: a row [group · group] for each group}
+   *
+   * @param member whose samples will be added
+   * @param columns inputs of the linear
+   * @param group columns of a group
+   */
   public static ChunkSum noneOfGroups(Crew.Member member, long columns, long group) {
     return new ChunkSum(member, Math.ceilDiv(columns, group), group * group);
   }
 
-  /** Adds inputs that belong to a chunk of the samples. */
+  /**
+   * Adds inputs that belong to a chunk of the samples.
+   *
+   * @param sum made by {@link #noneOfGroups}
+   * @param x F32 [..., columns]
+   * @param group columns of a group
+   * @param chunk of the samples, not before that of an earlier call
+   */
   public static void addGroups(ChunkSum sum, Tensor x, long group, int chunk) {
     Tensor rows = Host.rows(x);
     if (rows.dim(0) > 0) {
@@ -52,10 +80,12 @@ public final class Moments {
   }
 
   /**
-   * {@code Δ G Δᵀ} of every row and group of a change Δ [rows, columns], row by row: the squares
-   * that the change of one group adds to what the row makes of the inputs.
+   * {@return {@code Δ G Δᵀ} of every row and group of a change Δ [rows, columns], row by row: the
+   * squares that the change of one group adds to what the row makes of the inputs}
    *
+   * @param change F32 [rows, columns]
    * @param moments the total of a sum that {@link #addGroups} made
+   * @param group columns of a group
    */
   public static float[] squares(Tensor change, Tensor moments, long group) {
     int groups = Math.toIntExact(moments.dim(0));

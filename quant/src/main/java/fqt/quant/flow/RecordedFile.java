@@ -31,15 +31,20 @@ public record RecordedFile(Tensor hidden, LayerArgs args) {
   /** Name of the rotary tables. */
   public static final String POSITIONS = "model_pos_embed";
 
-  /** Rotary tables as they are recorded, in the current scope. */
+  /**
+   * {@return rotary tables as they are recorded, in the current scope}
+   *
+   * @param args with tables F32 [tokens, dimensions / 2]
+   */
   public static Tensor stacked(LayerArgs args) {
     Tensor both = Ops.concatRows(args.cos(), args.sin());
     return both.reshape(2, args.cos().dim(0), args.cos().dim(1));
   }
 
   /**
-   * Reads a file, in the current scope.
+   * {@return what a file holds, in the current scope}
    *
+   * @param path ending in {@code .safetensors} or {@code .pkl}
    * @throws IllegalArgumentException if the recording is incomplete
    */
   public static RecordedFile read(Path path) {

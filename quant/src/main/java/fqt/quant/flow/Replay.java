@@ -49,12 +49,21 @@ public final class Replay {
     this.limit = limit;
   }
 
-  /** The sample that runs from now on. */
+  /**
+   * The sample that runs from now on.
+   *
+   * @param number from 0
+   */
   public void at(int number) {
     sample = number;
   }
 
-  /** Keeps what the linear of a part is fed in this sample, if there is room. */
+  /**
+   * Keeps what the linear of a part is fed in this sample, if there is room.
+   *
+   * @param part the part, unfinished
+   * @param input what its linear is fed, kept as it is
+   */
   public void keep(Part part, Tensor input) {
     if (sample == 0) {
       drop(growing);
@@ -73,7 +82,11 @@ public final class Replay {
     growing.values.add(input);
   }
 
-  /** Tells that the linear of a part is final: the part need not run again. */
+  /**
+   * Tells that the linear of a part is final: the part need not run again.
+   *
+   * @param part the part
+   */
   public void finish(Part part) {
     if (growing == null || growing.part != part) {
       return;
@@ -86,7 +99,11 @@ public final class Replay {
     growing = null;
   }
 
-  /** Puts stand-ins that know the outputs into the places of the finished parts. */
+  /**
+   * Puts stand-ins that know the outputs into the places of the finished parts.
+   *
+   * @return puts the parts back when closed
+   */
   public Module.Registration install() {
     List<Module.Child> places = new ArrayList<>();
     List<Module> parts = new ArrayList<>();

@@ -34,7 +34,11 @@ public final class SharedInputs<S> implements AutoCloseable {
   /** Runs all samples through the layer; is told what to do before each. */
   @FunctionalInterface
   public interface Samples {
-    /** Runs them, each until a hook has seen enough. */
+    /**
+     * Runs them, each until a hook has seen enough.
+     *
+     * @param starting is told the number of each sample before it runs
+     */
     void run(IntConsumer starting);
   }
 
@@ -56,9 +60,13 @@ public final class SharedInputs<S> implements AutoCloseable {
    * Runs all samples, each as far as the last of a stage's linears. Linears that are fed the same
    * tensor do not compute: nobody needs their output.
    *
+   * @param <S> the sum
+   * @param stage linears that can be quantized together
    * @param replay keeps what leads to the end of a part
+   * @param samples runs all samples through the layer
    * @param create an empty sum for such inputs
    * @param add adds a sample's input to a sum
+   * @return the sums, which belong to what is returned
    * @throws IllegalStateException if linears share their input in one sample and not in another
    */
   public static <S> SharedInputs<S> collect(
@@ -115,12 +123,20 @@ public final class SharedInputs<S> implements AutoCloseable {
     }
   }
 
-  /** The sum over a linear's inputs, or null. */
+  /**
+   * {@return the sum over a linear's inputs, or null}
+   *
+   * @param target one of the linears
+   */
   public S of(Target target) {
     return byTarget.get(target);
   }
 
-  /** Linears with the same sum together, in the order of their first. */
+  /**
+   * {@return linears with the same sum together, in the order of their first}
+   *
+   * @param targets linears of the layer
+   */
   public Collection<List<Target>> sharing(List<Target> targets) {
     SequencedMap<Object, List<Target>> groups = new LinkedHashMap<>();
     for (Target target : targets) {

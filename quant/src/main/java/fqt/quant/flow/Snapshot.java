@@ -13,7 +13,11 @@ public final class Snapshot {
 
   private Snapshot() {}
 
-  /** The layer as it is; its tensors are not copied. */
+  /**
+   * {@return the layer as it is; its tensors are not copied}
+   *
+   * @param layer the layer; its norms and linears are remembered
+   */
   public static Snapshot of(Module layer) {
     Snapshot snapshot = new Snapshot();
     layer.visit(

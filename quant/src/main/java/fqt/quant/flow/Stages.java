@@ -30,7 +30,11 @@ public final class Stages {
       targets = List.copyOf(targets);
     }
 
-    /** Linears with inputs of their own. */
+    /**
+     * {@return linears with inputs of their own}
+     *
+     * @param targets linears that no sample reached, or that differ in what they are fed
+     */
     public static Stage of(List<Target> targets) {
       return new Stage(targets, false, null);
     }
@@ -39,7 +43,10 @@ public final class Stages {
   /**
    * Finds the stages of a layer.
    *
+   * @param layer the layer
+   * @param targets its linears that will be quantized
    * @param sample runs one sample through the layer
+   * @return all targets, in the order in which they run; last those that the sample did not reach
    */
   public static List<Stage> of(Module layer, List<Target> targets, Runnable sample) {
     Map<String, Integer> stageOf = new HashMap<>();

@@ -21,9 +21,10 @@ import java.util.function.Predicate;
  */
 public record Target(String name, Module.Child place, Linear linear) {
   /**
-   * The linears of a layer that are chosen, in the order of the tree.
+   * {@return the linears of a layer that are chosen, in the order of the tree}
    *
    * @param prefix path of the layer
+   * @param layer the layer
    * @param chosen asks for a linear's full path
    * @throws IllegalArgumentException if the layer is itself a chosen linear
    */
@@ -44,7 +45,7 @@ public record Target(String name, Module.Child place, Linear linear) {
   }
 
   /**
-   * The weight in F32.
+   * {@return the weight in F32}
    *
    * @throws IllegalArgumentException if it holds a value that is not finite
    */
@@ -61,12 +62,16 @@ public record Target(String name, Module.Child place, Linear linear) {
     return weight;
   }
 
-  /** The name without its numbers: the same for all experts of a mixture. */
+  /** {@return the name without its numbers: the same for all experts of a mixture} */
   public String kind() {
     return kind(name);
   }
 
-  /** A path without its numbers. */
+  /**
+   * {@return a path without its numbers}
+   *
+   * @param path names joined by dots
+   */
   public static String kind(String path) {
     return path.replaceAll("(?<=^|\\.)\\d+(?=\\.|$)", "*");
   }
