@@ -7,6 +7,7 @@ import jcuda.driver.JCudaDriver;
 public final class CudaException extends RuntimeException {
   private static final long serialVersionUID = 1L;
 
+  /** What the driver answered, a CUresult. */
   private final int code;
 
   CudaException(int code, String message) {

@@ -13,7 +13,7 @@
  * try (Module.Registration hook = layer.before((module, input, args) -> inputs.add(input))) {
  *   Tensor output = layer.apply(hidden, args);
  * }
- * Linear.replaceLinears(layer, Int8Linear::fromModule, (path, linear) -> true);
+ * Linear.replaceLinears(layer, Rounded::new, (path, linear) -> path.endsWith("down_proj"));
  * }
  */
 package fqt.nn;
