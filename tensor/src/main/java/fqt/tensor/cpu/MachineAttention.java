@@ -19,6 +19,10 @@ import jdk.incubator.vector.FloatVector;
 final class MachineAttention implements AttentionRows {
   private static final long STRIDE = (long) Gemm.A_STRIDE * Float.BYTES;
   private static final long VECTOR = F.vectorByteSize();
+
+  /** Tiles of rows that are taken together where a mask cuts through a block of keys. */
+  private static final int MASKED_TILES = 4;
+
   private static final FloatVector HIDDEN = FloatVector.broadcast(F, Float.NEGATIVE_INFINITY);
 
   private final TileKernel kernel;
@@ -38,7 +42,6 @@ final class MachineAttention implements AttentionRows {
   private final long meanStride;
   private final long[] from;
   private final long[] to;
-  private boolean begun;
 
   /** Whether the kernel's rows are long enough. */
   static boolean fits(int depth) {
@@ -61,7 +64,7 @@ final class MachineAttention implements AttentionRows {
     MemorySegment all = block.memory();
     queries = all.asSlice(0, high * STRIDE);
     scores = all.asSlice(high * STRIDE, high * STRIDE);
-    means = all.asSlice(2L * high * STRIDE, high * meanStride);
+    means = all.asSlice(2L * high * STRIDE, high * meanStride).fill((byte) 0);
     states = all.asSlice(high * (2 * STRIDE + meanStride), rows * stateBytes);
     queries.asSlice(rows * STRIDE).fill((byte) 0);
     from = new long[rows];
@@ -85,25 +88,61 @@ final class MachineAttention implements AttentionRows {
     to[row] = end;
   }
 
+  /** Where some queries do not see all keys, a few tiles at a time take only those that they see. */
   @Override
   public void addPacked(PackedKeys keys, long index, long place, int count) {
-    int step = kernel.columns();
-    int width = Gemm.roundUp(count, step);
-    for (int j = 0; j < width; j += step) {
-      MemorySegment to = scores.asSlice((long) j * Float.BYTES);
-      kernel.multiply(depth, tiles, queries, keys.keys(index, j), to, STRIDE, scale, false);
-    }
+    boolean all = true;
     for (int r = 0; r < rows; r++) {
-      int end = Math.clamp(to[r] - place, 0, count);
-      hide(r, 0, Math.clamp(from[r] - place, 0, end));
+      all &= from[r] <= place && to[r] >= place + count;
+    }
+    int step = all ? tiles : MASKED_TILES;
+    for (int tile = 0; tile < tiles; tile += step) {
+      addPacked(keys, index, place, count, tile, Math.min(step, tiles - tile));
+    }
+  }
+
+  private void addPacked(
+      PackedKeys keys, long index, long place, int count, int firstTile, int tileCount) {
+    int top = firstTile * kernel.rows();
+    int bottom = Math.min(rows, top + tileCount * kernel.rows());
+    int low = count;
+    int high = 0;
+    for (int r = top; r < bottom; r++) {
+      low = Math.min(low, Math.clamp(from[r] - place, 0, count));
+      high = Math.max(high, Math.clamp(to[r] - place, 0, count));
+    }
+    int step = kernel.columns();
+    low = low / step * step;
+    if (low >= high) {
+      return;
+    }
+    int width = Gemm.roundUp(high, step);
+    MemorySegment left = queries.asSlice(top * STRIDE);
+    for (int j = low; j < width; j += step) {
+      MemorySegment to = scores.asSlice(top * STRIDE + (long) j * Float.BYTES);
+      kernel.multiply(depth, tileCount, left, keys.keys(index, j), to, STRIDE, scale, false);
+    }
+    for (int r = top; r < bottom; r++) {
+      int end = Math.clamp(to[r] - place, low, high);
+      hide(r, low, Math.clamp(from[r] - place, low, end));
       hide(r, end, width);
     }
-    scoreKernel.weigh(rows, width / LENGTH, scores, STRIDE, states, means, meanVectors, meanStride);
+    MemorySegment weights = scores.asSlice(top * STRIDE + (long) low * Float.BYTES);
+    MemorySegment sums = means.asSlice(top * meanStride);
+    scoreKernel.weigh(
+        bottom - top,
+        (width - low) / LENGTH,
+        weights,
+        STRIDE,
+        states.asSlice(top * stateBytes),
+        sums,
+        meanVectors,
+        meanStride);
     for (int d = 0; d < depth; d += step) {
-      MemorySegment to = means.asSlice((long) d * Float.BYTES);
-      kernel.multiply(count, tiles, scores, keys.values(index, d), to, meanStride, 1, begun);
+      MemorySegment values = keys.values(index, d).asSlice((long) low * step * Float.BYTES);
+      MemorySegment to = sums.asSlice((long) d * Float.BYTES);
+      kernel.multiply(high - low, tileCount, weights, values, to, meanStride, 1, true);
     }
-    begun = true;
   }
 
   /** Scores that are −∞ weigh nothing. */
