@@ -142,12 +142,12 @@ final class CpuBackend implements Backend {
 
   @Override
   public void rmsNorm(Tensor x, Tensor weight, float eps, Tensor out) {
-    Rows.rmsNorm(threads, x, weight, eps, out);
+    Rows.rmsNorm(threads, kernels.rows(), x, weight, eps, out);
   }
 
   @Override
   public void layerNorm(Tensor x, Tensor weight, Tensor bias, float eps, Tensor out) {
-    Rows.layerNorm(threads, x, weight, bias, eps, out);
+    Rows.layerNorm(threads, kernels.rows(), x, weight, bias, eps, out);
   }
 
   @Override

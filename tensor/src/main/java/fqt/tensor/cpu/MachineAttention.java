@@ -88,7 +88,9 @@ final class MachineAttention implements AttentionRows {
     to[row] = end;
   }
 
-  /** Where some queries do not see all keys, a few tiles at a time take only those that they see. */
+  /**
+   * Where some queries do not see all keys, a few tiles at a time take only those that they see.
+   */
   @Override
   public void addPacked(PackedKeys keys, long index, long place, int count) {
     boolean all = true;

@@ -4,6 +4,7 @@ import fqt.tensor.UnaryOp;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.ExpKernel;
 import fqt.tensor.cpu.asm.GateKernel;
+import fqt.tensor.cpu.asm.NormKernel;
 import fqt.tensor.cpu.asm.ScoreKernel;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
@@ -29,6 +30,11 @@ final class RowKernels {
   /** The step of attention between its products. */
   ScoreKernel scores() {
     return kernel(ScoreKernel.class, ScoreKernel::new);
+  }
+
+  /** The passes of a normalization. */
+  NormKernel norms() {
+    return kernel(NormKernel.class, size -> new NormKernel());
   }
 
   /** Whether there is a kernel of an activation. */

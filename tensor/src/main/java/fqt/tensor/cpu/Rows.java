@@ -10,7 +10,12 @@ import java.lang.foreign.MemorySegment;
 final class Rows {
   private Rows() {}
 
-  static void rmsNorm(Threads threads, Tensor x, Tensor weight, float eps, Tensor out) {
+  static void rmsNorm(
+      Threads threads, RowKernels kernels, Tensor x, Tensor weight, float eps, Tensor out) {
+    if (kernels != null) {
+      norms(threads, x, new MachineNorms(kernels.norms(), x, floats(weight), null, eps, out));
+      return;
+    }
     MemorySegment from = x.segment();
     MemorySegment to = out.segment();
     float[] scale = floats(weight);
@@ -27,8 +32,30 @@ final class Rows {
         });
   }
 
+  private static void norms(Threads threads, Tensor x, MachineNorms norms) {
+    threads.forEach(
+        x.dim(0),
+        Pointwise.rowsAtOnce(x.dim(1)),
+        (first, end) -> {
+          for (long m = first; m < end; m++) {
+            norms.row(m);
+          }
+        });
+  }
+
   static void layerNorm(
-      Threads threads, Tensor x, Tensor weight, Tensor bias, float eps, Tensor out) {
+      Threads threads,
+      RowKernels kernels,
+      Tensor x,
+      Tensor weight,
+      Tensor bias,
+      float eps,
+      Tensor out) {
+    if (kernels != null) {
+      float[] scale = floats(weight);
+      norms(threads, x, new MachineNorms(kernels.norms(), x, scale, floats(bias), eps, out));
+      return;
+    }
     MemorySegment from = x.segment();
     MemorySegment to = out.segment();
     float[] scale = floats(weight);

@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
 import fqt.tensor.DType;
+import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
@@ -154,6 +155,48 @@ class RowKernelsTest {
         Twins.VECTOR.softmax(x, x);
         assertArrayEquals(out.toFloats(), x.toFloats(), "in place");
       }
+    }
+  }
+
+  @Test
+  void normsStayInside() {
+    for (int n = 1; n <= 40; n++) {
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor x = pages.copy(Ops.affine(Twins.random(random, 2, 3, n), 1, 50));
+        Tensor weight = pages.copy(Twins.random(random, 1, n));
+        Tensor bias = pages.copy(Twins.random(random, 1, n));
+        Tensor out = pages.copy(x);
+        Tensor twin = Twins.empty(DType.F32, 3, n);
+        Twins.VECTOR.rmsNorm(x, weight, 1e-6f, out);
+        Twins.SCALAR.rmsNorm(x, weight, 1e-6f, twin);
+        Twins.close("rms of " + n, 3e-7, twin.toFloats(), out.toFloats());
+        Twins.VECTOR.layerNorm(x, weight, bias, 1e-5f, out);
+        Twins.SCALAR.layerNorm(x, weight, bias, 1e-5f, twin);
+        // A mean of 50 beside distances of 2 is an F32 with an error of 4e-6 at most.
+        Twins.close("layer norm of " + n, 4e-6, twin.toFloats(), out.toFloats());
+      }
+    }
+  }
+
+  /** The first number far off, all numbers the same, infinity and NaN. */
+  @Test
+  void normsOfUnusualRows() {
+    float[][] rows = new float[5][40];
+    for (int i = 0; i < 40; i++) {
+      rows[0][i] = i == 0 ? 1e6f : i % 7;
+      rows[1][i] = 123.456f;
+      rows[2][i] = i % 5 - 2;
+      rows[3][i] = i == 17 ? Float.NaN : i;
+      rows[4][i] = i == 3 ? Float.POSITIVE_INFINITY : i;
+    }
+    Tensor weight = Ops.full(Device.CPU, DType.F32, 1, 40);
+    Tensor bias = Ops.full(Device.CPU, DType.F32, 0.5, 40);
+    for (float[] row : rows) {
+      Tensor x = Ops.of(row, 1, 40);
+      long[] dims = {1, 40};
+      String what = "row of " + row[0] + ", " + row[1];
+      Twins.close(what, 1e-6, dims, (cpu, out) -> cpu.layerNorm(x, weight, bias, 1e-5f, out));
+      Twins.close(what, 3e-7, dims, (cpu, out) -> cpu.rmsNorm(x, weight, 1e-5f, out));
     }
   }
 }

@@ -54,6 +54,14 @@ public enum Op {
   VMAXPS(0, 1, 0x5f, 0),
   /** {@code reg = vvvv < rm ? vvvv : rm}, f32: rm if either is NaN. */
   VMINPS(0, 1, 0x5d, 0),
+  /** f32 to f64, half as many; memory of half the width; VEX only. */
+  VCVTPS2PD(0, 1, 0x5a, -2),
+  /** {@code reg = vvvv + rm}, f64; VEX only. */
+  VADDPD(1, 1, 0x58, 0),
+  /** {@code reg = vvvv - rm}, f64; VEX only. */
+  VSUBPD(1, 1, 0x5c, 0),
+  /** {@code reg = vvvv * rm}, f64; VEX only. */
+  VMULPD(1, 1, 0x59, 0),
   /** i32 to f32. */
   VCVTDQ2PS(0, 1, 0x5b, 0),
   /** f16 to f32; memory of half the width. */

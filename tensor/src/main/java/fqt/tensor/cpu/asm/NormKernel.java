@@ -1,0 +1,152 @@
+package fqt.tensor.cpu.asm;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/**
+ * The two passes of a normalization over a row: sums of its numbers and of their squares in F64,
+ * and the normalized numbers. While one pass runs, what the next will touch is fetched into the
+ * cache.
+ */
+public final class NormKernel {
+  /** Numbers that are worked on together. */
+  public static final int BLOCK = 8;
+
+  /** Bytes of the state of {@link #sums}. */
+  public static final int STATE_BYTES = 5 * 32;
+
+  private static final int BITS = 256;
+  private static final int BYTES = BITS / 8;
+
+  private static final FunctionDescriptor SUMS =
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
+  private static final FunctionDescriptor NORMALIZE =
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS);
+
+  private final MethodHandle sums;
+  private final MethodHandle scale;
+  private final MethodHandle normalize;
+
+  /**
+   * Assembles the kernels.
+   *
+   * @throws ExecutableMemory.Refused if machine code cannot run here
+   */
+  public NormKernel() throws ExecutableMemory.Refused {
+    sums = ExecutableMemory.function(sumsCode(), SUMS);
+    scale = ExecutableMemory.function(normalizeCode(false), NORMALIZE);
+    normalize = ExecutableMemory.function(normalizeCode(true), NORMALIZE);
+  }
+
+  /**
+   * Adds up {@code x − shift} and its squares.
+   *
+   * @param blocks at least 1
+   * @param state vectors of F64: the shift in all lanes, two of sums, two of sums of squares, all
+   *     of which the results are added to
+   * @param next a row that will be wanted next
+   */
+  public void sums(long blocks, MemorySegment x, MemorySegment state, MemorySegment next) {
+    try {
+      sums.invokeExact(blocks, x, state, next);
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the kernel of sums failed", thrown);
+    }
+  }
+
+  /**
+   * {@code out = (x − mean) * factor * weight + bias}, or, with a bias that is null, {@code x *
+   * factor * weight}.
+   *
+   * @param blocks at least 1
+   * @param parameters two F32: mean and factor
+   */
+  public void normalize(
+      long blocks,
+      MemorySegment x,
+      MemorySegment parameters,
+      MemorySegment weight,
+      MemorySegment bias,
+      MemorySegment out) {
+    try {
+      if (bias == null) {
+        scale.invokeExact(blocks, x, parameters, weight, weight, out);
+      } else {
+        normalize.invokeExact(blocks, x, parameters, weight, bias, out);
+      }
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the kernel of norms failed", thrown);
+    }
+  }
+
+  /** rdi blocks, rsi x, rdx state, rcx next. */
+  private static byte[] sumsCode() {
+    int shift = 4;
+    Assembler code = new Assembler();
+    for (int i = 0; i < STATE_BYTES / BYTES; i++) {
+      code.vector(Op.VMOVUPS, BITS, shift + i, Reg.RDX, i * BYTES);
+    }
+    int block = code.here();
+    code.prefetch(Mem.at(Reg.RCX, 0));
+    for (int half = 0; half < 2; half++) {
+      code.vector(Op.VCVTPS2PD, BITS, half, Reg.RSI, half * BYTES / 2);
+      code.vector(Op.VSUBPD, BITS, half, half, shift);
+      code.vector(Op.VADDPD, BITS, shift + 1 + half, shift + 1 + half, half);
+      code.vector(Op.VMULPD, BITS, half, half, half);
+      code.vector(Op.VADDPD, BITS, shift + 3 + half, shift + 3 + half, half);
+    }
+    code.add(Reg.RSI, BYTES);
+    code.add(Reg.RCX, BYTES);
+    code.decrement(Reg.RDI);
+    code.jumpNotZero(block);
+    for (int i = 1; i < STATE_BYTES / BYTES; i++) {
+      code.vector(Op.VMOVUPS_STORE, BITS, shift + i, Reg.RDX, i * BYTES);
+    }
+    code.vzeroupper();
+    code.ret();
+    return code.bytes();
+  }
+
+  /** rdi blocks, rsi x, rdx parameters, rcx weight, r8 bias, r9 out; the next row follows x. */
+  private static byte[] normalizeCode(boolean hasBias) {
+    int mean = 1;
+    int factor = 2;
+    Assembler code = new Assembler();
+    code.vector(Op.VBROADCASTSS, BITS, mean, Reg.RDX, 0);
+    code.vector(Op.VBROADCASTSS, BITS, factor, Reg.RDX, Float.BYTES);
+    code.move(Reg.R10, Reg.RDI);
+    code.shiftLeft(Reg.R10, 5);
+    int block = code.here();
+    code.prefetch(Mem.at(Reg.RSI, Reg.R10, 1, 0));
+    code.vector(Op.VMOVUPS, BITS, 0, Reg.RSI, 0);
+    if (hasBias) {
+      code.vector(Op.VSUBPS, BITS, 0, 0, mean);
+    }
+    code.vector(Op.VMULPS, BITS, 0, 0, factor);
+    if (hasBias) {
+      code.vector(Op.VMOVUPS, BITS, 3, Reg.RCX, 0);
+      code.vector(Op.VFMADD213PS, BITS, 0, 3, Mem.at(Reg.R8, 0));
+      code.add(Reg.R8, BYTES);
+    } else {
+      code.vector(Op.VMULPS, BITS, 0, 0, Reg.RCX, 0);
+    }
+    code.vector(Op.VMOVUPS_STORE, BITS, 0, Reg.R9, 0);
+    for (Reg next : new Reg[] {Reg.RSI, Reg.RCX, Reg.R9}) {
+      code.add(next, BYTES);
+    }
+    code.decrement(Reg.RDI);
+    code.jumpNotZero(block);
+    code.vzeroupper();
+    code.ret();
+    return code.bytes();
+  }
+}
