@@ -30,7 +30,7 @@ import java.util.stream.IntStream;
  * token reached, or whose Hessian no damping makes positive definite, is rounded to nearest
  * instead, and its report says so.
  *
- * @param config the choices
+ * @param config schemes, damping, order of the columns, and what calibration sees
  * @param listener hears what became of each linear
  */
 public record Gptq(GptqConfig config, QuantListener listener) {
@@ -39,7 +39,7 @@ public record Gptq(GptqConfig config, QuantListener listener) {
    *
    * @param layers decoder layers, in order; the quantized linears take their places inside them
    * @param inputs calibration inputs of the first layer; afterwards the outputs of the last
-   * @param config the choices
+   * @param config schemes, damping, order of the columns, and what calibration sees
    */
   public static void quantize(
       List<? extends Module> layers, CalibrationInputs inputs, GptqConfig config) {

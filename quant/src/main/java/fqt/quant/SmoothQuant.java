@@ -28,7 +28,7 @@ import java.util.function.Supplier;
  * linears rounded: as it was, smoothed, and clipped. It goes back to the best, so that on the
  * tokens that it is judged on the loss never gets worse.
  *
- * @param config the choices
+ * @param config schemes, how factors are searched, and whether ranges are clipped
  * @param listener hears what became of each fold and linear
  */
 public record SmoothQuant(SmoothQuantConfig config, QuantListener listener) {
@@ -37,7 +37,7 @@ public record SmoothQuant(SmoothQuantConfig config, QuantListener listener) {
    *
    * @param layers decoder layers, in order; the quantized linears take their places inside them
    * @param inputs calibration inputs of the first layer; afterwards the outputs of the last
-   * @param config the choices
+   * @param config schemes, how factors are searched, and whether ranges are clipped
    */
   public static void quantize(
       List<? extends Module> layers, CalibrationInputs inputs, SmoothQuantConfig config) {

@@ -219,7 +219,7 @@ public interface Backend {
   /**
    * {@code out = op(x)}.
    *
-   * @param op the function
+   * @param op what becomes of each element
    * @param x any shape
    * @param out like {@code x}
    */
@@ -279,7 +279,7 @@ public interface Backend {
   /**
    * Reduces each row or each column to one number. Sums accumulate in F64.
    *
-   * @param op how
+   * @param op what is made of the elements of a row or column
    * @param axis what is left: one number a row, or one a column
    * @param x [M, K], not empty
    * @param out [M] or [K]

@@ -32,8 +32,8 @@ public final class Ops {
   /**
    * {@return a tensor with undefined elements}
    *
-   * @param device where it is
-   * @param dtype type of its elements
+   * @param device where its bytes are allocated
+   * @param dtype type of its elements, which settles the bytes of each
    * @param dims its shape, outermost first; none for a scalar
    */
   public static Tensor empty(Device device, DType dtype, long... dims) {
@@ -43,9 +43,9 @@ public final class Ops {
   /**
    * {@return a tensor with undefined elements}
    *
-   * @param device where it is
-   * @param dtype type of its elements
-   * @param shape its shape
+   * @param device where its bytes are allocated
+   * @param dtype type of its elements, which settles the bytes of each
+   * @param shape its sizes, outermost first; of rank 0 for a scalar
    */
   public static Tensor empty(Device device, DType dtype, Shape shape) {
     Storage storage =
@@ -57,8 +57,8 @@ public final class Ops {
   /**
    * {@return a tensor of zeros}
    *
-   * @param device where it is
-   * @param dtype type of its elements
+   * @param device where its bytes are allocated
+   * @param dtype type of its elements, which settles the bytes of each
    * @param dims its shape, outermost first
    */
   public static Tensor zeros(Device device, DType dtype, long... dims) {
@@ -68,8 +68,8 @@ public final class Ops {
   /**
    * {@return a tensor whose elements are all one value}
    *
-   * @param device where it is
-   * @param dtype type of its elements
+   * @param device where its bytes are allocated
+   * @param dtype type of its elements, which settles the bytes of each
    * @param value converted to that type, as by {@link #fill}
    * @param dims its shape, outermost first
    */
@@ -500,7 +500,7 @@ public final class Ops {
   /**
    * {@return {@code op(x)}, element by element, shaped like {@code x}}
    *
-   * @param op the function
+   * @param op what becomes of each element
    * @param x F32, any shape
    */
   public static Tensor unary(UnaryOp op, Tensor x) {
@@ -590,7 +590,7 @@ public final class Ops {
   /**
    * {@return one number for each row, [M], or each column, [K]} Sums accumulate in F64.
    *
-   * @param op how
+   * @param op what is made of the elements of a row or column
    * @param axis what is left: one number a row, or one a column
    * @param x F32 [M, K], not empty
    */

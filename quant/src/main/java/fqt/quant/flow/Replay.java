@@ -85,7 +85,7 @@ public final class Replay {
   /**
    * Tells that the linear of a part is final: the part need not run again.
    *
-   * @param part the part
+   * @param part the one whose inputs were kept
    */
   public void finish(Part part) {
     if (growing == null || growing.part != part) {

@@ -43,7 +43,7 @@ public final class Stages {
   /**
    * Finds the stages of a layer.
    *
-   * @param layer the layer
+   * @param layer what {@code sample} runs
    * @param targets its linears that will be quantized
    * @param sample runs one sample through the layer
    * @return all targets, in the order in which they run; last those that the sample did not reach

@@ -24,7 +24,7 @@ public record Target(String name, Module.Child place, Linear linear) {
    * {@return the linears of a layer that are chosen, in the order of the tree}
    *
    * @param prefix path of the layer
-   * @param layer the layer
+   * @param layer a block in which every linear has a place
    * @param chosen asks for a linear's full path
    * @throws IllegalArgumentException if the layer is itself a chosen linear
    */
