@@ -1,6 +1,7 @@
 package fqt.tensor.cpu;
 
 import java.lang.foreign.MemorySegment;
+import java.lang.ref.Reference;
 import java.util.Arrays;
 import java.util.concurrent.ConcurrentLinkedDeque;
 import java.util.function.Supplier;
@@ -147,6 +148,8 @@ final class Gemm {
       } while (term < a.inner());
     }
     idle.addFirst(packed);
+    // The kernels know addresses only.
+    Reference.reachabilityFence(out);
   }
 
   /** How many rows or columns are packed at once. */

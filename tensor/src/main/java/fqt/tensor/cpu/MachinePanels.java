@@ -177,18 +177,19 @@ final class MachinePanels implements Panels {
     Kind kind = kernel.kind();
     boolean raises = kind == Kind.QUADS || kind == Kind.VEX_QUADS;
     for (int c = column; c < column + columns; c += width) {
-      MemorySegment excess = excess(block, c);
+      long excess = excessPlace(block, c);
       if (!raises) {
-        excess.asSlice(0, stripStride).fill((byte) 0);
+        b.asSlice(excess, stripStride).fill((byte) 0);
         continue;
       }
       MemorySegment tile = edge.get();
       for (int pass = 0; pass < block.passes(); pass++) {
-        MemorySegment strip = strip(block, c, pass);
+        long from = raised().address();
+        long strip = strip(block, c, pass);
         int depth = block.depth(pass);
-        kernel.multiply(depth, 1, raised(), strip, tile, stripStride, 1, pass > 0);
+        kernel.multiply(depth, 1, from, strip, tile.address(), stripStride, 1, pass > 0);
       }
-      MemorySegment.copy(tile, 0, excess, 0, stripStride);
+      MemorySegment.copy(tile, 0, b, excess, stripStride);
     }
   }
 
@@ -222,9 +223,9 @@ final class MachinePanels implements Panels {
       return endRow - firstRow;
     }
 
-    /** The result from a place of the block on. */
-    MemorySegment to(int row, int column) {
-      return out.from(block.row() + row, block.column() + column);
+    /** The address of a place of the block in the result. */
+    long to(int row, int column) {
+      return out.at(block.row() + row, block.column() + column);
     }
 
     long stride() {
@@ -260,7 +261,7 @@ final class MachinePanels implements Panels {
         kernel.multiply(
             block.depth(pass),
             tiles,
-            a.asSlice(rowAt(pass, row)),
+            a.address() + rowAt(pass, row),
             strip(block, column, pass),
             task.to(row, column),
             task.stride(),
@@ -276,19 +277,19 @@ final class MachinePanels implements Panels {
   private void scaledColumn(Task task, int column, int columns) {
     Gemm.Block block = task.block;
     int tiles = Math.ceilDiv(task.height(), step);
-    MemorySegment strip = sums.get();
+    long sums = this.sums.get().address();
     for (int pass = 0; pass < block.passes(); pass++) {
       kernel.multiply(
           block.depth(pass),
           tiles,
-          a.asSlice(rowAt(pass, task.firstRow)),
+          a.address() + rowAt(pass, task.firstRow),
           strip(block, column, pass),
-          strip,
+          sums,
           stripStride,
           1,
           pass > 0);
     }
-    scale(task, task.firstRow, task.height(), column, columns, strip, 0);
+    scale(task, task.firstRow, task.height(), column, columns, sums, 0);
   }
 
   /** Tiles side by side, through which rows of a go from the first-level cache. */
@@ -300,7 +301,7 @@ final class MachinePanels implements Panels {
     boolean ready = !scaled && task.isReady(row, rows, first, end - first);
     int tiles = scaled ? Math.ceilDiv(end - first, width) : (end - first) / width;
     tiles = scaled || ready && rows == step ? tiles : 0;
-    MemorySegment to = scaled ? sums.get() : task.to(row, first);
+    long to = scaled ? sums.get().address() : task.to(row, first);
     long stride = scaled ? stripStride : task.stride();
     long tileStep = scaled ? step * stripStride : stripStride;
     boolean isDirect = isDirect(rows);
@@ -325,15 +326,15 @@ final class MachinePanels implements Panels {
       boolean isDirect,
       int tiles,
       int column,
-      MemorySegment to,
+      long to,
       long stride,
       long tileStep,
       boolean adding) {
     long term = block.term() + (long) pass * block.depth();
-    MemorySegment rows =
+    long rows =
         isDirect
-            ? direct.bytes().asSlice(direct.at(block.row() + row, term))
-            : a.asSlice(rowAt(pass, row));
+            ? direct.bytes().address() + direct.at(block.row() + row, term)
+            : a.address() + rowAt(pass, row);
     kernel.multiplyRow(
         block.depth(pass),
         tiles,
@@ -352,11 +353,12 @@ final class MachinePanels implements Panels {
     Gemm.Block block = task.block;
     MemorySegment tile = edge.get();
     if (kernel.kind().isTiled()) {
-      rowOfTiles(block, pass, row, isDirect(rows), 1, column, tile, stripStride, 0, false);
+      boolean isDirect = isDirect(rows);
+      rowOfTiles(block, pass, row, isDirect, 1, column, tile.address(), stripStride, 0, false);
     } else {
-      MemorySegment from = a.asSlice(rowAt(pass, row));
-      MemorySegment strip = strip(block, column, pass);
-      kernel.multiply(block.depth(pass), 1, from, strip, tile, stripStride, 1, false);
+      long from = a.address() + rowAt(pass, row);
+      long strip = strip(block, column, pass);
+      kernel.multiply(block.depth(pass), 1, from, strip, tile.address(), stripStride, 1, false);
     }
     float[] values = new float[step * width];
     MemorySegment.copy(tile, Element.FLOAT, 0, values, 0, values.length);
@@ -366,7 +368,7 @@ final class MachinePanels implements Panels {
 
   /** Sums of integers become results while they are near: whole strips, or a part of one. */
   private void scale(
-      Task task, int row, int rows, int column, int columns, MemorySegment strips, long pitch) {
+      Task task, int row, int rows, int column, int columns, long sums, long pitch) {
     Gemm.Block block = task.block;
     Scaling scaling = task.out.scaling();
     long firstRow = block.row() + row;
@@ -377,7 +379,7 @@ final class MachinePanels implements Panels {
           rows,
           block.column() + column,
           whole,
-          strips,
+          sums,
           pitch,
           excess(block, column),
           task.to(row, column),
@@ -387,14 +389,12 @@ final class MachinePanels implements Panels {
     if (rest > 0) {
       int last = column + columns - rest;
       MemorySegment tile = edge.get();
-      MemorySegment sums = strips.asSlice(whole * pitch);
-      MemorySegment excess = excess(block, last);
+      long excess = excess(block, last);
+      long from = sums + whole * pitch;
+      long to = tile.address();
       scaling.apply(
-          firstRow, rows, block.column() + last, 1, sums, pitch, excess, tile, stripStride);
-      MemorySegment to = task.to(row, last);
-      for (int r = 0; r < rows; r++) {
-        MemorySegment.copy(tile, r * stripStride, to, r * task.stride(), (long) rest * Float.BYTES);
-      }
+          firstRow, rows, block.column() + last, 1, from, pitch, excess, to, stripStride);
+      task.out.copyRows(tile, stripStride, firstRow, rows, block.column() + last, rest);
     }
   }
 
@@ -402,8 +402,9 @@ final class MachinePanels implements Panels {
     return ((long) pass * rows + row) * A_STRIDE;
   }
 
-  private MemorySegment strip(Gemm.Block block, int column, int pass) {
-    return b.asSlice(stripAt(block, column) + (long) pass * block.depth() * stripStride);
+  /** The address of a pass over a strip. */
+  private long strip(Gemm.Block block, int column, int pass) {
+    return b.address() + stripAt(block, column) + (long) pass * block.depth() * stripStride;
   }
 
   /** Where the block's part of the strip with some column begins. */
@@ -412,8 +413,13 @@ final class MachinePanels implements Panels {
     return strip * stripPitch + (isKept ? block.term() * stripStride : 0);
   }
 
-  private MemorySegment excess(Gemm.Block block, int column) {
+  /** The address of what the sums of a strip have too much. */
+  private long excess(Gemm.Block block, int column) {
+    return b.address() + excessPlace(block, column);
+  }
+
+  private long excessPlace(Gemm.Block block, int column) {
     long strip = (isKept ? block.column() + column : column) / width;
-    return b.asSlice(excessAt + strip * stripStride);
+    return excessAt + strip * stripStride;
   }
 }

@@ -69,9 +69,17 @@ record Result(
     return !first || beta == 1 || bias != null;
   }
 
-  /** The memory from one element on. */
-  MemorySegment from(long row, long column) {
-    return out.asSlice((offset + row * stride + column) * Float.BYTES);
+  /** The address of an element. */
+  long at(long row, long column) {
+    return out.address() + (offset + row * stride + column) * Float.BYTES;
+  }
+
+  /** Copies the first columns of finished rows, which are {@code pitch} bytes apart. */
+  void copyRows(MemorySegment from, long pitch, long row, int rows, long column, int columns) {
+    for (int r = 0; r < rows; r++) {
+      long to = (offset + (row + r) * stride + column) * Float.BYTES;
+      MemorySegment.copy(from, r * pitch, out, to, (long) columns * Float.BYTES);
+    }
   }
 
   /** Adds a tile of sums; the first pass over the terms also applies beta and the bias. */

@@ -14,20 +14,21 @@ record Scaling(ScaleKernel kernel, MemorySegment rows, MemorySegment columns, Me
   /**
    * Scales some rows of strips that are neighbours.
    *
-   * @param sums those of the first strip, side by side
+   * @param sums address of those of the first strip, side by side
    * @param pitch distance of two strips of sums, in bytes
-   * @param excess what the sums of each column have too much
-   * @param stride distance of two rows of the target, in bytes
+   * @param excess address of what the sums of each column have too much
+   * @param to address of the first result
+   * @param stride distance of two rows of results, in bytes
    */
   void apply(
       long row,
       int count,
       long column,
       int strips,
-      MemorySegment sums,
+      long sums,
       long pitch,
-      MemorySegment excess,
-      MemorySegment to,
+      long excess,
+      long to,
       long stride) {
     kernel.scale(
         count,
@@ -36,9 +37,9 @@ record Scaling(ScaleKernel kernel, MemorySegment rows, MemorySegment columns, Me
         pitch,
         to,
         stride,
-        rows.asSlice(row * Float.BYTES),
-        columns.asSlice(column * Float.BYTES),
+        rows.address() + row * Float.BYTES,
+        columns.address() + column * Float.BYTES,
         excess,
-        bias == null ? null : bias.asSlice(column * Float.BYTES));
+        bias == null ? 0 : bias.address() + column * Float.BYTES);
   }
 }

@@ -1,7 +1,6 @@
 package fqt.tensor.cpu.asm;
 
 import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 
@@ -18,13 +17,13 @@ public final class ScaleKernel {
       FunctionDescriptor.ofVoid(
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
           ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG);
 
   private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14};
@@ -44,7 +43,8 @@ public final class ScaleKernel {
   }
 
   /**
-   * Scales some rows of strips that are neighbours.
+   * Scales some rows of strips that are neighbours. Places are addresses; the caller keeps the memory
+   * alive.
    *
    * @param rows at least 1
    * @param strips at least 1
@@ -55,21 +55,21 @@ public final class ScaleKernel {
    * @param rowScales one F32 a row
    * @param scales one F32 a column
    * @param excess one I32 a column
-   * @param bias one F32 a column, or null
+   * @param bias one F32 a column, or 0 for none
    */
   public void scale(
       long rows,
       long strips,
-      MemorySegment sums,
+      long sums,
       long pitch,
-      MemorySegment out,
+      long out,
       long stride,
-      MemorySegment rowScales,
-      MemorySegment scales,
-      MemorySegment excess,
-      MemorySegment bias) {
+      long rowScales,
+      long scales,
+      long excess,
+      long bias) {
     try {
-      if (bias == null) {
+      if (bias == 0) {
         plain.invokeExact(
             rows, strips, sums, out, stride, rowScales, scales, excess, excess, pitch);
       } else {

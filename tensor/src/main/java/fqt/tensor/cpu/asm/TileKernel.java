@@ -4,6 +4,7 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.ref.Reference;
 
 /**
  * A matrix microkernel as machine code: {@code c = a b} or {@code c += a b} for a column of tiles,
@@ -50,15 +51,16 @@ public final class TileKernel {
     }
   }
 
-  private static final int UNROLL = 4;
+  /** Terms of a run of the loop: a cache line of each row of a. */
+  private static final int UNROLL = 16;
 
   private static final FunctionDescriptor TYPE =
       FunctionDescriptor.ofVoid(
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_FLOAT);
 
@@ -66,9 +68,9 @@ public final class TileKernel {
       FunctionDescriptor.ofVoid(
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
@@ -141,6 +143,25 @@ public final class TileKernel {
       long cStride,
       float alpha,
       boolean adding) {
+    multiply(depth, tiles, a.address(), b.address(), c.address(), cStride, alpha, adding);
+    Reference.reachabilityFence(a);
+    Reference.reachabilityFence(b);
+    Reference.reachabilityFence(c);
+  }
+
+  /**
+   * The same by addresses: slices of segments would be garbage, and threads that both hold memory
+   * of the same arena would count its users by turns. The caller keeps the memory alive.
+   */
+  public void multiply(
+      long depth,
+      long tiles,
+      long a,
+      long b,
+      long c,
+      long cStride,
+      float alpha,
+      boolean adding) {
     try {
       if (adding) {
         add.invokeExact(depth, tiles, a, b, c, cStride, alpha);
@@ -153,14 +174,15 @@ public final class TileKernel {
   }
 
   /**
-   * By AMX, a row of tiles: {@code tiles} strips of b with the same rows of a.
+   * By AMX, a row of tiles: {@code tiles} strips of b with the same rows of a. The caller keeps the
+   * memory alive.
    *
    * @param depth terms of each sum, a multiple of 16
-   * @param a the first of {@code rows} rows
+   * @param a address of the first of {@code rows} rows
    * @param aStride distance of two rows of a, in bytes
-   * @param b the first strip [depth, columns]
+   * @param b address of the first strip [depth, columns]
    * @param bPitch distance of two strips, in bytes
-   * @param c the first element of the first tile
+   * @param c address of the first element of the first tile
    * @param cStride distance of two rows of c, in bytes
    * @param cStep distance of two tiles in c, in bytes
    * @param adding whether to add to c or to overwrite it
@@ -168,11 +190,11 @@ public final class TileKernel {
   public void multiplyRow(
       long depth,
       long tiles,
-      MemorySegment a,
+      long a,
       long aStride,
-      MemorySegment b,
+      long b,
       long bPitch,
-      MemorySegment c,
+      long c,
       long cStride,
       long cStep,
       boolean adding) {
@@ -215,14 +237,20 @@ public final class TileKernel {
     return code.bytes();
   }
 
-  /** The loop over the terms, four at a time and then one by one. */
+  /**
+   * The loop over the terms, sixteen at a time and then one by one. Meanwhile the rows of the next
+   * tile are asked for, which come from the second-level cache or from further away.
+   */
   private void terms(Assembler code) {
     code.move(Reg.RAX, Reg.RDI);
     code.move(Reg.RBX, Reg.RDI);
     code.and(Reg.RBX, UNROLL - 1);
-    code.shiftRight(Reg.RAX, 2);
+    code.shiftRight(Reg.RAX, Integer.numberOfTrailingZeros(UNROLL));
     int noneWhole = code.jumpZero();
     int whole = code.here();
+    for (int row = 0; row < rows; row++) {
+      code.prefetch(Mem.at(Reg.R11, (rows + row) * aStride));
+    }
     steps(code, UNROLL);
     code.decrement(Reg.RAX);
     code.jumpNotZero(whole);
@@ -243,30 +271,40 @@ public final class TileKernel {
       code.vector(Op.VMOVUPS, bits, u, Reg.R10, at);
       code.vector(Op.VMOVUPS, bits, u + 1, Reg.R10, at + bits / 8);
       for (int row = 0; row < rows; row++) {
-        // Integers need the last register for products.
-        int x = kind == Kind.PAIRS ? u + 2 : u + 2 + row % 2;
-        Op broadcast = kind == Kind.F32 ? Op.VBROADCASTSS : Op.VPBROADCASTD;
-        code.vector(broadcast, bits, x, Reg.R11, row * aStride + k * Float.BYTES);
-        accumulate(code, 2 * row, x, u);
-        accumulate(code, 2 * row + 1, x, u + 1);
+        int from = row * aStride + k * Float.BYTES;
+        if (kind == Kind.PAIRS) {
+          code.vector(Op.VPBROADCASTD, bits, u + 2, Reg.R11, from);
+          accumulatePairs(code, 2 * row, u);
+        } else {
+          int x = u + 2 + row % 2;
+          code.vector(
+              kind == Kind.F32 ? Op.VBROADCASTSS : Op.VPBROADCASTD, bits, x, Reg.R11, from);
+          accumulate(code, 2 * row, x, u);
+          accumulate(code, 2 * row + 1, x, u + 1);
+        }
       }
     }
     code.add(Reg.R10, count * columns * Float.BYTES);
     code.add(Reg.R11, count * Float.BYTES);
   }
 
+  /** Two products and only then two sums: neither waits for the other. */
+  private void accumulatePairs(Assembler code, int sum, int u) {
+    int x = u + 2;
+    int product = u + 3;
+    code.vector(Op.VPMADDWD, bits, product, x, u);
+    code.vector(Op.VPMADDWD, bits, x, x, u + 1);
+    code.vector(Op.VPADDD, bits, sum, sum, product);
+    code.vector(Op.VPADDD, bits, sum + 1, sum + 1, x);
+  }
+
   private void accumulate(Assembler code, int sum, int x, int b) {
-    int product = 2 * rows + 3;
     switch (kind) {
       case F32 -> code.vector(Op.VFMADD231PS, bits, sum, x, b);
       case QUADS -> code.vector(Op.VPDPBUSD, bits, sum, x, b);
       case VEX_QUADS -> code.vexDotBytes(bits, sum, x, b);
       case BF16_PAIRS -> code.vector(Op.VDPBF16PS, bits, sum, x, b);
-      case PAIRS -> {
-        code.vector(Op.VPMADDWD, bits, product, x, b);
-        code.vector(Op.VPADDD, bits, sum, sum, product);
-      }
-      case AMX_QUADS, AMX_PAIRS -> throw new AssertionError(kind);
+      case PAIRS, AMX_QUADS, AMX_PAIRS -> throw new AssertionError(kind);
     }
   }
 
