@@ -13,7 +13,7 @@ import java.util.function.Supplier;
  * terms, which run inside a task, so that its part of the result stays in the cache meanwhile:
  *
  * <pre>
- *   for each block of columns, of terms, of rows    packed operands in the last-level cache
+ *   for each block of rows, of terms, of columns    packed operands in the last-level cache
  *     pack a and b                                  strips shared out among threads
  *     for each task of rows x columns               shared out; its rows of a in the second level
  *       for each strip of b
@@ -39,17 +39,17 @@ final class Gemm {
   /** Most rows of a task, which keeps them in the second-level cache: tiles of 6, 8, 12 or 32. */
   static final int TASK_ROWS = 96;
 
+  /** Rows that are packed together, if tiles are not higher and if rows are dense in memory. */
+  private static final int PACKED_ROWS = 24;
+
   /** Most columns of a task of vector kernels. */
-  static final int TASK_COLUMNS = 128;
+  static final int TASK_COLUMNS = 256;
 
-  /** Tasks of a block, if they can be that small: how evenly threads share the work. */
-  private static final int TASKS = 64;
-
-  private static final int BLOCK_ROWS = 1536;
+  private static final int BLOCK_ROWS = 4096;
   private static final int BLOCK_COLUMNS = 2048;
 
-  /** Terms of a block whose result can be added to: 400 KiB of a for a task. */
-  private static final int BLOCK_TERMS = 1024;
+  /** Passes of a block whose result can be added to: 400 KiB of a for a task. */
+  private static final int BLOCK_PASSES = 1024 / DEPTH;
 
   /** Terms of a block of either operand where sums must not be interrupted: 16 MiB. */
   private static final int BLOCK_SIZE = 1 << 22;
@@ -61,8 +61,7 @@ final class Gemm {
 
   // Reused, because new ones are never in the cache.
   private final ThreadLocal<float[]> strips =
-      ThreadLocal.withInitial(
-          () -> new float[Math.max(TASK_ROWS * A_STRIDE, Packing.STRIP * A_STRIDE)]);
+      ThreadLocal.withInitial(() -> new float[Math.max(TASK_ROWS, Packing.STRIP) * A_STRIDE]);
 
   private final ConcurrentLinkedDeque<Panels> idle = new ConcurrentLinkedDeque<>();
 
@@ -118,30 +117,33 @@ final class Gemm {
     if (packed == null) {
       packed = panels.get();
     }
-    boolean whole = out.scaling() != null;
-    int terms = (int) (whole ? a.inner() : Math.min(a.inner(), BLOCK_TERMS));
+    int depth = depth(a.inner());
+    boolean whole = out.scaling() != null || a.inner() <= (long) BLOCK_PASSES * depth;
+    int terms = whole ? Math.toIntExact(a.inner()) : BLOCK_PASSES * depth;
     int rows = atOnce(a.outer(), BLOCK_ROWS, terms, TASK_ROWS);
     int columns = atOnce(b.outer(), BLOCK_COLUMNS, kept == null ? terms : 1, TASK_COLUMNS);
-    int depth = depth(terms);
     packed.begin(a, roundUp(rows, packed.tileRows()), terms, depth);
     packed.useRight(kept, roundUp(columns, GemmKernel.COLUMNS), b);
-    Block left = null;
-    Block right = null;
-    for (long column = 0; column < b.outer(); column += columns) {
-      int width = (int) Math.min(columns, b.outer() - column);
+    // Where a sum needs several blocks, its part of the result should still be near for the next.
+    long outerEnd = whole ? a.outer() : b.outer();
+    long innerEnd = whole ? b.outer() : a.outer();
+    Block last = null;
+    for (long outer = 0; outer < outerEnd; outer += whole ? rows : columns) {
       long term = 0;
       do {
         int length = (int) Math.min(terms, a.inner() - term);
-        for (long row = 0; row < a.outer(); row += rows) {
+        for (long inner = 0; inner < innerEnd; inner += whole ? columns : rows) {
+          long row = whole ? outer : inner;
+          long column = whole ? inner : outer;
           int height = (int) Math.min(rows, a.outer() - row);
+          int width = (int) Math.min(columns, b.outer() - column);
           if (out.wants(row, height, column)) {
             Block block = new Block(row, height, column, width, term, length, depth);
-            boolean newLeft = left == null || left.row != row || left.term != term;
-            boolean newRight = right == null || right.column != column || right.term != term;
+            boolean newLeft = last == null || last.row != row || last.term != term;
+            boolean newRight = last == null || last.column != column || last.term != term;
             pack(newLeft ? a : null, newRight && kept == null ? b : null, packed, block);
             multiply(out, packed, block);
-            left = block;
-            right = block;
+            last = block;
           }
         }
         term += length;
@@ -159,9 +161,9 @@ final class Gemm {
   }
 
   /** Terms of a pass: as even as can be, in multiples of 16, which tiles want. */
-  private static int depth(int terms) {
-    int passes = Math.max(1, Math.ceilDiv(terms, A_STRIDE));
-    return Math.max(16, roundUp(Math.ceilDiv(terms, passes), 16));
+  private static int depth(long terms) {
+    long passes = Math.max(1, Math.ceilDiv(terms, A_STRIDE));
+    return Math.max(16, roundUp(Math.toIntExact(Math.ceilDiv(terms, passes)), 16));
   }
 
   /** Bytes that {@link #pack} fills. */
@@ -187,7 +189,9 @@ final class Gemm {
 
   /** Packs what is not null. */
   private void pack(Operand a, Operand b, Panels packed, Block block) {
-    long aStrips = a == null ? 0 : Math.ceilDiv(block.rows, TASK_ROWS);
+    boolean dense = a != null && a.outerIsDense();
+    int rows = dense ? TASK_ROWS : roundUp(PACKED_ROWS, packed.tileRows());
+    long aStrips = a == null ? 0 : Math.ceilDiv(block.rows, rows);
     long bStrips = b == null ? 0 : Math.ceilDiv(block.columns, Packing.STRIP);
     long strips = aStrips + bStrips;
     threads.forEach(
@@ -196,7 +200,8 @@ final class Gemm {
         (from, to) -> {
           for (long strip = from; strip < to; strip++) {
             if (strip < aStrips) {
-              packLeft(a, packed, block, (int) strip * TASK_ROWS);
+              int row = (int) strip * rows;
+              packLeft(a, packed, block, row, Math.min(rows, block.rows - row));
             } else {
               packRight(b, packed, block, (int) (strip - aStrips) * Packing.STRIP);
             }
@@ -211,7 +216,7 @@ final class Gemm {
   private void multiply(Result out, Panels packed, Block block) {
     long down = Math.ceilDiv(block.rows, TASK_ROWS);
     int height = roundUp((int) Math.ceilDiv(block.rows, down), packed.tileRows());
-    int wanted = (int) (block.columns * down / TASKS);
+    int wanted = (int) (block.columns * down / packed.tasks());
     int most = packed.taskColumns(block.terms);
     int width = Math.clamp(roundUp(wanted, GemmKernel.COLUMNS), GemmKernel.COLUMNS, most);
     long across = Math.ceilDiv(block.columns, width);
@@ -232,8 +237,7 @@ final class Gemm {
         });
   }
 
-  private void packLeft(Operand a, Panels packed, Block block, int row) {
-    int rows = Math.min(TASK_ROWS, block.rows - row);
+  private void packLeft(Operand a, Panels packed, Block block, int row, int rows) {
     if (packed.copyLeft(a, block, row, rows)) {
       return;
     }

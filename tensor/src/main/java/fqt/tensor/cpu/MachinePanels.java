@@ -61,6 +61,12 @@ final class MachinePanels implements Panels {
     return step;
   }
 
+  /** Rows of AMX tiles want to be long: their rows of a come into the first level once. */
+  @Override
+  public int tasks() {
+    return kernel.kind().isTiled() ? 32 : Panels.super.tasks();
+  }
+
   @Override
   public int taskColumns(int terms) {
     if (!kernel.kind().isTiled()) {
@@ -367,8 +373,7 @@ final class MachinePanels implements Panels {
   }
 
   /** Sums of integers become results while they are near: whole strips, or a part of one. */
-  private void scale(
-      Task task, int row, int rows, int column, int columns, long sums, long pitch) {
+  private void scale(Task task, int row, int rows, int column, int columns, long sums, long pitch) {
     Gemm.Block block = task.block;
     Scaling scaling = task.out.scaling();
     long firstRow = block.row() + row;
@@ -392,8 +397,7 @@ final class MachinePanels implements Panels {
       long excess = excess(block, last);
       long from = sums + whole * pitch;
       long to = tile.address();
-      scaling.apply(
-          firstRow, rows, block.column() + last, 1, from, pitch, excess, to, stripStride);
+      scaling.apply(firstRow, rows, block.column() + last, 1, from, pitch, excess, to, stripStride);
       task.out.copyRows(tile, stripStride, firstRow, rows, block.column() + last, rest);
     }
   }

@@ -13,6 +13,11 @@ sealed interface Panels permits VectorPanels, MachinePanels {
   /** Rows of a tile; packed rows of a are filled up to a multiple of them. */
   int tileRows();
 
+  /** Tasks of a block, if they can be that small: how evenly threads share the work. */
+  default int tasks() {
+    return 128;
+  }
+
   /** How many columns one task computes at most, given the terms of a block. */
   default int taskColumns(int terms) {
     return Gemm.TASK_COLUMNS;

@@ -43,8 +43,8 @@ public final class ScaleKernel {
   }
 
   /**
-   * Scales some rows of strips that are neighbours. Places are addresses; the caller keeps the memory
-   * alive.
+   * Scales some rows of strips that are neighbours. Places are addresses; the caller keeps the
+   * memory alive.
    *
    * @param rows at least 1
    * @param strips at least 1
@@ -126,9 +126,12 @@ public final class ScaleKernel {
     return code.bytes();
   }
 
-  /** r12 sums, r13 out, r14 the scale. */
+  /** r12 sums, r13 out, r14 the scale. The result of eight rows further is asked for. */
   private static void row(Assembler code, int bits, boolean hasBias) {
     int bytes = bits / 8;
+    for (int line = 0; line < 2 * bytes; line += 64) {
+      code.prefetch(Mem.at(Reg.R13, Reg.R8, 8, line));
+    }
     code.vector(Op.VBROADCASTSS, bits, 6, Reg.R14, 0);
     for (int half = 0; half < 2; half++) {
       int factor = 7 + half;

@@ -154,14 +154,7 @@ public final class TileKernel {
    * of the same arena would count its users by turns. The caller keeps the memory alive.
    */
   public void multiply(
-      long depth,
-      long tiles,
-      long a,
-      long b,
-      long c,
-      long cStride,
-      float alpha,
-      boolean adding) {
+      long depth, long tiles, long a, long b, long c, long cStride, float alpha, boolean adding) {
     try {
       if (adding) {
         add.invokeExact(depth, tiles, a, b, c, cStride, alpha);
@@ -277,8 +270,7 @@ public final class TileKernel {
           accumulatePairs(code, 2 * row, u);
         } else {
           int x = u + 2 + row % 2;
-          code.vector(
-              kind == Kind.F32 ? Op.VBROADCASTSS : Op.VPBROADCASTD, bits, x, Reg.R11, from);
+          code.vector(kind == Kind.F32 ? Op.VBROADCASTSS : Op.VPBROADCASTD, bits, x, Reg.R11, from);
           accumulate(code, 2 * row, x, u);
           accumulate(code, 2 * row + 1, x, u + 1);
         }
