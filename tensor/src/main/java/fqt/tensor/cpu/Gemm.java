@@ -117,6 +117,16 @@ final class Gemm {
     if (packed == null) {
       packed = panels.get();
     }
+    try {
+      multiply(a, b, kept, out, packed);
+    } finally {
+      // The kernels know addresses only.
+      Reference.reachabilityFence(out);
+    }
+    idle.addFirst(packed);
+  }
+
+  private void multiply(Operand a, Operand b, MemorySegment kept, Result out, Panels packed) {
     int depth = depth(a.inner());
     boolean whole = out.scaling() != null || a.inner() <= (long) BLOCK_PASSES * depth;
     int terms = whole ? Math.toIntExact(a.inner()) : BLOCK_PASSES * depth;
@@ -149,9 +159,6 @@ final class Gemm {
         term += length;
       } while (term < a.inner());
     }
-    idle.addFirst(packed);
-    // The kernels know addresses only.
-    Reference.reachabilityFence(out);
   }
 
   /** How many rows or columns are packed at once. */

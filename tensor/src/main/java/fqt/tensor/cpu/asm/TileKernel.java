@@ -143,10 +143,13 @@ public final class TileKernel {
       long cStride,
       float alpha,
       boolean adding) {
-    multiply(depth, tiles, a.address(), b.address(), c.address(), cStride, alpha, adding);
-    Reference.reachabilityFence(a);
-    Reference.reachabilityFence(b);
-    Reference.reachabilityFence(c);
+    try {
+      multiply(depth, tiles, a.address(), b.address(), c.address(), cStride, alpha, adding);
+    } finally {
+      Reference.reachabilityFence(a);
+      Reference.reachabilityFence(b);
+      Reference.reachabilityFence(c);
+    }
   }
 
   /**
