@@ -34,6 +34,16 @@ final class ByteCodes {
     this.high = Math.min(high, type == DType.I8 ? Byte.MAX_VALUE : 255);
   }
 
+  /** The least code. */
+  int low() {
+    return (int) low;
+  }
+
+  /** The largest code. */
+  int high() {
+    return (int) high;
+  }
+
   /** Whether codes of that type and range are made here, with the zero points that there are. */
   static boolean serves(DType type, float low, float high, MemorySegment zero) {
     boolean whole = (type == DType.I8 || type == DType.U8) && isWhole(low) && isWhole(high);

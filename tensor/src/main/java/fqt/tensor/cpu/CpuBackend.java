@@ -198,12 +198,12 @@ final class CpuBackend implements Backend {
   @Override
   public void quantize(
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, Tensor codes) {
-    QuantizeKernels.quantize(threads, x, blocks, scale, zero, low, high, codes);
+    QuantizeKernels.quantize(threads, kernels.rows(), x, blocks, scale, zero, low, high, codes);
   }
 
   @Override
   public void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
-    QuantizeKernels.dequantize(threads, codes, blocks, scale, zero, out);
+    QuantizeKernels.dequantize(threads, kernels.rows(), codes, blocks, scale, zero, out);
   }
 
   @Override

@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.CodeKernel;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 import jdk.incubator.vector.FloatVector;
@@ -40,6 +41,7 @@ final class QuantizeKernels {
 
   static void quantize(
       Threads threads,
+      RowKernels machine,
       Tensor x,
       Blocks blocks,
       Tensor scale,
@@ -52,7 +54,12 @@ final class QuantizeKernels {
     QuantizeKernels kernels = new QuantizeKernels(x, blocks, scale, zero);
     if (kernels.hasWideBlocks() && ByteCodes.serves(codes.dtype(), low, high, kernels.zero)) {
       ByteCodes bytes = new ByteCodes(from, to, codes.dtype(), low, high);
-      kernels.forEachBlock(threads, bytes::quantize);
+      MachineCodes code = kernels.machineCodes(machine, codes);
+      if (code == null) {
+        kernels.forEachBlock(threads, bytes::quantize);
+      } else {
+        kernels.forEachRow(threads, code.quantizing(bytes, from, to));
+      }
       return;
     }
     kernels.forEachRun(
@@ -71,6 +78,27 @@ final class QuantizeKernels {
 
   private boolean hasWideBlocks() {
     return blocks.columnsOf(columns) >= LEAST_AT_ONCE;
+  }
+
+  /** Machine code for codes of that type, if the blocks suit it, or null. */
+  private MachineCodes machineCodes(RowKernels machine, Tensor codes) {
+    long size = blocks.columnsOf(columns);
+    boolean suits = machine != null && columns % size == 0 && size % CodeKernel.BLOCK == 0;
+    return suits
+        ? new MachineCodes(machine.codes(codes.dtype() == DType.I8), size, scale, zero)
+        : null;
+  }
+
+  private void forEachRow(Threads threads, MachineCodes.RowStep step) {
+    long wide = columns / blocks.columnsOf(columns);
+    threads.forEach(
+        rows,
+        Pointwise.rowsAtOnce(columns),
+        (first, end) -> {
+          for (long m = first; m < end; m++) {
+            step.run(m * columns, wide, m / blocks.rowsOf(rows) * wide);
+          }
+        });
   }
 
   private void forEachBlock(Threads threads, BlockStep step) {
@@ -92,12 +120,23 @@ final class QuantizeKernels {
   }
 
   static void dequantize(
-      Threads threads, Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
+      Threads threads,
+      RowKernels machine,
+      Tensor codes,
+      Blocks blocks,
+      Tensor scale,
+      Tensor zero,
+      Tensor out) {
     MemorySegment from = codes.segment();
     MemorySegment to = out.segment();
     QuantizeKernels kernels = new QuantizeKernels(codes, blocks, scale, zero);
     boolean bytes = codes.dtype() == DType.I8 || codes.dtype() == DType.U8;
     if (kernels.hasWideBlocks() && bytes && out.dtype() == DType.F32) {
+      MachineCodes code = kernels.machineCodes(machine, codes);
+      if (code != null) {
+        kernels.forEachRow(threads, code.dequantizing(from, to));
+        return;
+      }
       int mask = codes.dtype() == DType.U8 ? 0xff : -1;
       kernels.forEachBlock(
           threads, (index, n, s, z) -> ByteCodes.dequantize(from, mask, index, n, s, z, to));

@@ -1,6 +1,7 @@
 package fqt.tensor.cpu;
 
 import fqt.tensor.UnaryOp;
+import fqt.tensor.cpu.asm.CodeKernel;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.ExpKernel;
 import fqt.tensor.cpu.asm.GateKernel;
@@ -15,6 +16,7 @@ final class RowKernels {
 
   private final int bits;
   private final ConcurrentMap<Class<?>, Object> kernels = new ConcurrentHashMap<>();
+  private final ConcurrentMap<Boolean, CodeKernel> codes = new ConcurrentHashMap<>();
   private final ConcurrentMap<UnaryOp, GateKernel> gates = new ConcurrentHashMap<>();
 
   /** Kernels for vectors of that many bits. */
@@ -35,6 +37,11 @@ final class RowKernels {
   /** The passes of a normalization. */
   NormKernel norms() {
     return kernel(NormKernel.class, size -> new NormKernel());
+  }
+
+  /** The kernel of codes of a byte. */
+  CodeKernel codes(boolean signed) {
+    return codes.computeIfAbsent(signed, wanted -> made(size -> new CodeKernel(wanted)));
   }
 
   /** Whether there is a kernel of an activation. */

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 import static org.junit.jupiter.api.Assumptions.assumeTrue;
 
+import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
@@ -197,6 +198,45 @@ class RowKernelsTest {
       String what = "row of " + row[0] + ", " + row[1];
       Twins.close(what, 1e-6, dims, (cpu, out) -> cpu.layerNorm(x, weight, bias, 1e-5f, out));
       Twins.close(what, 3e-7, dims, (cpu, out) -> cpu.rmsNorm(x, weight, 1e-5f, out));
+    }
+  }
+
+  /** Equal to the twin, code for code, NaN and infinity among them, and nothing behind the end. */
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"I8", "U8"})
+  void codesStayInsideAndEqualTheirTwin(DType type) {
+    float low = type == DType.I8 ? -127 : 0;
+    float high = type == DType.I8 ? 127 : 255;
+    for (int n : new int[] {1, 16, 31, 32, 33, 64, 96, 100, 128, 224}) {
+      for (int group : new int[] {n, 32, 64}) {
+        Blocks blocks = group == n ? Blocks.PER_ROW : Blocks.perGroup(group);
+        int wide = Math.ceilDiv(n, group);
+        try (GuardedPages pages = new GuardedPages()) {
+          Tensor x = pages.copy(Twins.random(random, 60, 3, n));
+          float[] special = {Float.NaN, Float.POSITIVE_INFINITY, -Float.MAX_VALUE, 0.5f, -0.5f};
+          for (float value : special) {
+            Element.f32(x.segment(), n + random.nextInt(2 * n), value);
+          }
+          Tensor scale = pages.copy(Ops.unary(UnaryOp.ABS, Twins.random(random, 1, 3, wide)));
+          Element.f32(scale.segment(), wide - 1, 0);
+          Tensor zero = type == DType.I8 ? null : pages.copy(Twins.empty(DType.F32, 3, wide));
+          for (int i = 0; zero != null && i < 3 * wide; i++) {
+            Element.f32(zero.segment(), i, random.nextInt(256));
+          }
+          Tensor codes = pages.copy(Twins.dirty(type, 3, n));
+          Tensor twin = Twins.empty(type, 3, n);
+          Twins.VECTOR.quantize(x, blocks, scale, zero, low, high, codes);
+          Twins.SCALAR.quantize(x, blocks, scale, zero, low, high, twin);
+          assertArrayEquals(Twins.bytes(twin), Twins.bytes(codes), "codes of " + n);
+          Tensor values = pages.copy(x);
+          Tensor twinValues = Twins.empty(DType.F32, 3, n);
+          Twins.VECTOR.dequantize(codes, blocks, scale, zero, values);
+          Twins.SCALAR.dequantize(codes, blocks, scale, zero, twinValues);
+          assertArrayEquals(Twins.bytes(twinValues), Twins.bytes(values), "values of " + n);
+        }
+      }
     }
   }
 }

@@ -32,6 +32,22 @@ public enum Op {
   VPADDD(1, 1, 0xfe, 0),
   /** {@code reg = vvvv - rm}, i32. */
   VPSUBD(1, 1, 0xfa, 0),
+  /** The larger of two i32. */
+  VPMAXSD(1, 2, 0x3d, 0),
+  /** The smaller of two i32. */
+  VPMINSD(1, 2, 0x39, 0),
+  /** i32 of two vectors to i16, saturating, within each 128 bits. */
+  VPACKSSDW(1, 1, 0x6b, 0),
+  /** i16 of two vectors to i8, saturating, within each 128 bits. */
+  VPACKSSWB(1, 1, 0x63, 0),
+  /** i16 of two vectors to u8, saturating, within each 128 bits. */
+  VPACKUSWB(1, 1, 0x67, 0),
+  /** The four bytes of rm at the places that vvvv holds. */
+  VPERMD(1, 2, 0x36, 0),
+  /** s8 to i32; memory of a quarter of the width. */
+  VPMOVSXBD(1, 2, 0x21, -4),
+  /** u8 to i32; memory of a quarter of the width. */
+  VPMOVZXBD(1, 2, 0x31, -4),
   /** Products of i16 pairs, added in pairs to i32. */
   VPMADDWD(1, 1, 0xf5, 0),
   /** Four bytes from memory to all i32 lanes. */
@@ -64,6 +80,8 @@ public enum Op {
   VMULPD(1, 1, 0x59, 0),
   /** i32 to f32. */
   VCVTDQ2PS(0, 1, 0x5b, 0),
+  /** f32 to i32, towards zero. */
+  VCVTTPS2DQ(2, 1, 0x5b, 0),
   /** f16 to f32; memory of half the width. */
   VCVTPH2PS(1, 2, 0x13, -2),
   /** i16, added. */
