@@ -2,6 +2,7 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.Blocks;
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.RangeKernel;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
 
@@ -12,6 +13,7 @@ import java.util.Arrays;
 final class BlockRange {
   private static final long SLICE = 64;
 
+  private final RangeKernel kernel;
   private final Tensor x;
   private final MemorySegment from;
   private final long height;
@@ -21,7 +23,8 @@ final class BlockRange {
   private final float[][] min;
   private final float[][] max;
 
-  private BlockRange(Tensor x, Blocks blocks) {
+  private BlockRange(RangeKernel kernel, Tensor x, Blocks blocks) {
+    this.kernel = kernel;
     this.x = x;
     this.from = x.segment();
     this.height = blocks.rowsOf(x.dim(0));
@@ -33,8 +36,10 @@ final class BlockRange {
     this.max = new float[count][];
   }
 
-  static void blockRange(Threads threads, Tensor x, Blocks blocks, Tensor min, Tensor max) {
-    BlockRange ranges = new BlockRange(x, blocks);
+  static void blockRange(
+      Threads threads, RowKernels kernels, Tensor x, Blocks blocks, Tensor min, Tensor max) {
+    RangeKernel kernel = kernels == null ? null : kernels.range();
+    BlockRange ranges = new BlockRange(kernel, x, blocks);
     long grain = Math.max(1, Pointwise.rowsAtOnce(x.dim(1)) / Math.min(SLICE, ranges.height));
     threads.forEach(
         ranges.min.length,
@@ -72,7 +77,10 @@ final class BlockRange {
     for (int b = 0; b < wide; b++) {
       long offset = (start + b * width) * Float.BYTES;
       int n = (int) Math.min(width, x.dim(1) - b * width);
-      RowLoops.Range range = RowLoops.range(from, offset, n);
+      RowLoops.Range range =
+          kernel == null
+              ? RowLoops.range(from, offset, n)
+              : MachineRows.range(kernel, from, offset, n);
       smallest[b] = Math.min(smallest[b], range.min());
       largest[b] = Math.max(largest[b], range.max());
     }

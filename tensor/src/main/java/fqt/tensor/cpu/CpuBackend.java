@@ -192,7 +192,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void blockRange(Tensor x, Blocks blocks, Tensor min, Tensor max) {
-    BlockRange.blockRange(threads, x, blocks, min, max);
+    BlockRange.blockRange(threads, kernels.rows(), x, blocks, min, max);
   }
 
   @Override

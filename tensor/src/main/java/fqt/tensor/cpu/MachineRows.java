@@ -6,6 +6,7 @@ import static fqt.tensor.cpu.Lanes.store;
 
 import fqt.tensor.cpu.asm.ExpKernel;
 import fqt.tensor.cpu.asm.GateKernel;
+import fqt.tensor.cpu.asm.RangeKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
@@ -24,6 +25,9 @@ final class MachineRows {
   /** The state of a kernel, two vectors, and two more for the rest of a run. */
   private static final ThreadLocal<MemorySegment> SCRATCH =
       ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(4 * VECTOR, VECTOR));
+
+  private static final ThreadLocal<MemorySegment> RANGE =
+      ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(RangeKernel.RESULT_BYTES, 32));
 
   private MachineRows() {}
 
@@ -91,6 +95,34 @@ final class MachineRows {
       kernel.run(1, rest, factors, rest);
       MemorySegment.copy(rest, 0, out, at, (long) (n - whole) * Float.BYTES);
     }
+  }
+
+  /** The range of a run, as {@link RowLoops#range} has it. */
+  static RowLoops.Range range(RangeKernel kernel, MemorySegment x, long offset, int n) {
+    int whole = n / RangeKernel.BLOCK * RangeKernel.BLOCK;
+    if (whole == 0) {
+      return RowLoops.range(x, offset, n);
+    }
+    MemorySegment result = RANGE.get();
+    kernel.range(whole / RangeKernel.BLOCK, floats(x, offset, whole), result);
+    float min = Float.POSITIVE_INFINITY;
+    float max = Float.NEGATIVE_INFINITY;
+    float flags = 0;
+    for (int i = 0; i < 8; i++) {
+      min = Math.min(min, result.getAtIndex(Element.FLOAT, i));
+      max = Math.max(max, result.getAtIndex(Element.FLOAT, 8 + i));
+      flags += result.getAtIndex(Element.FLOAT, 16 + i);
+    }
+    // The kernel does not tell the two zeros from each other.
+    if (flags != 0 || min == 0 || max == 0) {
+      return RowLoops.range(x, offset, n);
+    }
+    for (int i = whole; i < n; i++) {
+      float value = x.get(Element.FLOAT, offset + (long) i * Float.BYTES);
+      min = Math.min(min, value);
+      max = Math.max(max, value);
+    }
+    return new RowLoops.Range(min, max);
   }
 
   /** A part of memory that machine code may go through: it checks no bounds itself. */

@@ -6,6 +6,7 @@ import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.ExpKernel;
 import fqt.tensor.cpu.asm.GateKernel;
 import fqt.tensor.cpu.asm.NormKernel;
+import fqt.tensor.cpu.asm.RangeKernel;
 import fqt.tensor.cpu.asm.ScoreKernel;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
@@ -37,6 +38,11 @@ final class RowKernels {
   /** The passes of a normalization. */
   NormKernel norms() {
     return kernel(NormKernel.class, size -> new NormKernel());
+  }
+
+  /** The kernel of smallest and largest numbers. */
+  RangeKernel range() {
+    return kernel(RangeKernel.class, size -> new RangeKernel());
   }
 
   /** The kernel of codes of a byte. */

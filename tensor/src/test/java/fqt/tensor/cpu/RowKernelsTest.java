@@ -239,4 +239,30 @@ class RowKernelsTest {
       }
     }
   }
+
+  @Test
+  void rangesStayInsideAndEqualTheirTwin() {
+    float[] special = {
+      0, -0f, Float.NaN, Float.NEGATIVE_INFINITY, Float.MAX_VALUE, Float.MIN_VALUE, -3
+    };
+    long[] dims = {3, 1};
+    Tensor other = Twins.empty(DType.F32, dims);
+    for (int n = 1; n <= 100; n++) {
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor x = pages.copy(Ops.unary(UnaryOp.ABS, Twins.random(random, 1, 3, n)));
+        Element.f32(x.segment(), random.nextInt(3 * n), special[n % special.length]);
+        Element.f32(x.segment(), random.nextInt(3 * n), special[n / 7 % special.length]);
+        Twins.same(
+            "least of " + n,
+            DType.F32,
+            dims,
+            (cpu, out) -> cpu.blockRange(x, Blocks.PER_ROW, out, other));
+        Twins.same(
+            "most of " + n,
+            DType.F32,
+            dims,
+            (cpu, out) -> cpu.blockRange(x, Blocks.PER_ROW, other, out));
+      }
+    }
+  }
 }

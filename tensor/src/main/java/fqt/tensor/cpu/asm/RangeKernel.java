@@ -1,0 +1,79 @@
+package fqt.tensor.cpu.asm;
+
+import java.lang.foreign.FunctionDescriptor;
+import java.lang.foreign.MemorySegment;
+import java.lang.foreign.ValueLayout;
+import java.lang.invoke.MethodHandle;
+
+/** The smallest and the largest of a run of F32, 32 numbers at a time. */
+public final class RangeKernel {
+  /** Numbers that are worked on together. */
+  public static final int BLOCK = 32;
+
+  /** Bytes of the result: eight smallest numbers, eight largest ones, eight flags. */
+  public static final int RESULT_BYTES = 96;
+
+  private static final int BITS = 256;
+  private static final int BYTES = BITS / 8;
+
+  private static final FunctionDescriptor TYPE =
+      FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
+
+  private final MethodHandle function;
+
+  /**
+   * Assembles the kernel.
+   *
+   * @throws ExecutableMemory.Refused if machine code cannot run here
+   */
+  public RangeKernel() throws ExecutableMemory.Refused {
+    function = ExecutableMemory.function(code(), TYPE);
+  }
+
+  /**
+   * Goes through a run. The result is that of the run if all flags are 0; they are NaN if it holds
+   * a NaN or an infinity.
+   *
+   * @param blocks at least 1
+   */
+  public void range(long blocks, MemorySegment x, MemorySegment result) {
+    try {
+      function.invokeExact(blocks, x, result);
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the kernel of ranges failed", thrown);
+    }
+  }
+
+  /**
+   * rdi blocks, rsi x, rdx result; two sums of numbers times zero, which waits for its last one.
+   */
+  private static byte[] code() {
+    int smallest = 4;
+    int largest = 5;
+    int flags = 6;
+    int zero = 8;
+    Assembler code = new Assembler();
+    code.vector(Op.VXORPS, BITS, zero, zero, zero);
+    code.vector(Op.VXORPS, BITS, flags, flags, flags);
+    code.vector(Op.VXORPS, BITS, flags + 1, flags + 1, flags + 1);
+    code.vector(Op.VMOVUPS, BITS, smallest, Reg.RSI, 0);
+    code.vector(Op.VMOVUPS, BITS, largest, 0, smallest);
+    int block = code.here();
+    for (int v = 0; v < 4; v++) {
+      code.vector(Op.VMOVUPS, BITS, v, Reg.RSI, v * BYTES);
+      code.vector(Op.VMINPS, BITS, smallest, smallest, v);
+      code.vector(Op.VMAXPS, BITS, largest, largest, v);
+      code.vector(Op.VFMADD231PS, BITS, flags + v % 2, v, zero);
+    }
+    code.add(Reg.RSI, 4 * BYTES);
+    code.decrement(Reg.RDI);
+    code.jumpNotZero(block);
+    code.vector(Op.VADDPS, BITS, flags, flags, flags + 1);
+    for (int i = 0; i < 3; i++) {
+      code.vector(Op.VMOVUPS_STORE, BITS, smallest + i, Reg.RDX, i * BYTES);
+    }
+    code.vzeroupper();
+    code.ret();
+    return code.bytes();
+  }
+}
