@@ -254,7 +254,10 @@ public final class CudaContext implements AutoCloseable {
     if (closed) {
       throw new IllegalStateException(device + " is closed");
     }
-    CudaException.check(JCudaDriver.cuCtxSetCurrent(context), "selecting " + device);
+    int code = JCudaDriver.cuCtxSetCurrent(context);
+    if (code != CUresult.CUDA_SUCCESS) {
+      CudaException.check(code, "selecting " + device);
+    }
   }
 
   /** Like {@link CudaException#check}; remembers errors that the GPU does not recover from. */

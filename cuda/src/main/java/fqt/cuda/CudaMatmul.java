@@ -7,6 +7,7 @@ import fqt.tensor.Tensor;
 import java.lang.foreign.MemorySegment;
 import java.util.HashMap;
 import java.util.Map;
+import jcuda.driver.CUresult;
 import jcuda.driver.JCudaDriver;
 
 /**
@@ -287,10 +288,13 @@ public final class CudaMatmul {
     }
     // The large kernels touch nothing else before the preceding kernel has ended.
     boolean overlap = settledWeights || large;
-    context.check(
-        block.launch(stream.handle().address(), function, !shares, overlap),
-        "launching %s for %d x %d x %d"
-            .formatted(plan.kernel(), arguments.m(), arguments.n(), arguments.k()));
+    int code = block.launch(stream.handle().address(), function, !shares, overlap);
+    if (code != CUresult.CUDA_SUCCESS) {
+      context.check(
+          code,
+          "launching %s for %d x %d x %d"
+              .formatted(plan.kernel(), arguments.m(), arguments.n(), arguments.k()));
+    }
   }
 
   private static long mapOut(TensorMaps maps, MatmulArguments arguments) {
