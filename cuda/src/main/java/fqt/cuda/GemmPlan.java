@@ -15,7 +15,7 @@ import fqt.tensor.DType;
  * @param cluster blocks that work together
  * @param boxA rows of A that one copy fetches
  * @param boxB rows of B that one copy fetches
- * @param raster tiles along M that run together
+ * @param raster tiles along M that run together; where tokens are few, rows of a box of A
  * @param cost expected time in microseconds
  */
 record GemmPlan(
@@ -58,13 +58,30 @@ record GemmPlan(
     new Tile(192, 4), new Tile(144, 5), new Tile(128, 6), new Tile(112, 6)
   };
   static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 6)};
-  static final Tile[] SMALL = {
-    new Tile(8, 6),
-    new Tile(16, 6),
-    new Tile(32, 5),
-    new Tile(64, 4),
-    new Tile(128, 6),
-    new Tile(256, 4)
+
+  /**
+   * A tile of few tokens.
+   *
+   * @param width tokens
+   * @param rows of B
+   * @param weights stages of B
+   * @param tokens stages of A
+   */
+  record SmallTile(int width, int rows, int weights, int tokens) {
+    /** Both rings and their barriers; sums come where the rings were. */
+    int sharedBytes() {
+      return (weights * rows + tokens * width) * STEP_BYTES + (weights + tokens) * 2 * Long.BYTES;
+    }
+  }
+
+  static final SmallTile[] SMALL = {
+    new SmallTile(8, 64, 12, 12),
+    new SmallTile(16, 64, 11, 10),
+    new SmallTile(32, 64, 9, 9),
+    new SmallTile(64, 64, 8, 6),
+    new SmallTile(128, 64, 9, 9),
+    new SmallTile(128, 128, 6, 6),
+    new SmallTile(256, 128, 4, 4)
   };
 
   static final Tile[] STREAM = {
@@ -83,6 +100,9 @@ record GemmPlan(
   private static final int RASTER = 8;
   private static final int MAX_SPLIT = 8;
 
+  /** Steps of weights that a block of the narrowest tile fetches before it needs tokens. */
+  private static final int STEPS_AHEAD = 16;
+
   // Measured on an H200 under load: what a step of K costs in cycles, and the rate of the clock
   // that explains the times, power limit included.
   private static final double CYCLES_PER_MICROSECOND = 1450;
@@ -92,8 +112,8 @@ record GemmPlan(
   private static final double MEMORY_BYTES_PER_MICROSECOND = 4.0e6;
   private static final double TILED_BYTES_PER_MICROSECOND = 3.4e6;
   private static final double FIXED_MICROSECONDS = 2.5;
-  private static final double REDUCTION_MICROSECONDS = 2.2;
-  private static final double WIDE_REDUCTION_MICROSECONDS = 3.1;
+  private static final double PARTS_BYTES_PER_MICROSECOND = 20_000;
+  private static final double PARTS_MICROSECONDS = 3.1;
   private static final double HALF_EMPTY_CLUSTER = 1.25;
 
   /**
@@ -113,9 +133,9 @@ record GemmPlan(
       best = cheaper(best, large(operand, sum, tile, 2, m, n, blocks, processors));
       best = cheaper(best, large(operand, sum, tile, 1, m, n, blocks, processors));
     }
-    for (Tile tile : SMALL) {
+    for (SmallTile tile : SMALL) {
       boolean exists = sum == Sum.FAST || sum == Sum.PRECISE && tile.width <= 128;
-      long tiles = Math.ceilDiv(n, ROWS) * Math.ceilDiv(m, tile.width);
+      long tiles = Math.ceilDiv(n, tile.rows) * Math.ceilDiv(m, tile.width);
       for (int split = 1; exists && tile.width > 64 && split <= MAX_SPLIT; split++) {
         if (split <= blocks && tiles * split <= processors) {
           best = cheaper(best, small(operand, sum, tile, split, m, n, blocks, processors));
@@ -131,18 +151,16 @@ record GemmPlan(
     while (STREAM[i].width < m) {
       i++;
     }
-    long tiles = Math.ceilDiv(n, ROWS);
-    if (tiles > processors / 2) {
+    if (Math.ceilDiv(n, ROWS) > processors / 2) {
       return stream(operand, sum, STREAM[i], n, blocks, processors);
     }
-    long split = Math.clamp(processors * 11L / 10 / tiles, 1, MAX_SPLIT);
-    // Two blocks fit on a multiprocessor; that pays where each has enough to do.
-    long twice = Math.clamp(processors * 7L / 4 / tiles, 1, MAX_SPLIT);
-    if (twice >= 2 * (processors / tiles) && blocks / twice >= 16) {
-      split = twice;
+    // Two blocks fit on a multiprocessor, but one that has all its weights on their way needs no
+    // other.
+    long tiles = Math.ceilDiv(n, SMALL[i].rows);
+    long split = Math.clamp(2L * processors / tiles, 1, MAX_SPLIT);
+    if (i == 0) {
+      split = Math.min(split, Math.ceilDiv(blocks, STEPS_AHEAD));
     }
-    // Clusters of five leave more multiprocessors unused than clusters of four.
-    split = split == 5 ? 4 : split;
     return small(operand, sum, SMALL[i], (int) Math.min(split, blocks), m, n, blocks, processors);
   }
 
@@ -197,29 +215,38 @@ record GemmPlan(
 
   /** One tile a cluster, whose blocks share K; the rows of B are the tensor core's rows. */
   static GemmPlan small(
-      DType operand, Sum sum, Tile tile, int split, long m, long n, long blocks, int processors) {
-    long tilesN = Math.ceilDiv(n, ROWS);
+      DType operand,
+      Sum sum,
+      SmallTile tile,
+      int split,
+      long m,
+      long n,
+      long blocks,
+      int processors) {
+    long tilesN = Math.ceilDiv(n, tile.rows);
     long tilesM = Math.ceilDiv(m, tile.width);
-    int stage = (ROWS + tile.width) * STEP_BYTES;
-    int sums = tile.width * (ROWS + 4) * Float.BYTES;
+    int stage = (tile.rows + tile.width) * STEP_BYTES;
     long rounds = Math.ceilDiv(tilesN * tilesM * split, processors);
-    double step = Math.max(4.0 * tile.width, stage / L2_BYTES_PER_CYCLE);
+    double step = Math.max(tile.rows * tile.width / 32.0, stage / L2_BYTES_PER_CYCLE);
     double cycles = rounds * Math.ceilDiv(blocks, split) * step;
     double memory = n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND;
+    // What a block reads of its neighbours' sums; one that is alone still turns its own around.
+    double others = tile.width * tile.rows * Float.BYTES * (1 - 1.0 / Math.max(split, 2));
+    int box = (int) Math.min(tile.width, m);
     return new GemmPlan(
         Kind.SMALL,
         module(operand, "_small"),
-        "gemm_small_" + format(operand) + suffix(sum) + "_" + tile.width,
+        "gemm_small_%s%s_%dx%d".formatted(format(operand), suffix(sum), tile.width, tile.rows),
         Math.toIntExact(tilesN * split),
         Math.toIntExact(tilesM),
-        288,
-        Math.max(tile.stages * stage, sums) + 2 * tile.stages * Long.BYTES,
+        tile.rows * 2 + 64,
+        tile.sharedBytes(),
         split,
-        tile.width,
-        ROWS,
-        0,
+        box,
+        tile.rows,
+        box,
         FIXED_MICROSECONDS
-            + (tile.width <= 128 ? REDUCTION_MICROSECONDS : WIDE_REDUCTION_MICROSECONDS)
+            + Math.min(others / PARTS_BYTES_PER_MICROSECOND, PARTS_MICROSECONDS)
             + together(memory, cycles / rate(sum)));
   }
 

@@ -21,7 +21,7 @@ final class GemmPlanSet {
       plans.add(GemmPlan.large(operand, sum, tile, 1, m, n, blocks, processors));
       plans.add(GemmPlan.large(operand, sum, tile, 2, m, n, blocks, processors));
     }
-    for (GemmPlan.Tile tile : GemmPlan.SMALL) {
+    for (GemmPlan.SmallTile tile : GemmPlan.SMALL) {
       if (sum == GemmPlan.Sum.FAST || sum == GemmPlan.Sum.PRECISE && tile.width() <= 128) {
         for (int split : new int[] {1, 2, 3, 5, 8}) {
           plans.add(GemmPlan.small(operand, sum, tile, split, m, n, blocks, processors));

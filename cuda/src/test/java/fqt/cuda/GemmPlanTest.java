@@ -52,21 +52,20 @@ class GemmPlanTest {
   @Test
   void tilesOfSmallPlansCoverTheResult() {
     GemmPlan plan =
-        GemmPlan.small(
-            DType.I8, GemmPlan.Sum.FAST, new GemmPlan.Tile(64, 4), 4, 130, 3584, 28, 132);
-    assertEquals(28 * 4, plan.gridX());
+        GemmPlan.small(DType.I8, GemmPlan.Sum.FAST, GemmPlan.SMALL[3], 4, 130, 3584, 28, 132);
+    assertEquals(56 * 4, plan.gridX());
     assertEquals(3, plan.gridY());
   }
 
   @Test
   void fewTokensSplitTheSumAndManyDoNot() {
     GemmPlan one = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 1, 3584, 28, 132);
-    assertTrue(one.kernel().startsWith("gemm_small_s8_8"), one.toString());
+    assertTrue(one.kernel().startsWith("gemm_small_s8_8x64"), one.toString());
     assertTrue(one.cluster() > 1, one.toString());
     GemmPlan wide = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 16, 37888, 28, 132);
     assertEquals(GemmPlan.Kind.STREAM, wide.kind());
     GemmPlan some = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 128, 3584, 148, 132);
-    assertEquals("gemm_small_s8_128 4", some.kernel() + " " + some.cluster());
+    assertEquals("gemm_small_s8_128x128 4", some.kernel() + " " + some.cluster());
     GemmPlan many = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 4096, 3584, 28, 132);
     assertTrue(many.kernel().startsWith("gemm_large_s8"), many.toString());
     assertEquals(132, many.gridX());

@@ -174,7 +174,7 @@ class PtxTest {
       String text = Files.readString(RESOURCES.resolve(plan.module() + ".ptx"));
       assertTrue(entries(text).contains(plan.kernel()), plan.kernel() + " in " + plan.module());
       Matcher macro =
-          Pattern.compile("GEMM_\\w+\\(" + plan.kernel() + ", \\w+, (\\d+), \\w+, (\\d+)")
+          Pattern.compile("GEMM_\\w+\\(" + plan.kernel() + ", \\w+, (\\d+), \\w+, (\\d+)(, .+)?\\)")
               .matcher(sources);
       assertTrue(macro.find(), plan.kernel());
       int width = Integer.parseInt(macro.group(1));
@@ -187,11 +187,18 @@ class PtxTest {
               int rest = width * 16 + barriers + 16;
               yield ring + rest + (ring + rest + 32_768 <= 232_448 ? 32_768 : 16_384);
             }
-            case SMALL -> Math.max(ring, width * 132 * 4) + barriers;
+            case SMALL -> smallBytes(width, stages, macro.group(3).split(", "));
             case STREAM -> ring + 8 * 8 * 20 * 4 + barriers;
           };
       assertEquals(bytes, plan.sharedBytes(), plan.kernel());
     }
+  }
+
+  /** Rings of weights and of tokens, and their barriers. */
+  private static int smallBytes(int width, int rows, String[] rest) {
+    int weights = Integer.parseInt(rest[1]);
+    int tokens = Integer.parseInt(rest[2]);
+    return (weights * rows + tokens * width) * 128 + (weights + tokens) * 16;
   }
 
   private static List<String> entries(String text) {
