@@ -239,19 +239,24 @@ struct SmallTask {
         column(threadIdx.x % kThreads * 4) {}
 };
 
-/// What a thread scales its results by; the i-th thread of a token has the scale of their i-th token. Read before
-/// the main loop, used after it.
+/// What a thread scales its results by; the i-th thread of a token has the scale of their i-th token, and where there
+/// are more of those than threads, of the one as many further on. Read before the main loop, used after it.
+template <class S>
 struct SmallScales {
-  float b[4], bias[4], a;
-  template <class S>
+  static constexpr uint32_t kScales = (S::BC / 8 + S::Rows / 4 - 1) / (S::Rows / 4);
+  static_assert(kScales <= 2, "tokens for more threads");
+  float b[4], bias[4], a[kScales];
   DEVICE_MEMBER SmallScales(const GemmArgs& g, const SmallTask<S>& task) {
 #pragma unroll
     for (int e = 0; e < 4; e++) {
       b[e] = task.n + e < g.n ? scaleAt(g.scaleB, task.n + e, g.strideB) : 0.0f;
       bias[e] = task.n + e < g.n ? biasAt(g, task.n + e) : 0.0f;
     }
-    const uint32_t m = task.m0 + task.token + threadIdx.x % task.kThreads * task.step;
-    a = m < g.m ? scaleAt(g.scaleA, m, g.strideA) : 0.0f;
+#pragma unroll
+    for (uint32_t i = 0; i < kScales; i++) {
+      const uint32_t m = task.m0 + task.token + (i * task.kThreads + threadIdx.x % task.kThreads) * task.step;
+      a[i] = m < g.m ? scaleAt(g.scaleA, m, g.strideA) : 0.0f;
+    }
     pin(b);
     pin(bias);
   }
@@ -261,7 +266,7 @@ struct SmallScales {
 /// parts of `Batch` tokens are on their way at once.
 template <class T, int Parts, int Batch, class S>
 DEVICE void reduceAndStore(
-    const GemmArgs& g, const SmallScales& scales, SmallTask<S> task, uint32_t memory, uint32_t cluster) {
+    const GemmArgs& g, const SmallScales<S>& scales, SmallTask<S> task, uint32_t memory, uint32_t cluster) {
   using Acc = typename T::Acc;
   const bool whole = g.vector && g.outType <= OUT_F16 && task.n + 4 <= g.n, half = g.outType == OUT_F16;
   // Both halves of a warp take the same number of turns.
@@ -280,7 +285,8 @@ DEVICE void reduceAndStore(
     }
 #pragma unroll
     for (int t = 0; t < Batch; t++) {
-      const float scaleA = __shfl_sync(~0u, scales.a, i + t, task.kThreads);
+      const float scale = i + t < task.kThreads ? scales.a[0] : scales.a[scales.kScales - 1];
+      const float scaleA = __shfl_sync(~0u, scale, (i + t) % task.kThreads, task.kThreads);
       const uint32_t token = task.token + t * task.step, m = task.m0 + token;
       if (token >= task.tokens || task.n >= g.n) continue;
       float sum[4] = {part[t][0].x, part[t][0].y, part[t][0].z, part[t][0].w};
@@ -335,7 +341,7 @@ DEVICE void gemmSmall(const TensorMap* mapA, const TensorMap* mapB, const GemmAr
     // Nothing can be multiplied before that kernel has ended, whose results may be the tokens.
     awaitPrecedingKernels();
     const SmallTask<S> task(g, rank, cluster);
-    const SmallScales scales(g, task);
+    const SmallScales<S> scales(g, task);
     multiplyPart<T, Precise, S>(held, base, memory, barriers, count);
     clusterSync();
     if (cluster <= 2) {

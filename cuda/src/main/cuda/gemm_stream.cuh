@@ -52,14 +52,16 @@ struct Share {
 
 template <int BC, int Stages>
 DEVICE void stream(
-    const TensorMap* mapA, const TensorMap* mapB, uint32_t memory, uint32_t full, uint32_t empty, Share share) {
+    const TensorMap* mapA, const TensorMap* mapB, uint32_t memory, uint32_t full, uint32_t empty, uint32_t box,
+    Share share) {
   using L = StreamLayout<BC, Stages>;
+  const uint32_t bytes = kBytesWeights + box * kStepBytes;
   uint32_t slot = 0, phase = 1, filled = 0;
   // Weights do not depend on the kernel before this one; tokens do, and come once it has ended.
   Share early = share;
   while (filled < Stages && early.next()) {
     for (uint32_t k = early.from; k < early.to && filled < Stages; k++, filled++) {
-      barrierExpect(full + filled * 8, L::stage);
+      barrierExpect(full + filled * 8, bytes);
       copyBox(memory + filled * L::stage, mapB, full + filled * 8, k * kStepBytes, early.tile * kTileN, kEvictFirst);
     }
   }
@@ -71,7 +73,7 @@ DEVICE void stream(
       const uint32_t stage = memory + slot * L::stage, ready = full + slot * 8;
       if (step >= filled) {
         barrierWait(empty + slot * 8, phase);
-        barrierExpect(ready, L::stage);
+        barrierExpect(ready, bytes);
         copyBox(stage, mapB, ready, k * kStepBytes, share.tile * kTileN, kEvictFirst);
       }
       copyBox(stage + kBytesWeights, mapA, ready, k * kStepBytes, 0, kEvictLast);
@@ -254,7 +256,7 @@ DEVICE void gemmStream(const TensorMap* mapA, const TensorMap* mapB, const GemmA
   if (threadIdx.x < 256) {
     multiplyShare<T, BC, Precise, Stages>(g, w, base, memory, full, empty, steps, share);
   } else if (threadIdx.x == 256) {
-    stream<BC, Stages>(mapA, mapB, memory, full, empty, share);
+    stream<BC, Stages>(mapA, mapB, memory, full, empty, g.raster, share);
   }
 }
 

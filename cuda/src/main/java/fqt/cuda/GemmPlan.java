@@ -79,9 +79,9 @@ record GemmPlan(
     new SmallTile(16, 64, 11, 10),
     new SmallTile(32, 64, 9, 9),
     new SmallTile(64, 64, 8, 6),
-    new SmallTile(128, 64, 9, 9),
+    new SmallTile(128, 64, 8, 8),
     new SmallTile(128, 128, 6, 6),
-    new SmallTile(256, 128, 4, 4)
+    new SmallTile(256, 64, 5, 5)
   };
 
   static final Tile[] STREAM = {
@@ -100,7 +100,7 @@ record GemmPlan(
   private static final int RASTER = 8;
   private static final int MAX_SPLIT = 8;
 
-  /** Steps of weights that a block of the narrowest tile fetches before it needs tokens. */
+  /** Steps of weights that a block fetches before it needs tokens, about. */
   private static final int STEPS_AHEAD = 16;
 
   // Measured on an H200 under load: what a step of K costs in cycles, and the rate of the clock
@@ -109,6 +109,7 @@ record GemmPlan(
   private static final double PRECISE_CYCLES_PER_MICROSECOND = 1300;
   private static final double LAST_STORE_MICROSECONDS = 1;
   private static final double L2_BYTES_PER_CYCLE = 58;
+  private static final double SMALL_L2_BYTES_PER_CYCLE = 80;
   private static final double MEMORY_BYTES_PER_MICROSECOND = 4.0e6;
   private static final double TILED_BYTES_PER_MICROSECOND = 3.4e6;
   private static final double FIXED_MICROSECONDS = 2.5;
@@ -152,15 +153,14 @@ record GemmPlan(
       i++;
     }
     if (Math.ceilDiv(n, ROWS) > processors / 2) {
-      return stream(operand, sum, STREAM[i], n, blocks, processors);
+      return stream(operand, sum, STREAM[i], m, n, blocks, processors);
     }
-    // Two blocks fit on a multiprocessor, but one that has all its weights on their way needs no
-    // other.
+    // Two blocks fit on a multiprocessor; the second is left to the next product where the first
+    // has
+    // all of its weights on their way anyway.
     long tiles = Math.ceilDiv(n, SMALL[i].rows);
-    long split = Math.clamp(2L * processors / tiles, 1, MAX_SPLIT);
-    if (i == 0) {
-      split = Math.min(split, Math.ceilDiv(blocks, STEPS_AHEAD));
-    }
+    long enough = Math.max(Math.ceilDiv(blocks, STEPS_AHEAD), processors / tiles);
+    long split = Math.clamp(Math.min(enough, 2L * processors / tiles), 1, MAX_SPLIT);
     return small(operand, sum, SMALL[i], (int) Math.min(split, blocks), m, n, blocks, processors);
   }
 
@@ -227,7 +227,8 @@ record GemmPlan(
     long tilesM = Math.ceilDiv(m, tile.width);
     int stage = (tile.rows + tile.width) * STEP_BYTES;
     long rounds = Math.ceilDiv(tilesN * tilesM * split, processors);
-    double step = Math.max(tile.rows * tile.width / 32.0, stage / L2_BYTES_PER_CYCLE);
+    double rate = tile.rows < ROWS ? SMALL_L2_BYTES_PER_CYCLE : L2_BYTES_PER_CYCLE;
+    double step = Math.max(tile.rows * tile.width / 32.0, stage / rate);
     double cycles = rounds * Math.ceilDiv(blocks, split) * step;
     double memory = n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND;
     // What a block reads of its neighbours' sums; one that is alone still turns its own around.
@@ -270,10 +271,12 @@ record GemmPlan(
   }
 
   /** Persistent blocks that share all steps of all tiles equally. */
-  static GemmPlan stream(DType operand, Sum sum, Tile tile, long n, long blocks, int processors) {
+  static GemmPlan stream(
+      DType operand, Sum sum, Tile tile, long m, long n, long blocks, int processors) {
     long steps = Math.ceilDiv(n, ROWS) * blocks;
     int stage = (ROWS + tile.width) * STEP_BYTES;
     int staging = 8 * 8 * 20 * Float.BYTES;
+    int box = (int) Math.min(tile.width, m);
     return new GemmPlan(
         Kind.STREAM,
         "gemm_stream_sm90a",
@@ -283,9 +286,9 @@ record GemmPlan(
         288,
         tile.stages * stage + staging + 2 * tile.stages * Long.BYTES,
         1,
-        tile.width,
+        box,
         ROWS,
-        0,
+        box,
         FIXED_MICROSECONDS + n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND);
   }
 

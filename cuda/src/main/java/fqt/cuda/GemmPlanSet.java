@@ -30,8 +30,8 @@ final class GemmPlanSet {
     }
     for (GemmPlan.Tile tile : GemmPlan.STREAM) {
       if (sum != GemmPlan.Sum.BLOCKWISE && m <= tile.width()) {
-        plans.add(GemmPlan.stream(operand, sum, tile, n, blocks, processors));
-        plans.add(GemmPlan.stream(operand, sum, tile, n, blocks, 3));
+        plans.add(GemmPlan.stream(operand, sum, tile, m, n, blocks, processors));
+        plans.add(GemmPlan.stream(operand, sum, tile, m, n, blocks, 3));
       }
     }
     return plans;

@@ -65,7 +65,7 @@ class GemmPlanTest {
     GemmPlan wide = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 16, 37888, 28, 132);
     assertEquals(GemmPlan.Kind.STREAM, wide.kind());
     GemmPlan some = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 128, 3584, 148, 132);
-    assertEquals("gemm_small_s8_128x128 4", some.kernel() + " " + some.cluster());
+    assertEquals("gemm_small_s8_128x64 2", some.kernel() + " " + some.cluster());
     GemmPlan many = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 4096, 3584, 28, 132);
     assertTrue(many.kernel().startsWith("gemm_large_s8"), many.toString());
     assertEquals(132, many.gridX());
