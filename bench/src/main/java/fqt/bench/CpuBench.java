@@ -15,13 +15,13 @@ import java.util.function.DoubleSupplier;
 /**
  * Our matrix products on the CPU beside PyTorch's, which run in a process of their own and take
  * turns with ours: {@code fqt.bench.CpuBench [SECONDS [SCRIPT|- [PYTHON [SHAPE...]]]]}, shapes like
- * {@code 1x4864x896}, or {@code int4:1x4864x896} for one type. The number of threads is that of
- * {@code -Dfqt.threads}, for both. Weights of a few rows rotate, so that none is found in a cache.
- * Prints a table in Markdown, with what the processor can do at all: multiply-adds that touch no
- * memory, and a sum over memory.
+ * {@code 1x4864x896}, or {@code int4:1x4864x896} for one type. x is BF16 for {@code int4}, F32 for
+ * {@code int4-f32}. The number of threads is that of {@code -Dfqt.threads}, for both. Weights of a
+ * few rows rotate, so that none is found in a cache. Prints a table in Markdown, with what the
+ * processor can do at all: multiply-adds that touch no memory, and a sum over memory.
  */
 public final class CpuBench {
-  private static final String[] TYPES = {"f32", "bf16", "s8", "int4"};
+  private static final String[] TYPES = {"f32", "bf16", "s8", "int4", "int4-f32"};
   private static final String[] SHAPES = {
     "1024x1024x1024", "512x4864x896", "2048x1408x512", "1x18944x3584", "16x4864x896"
   };
@@ -84,7 +84,7 @@ public final class CpuBench {
       work.put("oneDNN", () -> other.time(seconds));
     }
     if (peer != null) {
-      String words = "%s %d %d %d".formatted(type, shape[0], shape[1], shape[2]);
+      String words = "%s %d %d %d".formatted(type.split("-")[0], shape[0], shape[1], shape[2]);
       for (String name : peer.operands(words)) {
         work.put(name, () -> peer.time(name + " " + seconds));
       }

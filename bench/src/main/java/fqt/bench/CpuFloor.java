@@ -3,10 +3,14 @@ package fqt.bench;
 import fqt.tensor.DType;
 import fqt.tensor.Device;
 import fqt.tensor.Ops;
+import fqt.tensor.cpu.asm.ExecutableMemory;
 import java.lang.foreign.MemorySegment;
 import java.nio.ByteOrder;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Locale;
 import java.util.concurrent.atomic.DoubleAdder;
+import java.util.function.Consumer;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorSpecies;
 
@@ -14,7 +18,8 @@ import jdk.incubator.vector.VectorSpecies;
  * What a few cores can do at all.
  *
  * @param peak F32 multiply-adds that touch no memory, in GFLOP/s
- * @param bandwidth a sum over memory, in GB/s
+ * @param bandwidth reading memory, in GB/s: the fastest of several loops, from the beginning to the
+ *     end and four rows side by side, in machine code where that runs
  */
 record CpuFloor(int threads, double peak, double bandwidth) {
   private static final VectorSpecies<Float> SPECIES = FloatVector.SPECIES_PREFERRED;
@@ -25,13 +30,28 @@ record CpuFloor(int threads, double peak, double bandwidth) {
     double peak = 0;
     double bandwidth = 0;
     MemorySegment memory = Ops.zeros(Device.CPU, DType.F32, BYTES / Float.BYTES).segment();
+    List<Consumer<MemorySegment>> loops = loops();
     for (int round = 0; round < 6; round++) {
       peak = Math.max(peak, multiplyAdds(threads, REPEATS) * 1e-9);
       long part = BYTES / threads;
-      double seconds = seconds(threads, i -> sum(memory.asSlice(i * part, part)));
-      bandwidth = Math.max(bandwidth, BYTES / seconds * 1e-9);
+      for (Consumer<MemorySegment> loop : loops) {
+        double seconds = seconds(threads, i -> loop.accept(memory.asSlice(i * part, part)));
+        bandwidth = Math.max(bandwidth, BYTES / seconds * 1e-9);
+      }
     }
     return new CpuFloor(threads, peak, bandwidth);
+  }
+
+  private static List<Consumer<MemorySegment>> loops() {
+    List<Consumer<MemorySegment>> loops = new ArrayList<>(List.of(CpuFloor::sum));
+    try {
+      for (int stride : new int[] {ReadLoop.SIDE_BY_SIDE, 1 << 11, 1 << 14, 1 << 20}) {
+        loops.add(new ReadLoop(stride)::read);
+      }
+    } catch (ExecutableMemory.Refused refused) {
+      System.err.println("# memory is read by Java: " + refused.getMessage());
+    }
+    return loops;
   }
 
   String description() {
@@ -60,7 +80,7 @@ record CpuFloor(int threads, double peak, double bandwidth) {
   }
 
   private interface Part {
-    Object run(int index);
+    void run(int index);
   }
 
   private static double seconds(int threads, Part part) {
@@ -90,7 +110,7 @@ record CpuFloor(int threads, double peak, double bandwidth) {
 
   private static final DoubleAdder SINK = new DoubleAdder();
 
-  private static Object sum(MemorySegment memory) {
+  private static void sum(MemorySegment memory) {
     FloatVector a = FloatVector.zero(SPECIES);
     FloatVector b = a;
     FloatVector c = a;
@@ -109,6 +129,5 @@ record CpuFloor(int threads, double peak, double bandwidth) {
                   SPECIES, memory, at + 3 * step, ByteOrder.LITTLE_ENDIAN));
     }
     SINK.add(a.add(b).add(c).add(d).lane(0));
-    return null;
   }
 }

@@ -39,7 +39,8 @@ final class CpuWork implements AutoCloseable {
    * A layer.
    *
    * @param library fqt, onednn or openblas (F32 only)
-   * @param type of x and of the weight: f32, bf16, s8, or int4 with x in F32
+   * @param type of x and of the weight: f32, bf16, s8; or int4 with x in BF16, as w4a16 says, or
+   *     int4-f32 with x in F32
    * @param m tokens
    * @param n outputs
    * @param k inputs
@@ -62,7 +63,7 @@ final class CpuWork implements AutoCloseable {
     this.threads = use(threads);
     xScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, m);
     wScale = Ops.full(Device.CPU, DType.F32, 1.0 / 127, n);
-    x = converted(type, GemmBench.random(1, m, k));
+    x = converted(type.equals("int4") ? "bf16" : type, GemmBench.random(1, m, k));
     out = Ops.empty(Device.CPU, DType.F32, m, n);
     do {
       add(weights);
@@ -79,14 +80,14 @@ final class CpuWork implements AutoCloseable {
   static boolean exists(String library, String type) {
     return switch (library) {
       case "fqt" -> true;
-      case "onednn" -> !type.equals("int4") && Onednn.multiplies(dtype(type));
+      case "onednn" -> !type.startsWith("int4") && Onednn.multiplies(dtype(type));
       default -> type.equals("f32");
     };
   }
 
   private static DType dtype(String type) {
     return switch (type) {
-      case "f32", "int4" -> DType.F32;
+      case "f32", "int4", "int4-f32" -> DType.F32;
       case "bf16" -> DType.BF16;
       case "s8" -> DType.I8;
       default -> throw new IllegalArgumentException("no weight '" + type + "'");
@@ -121,7 +122,7 @@ final class CpuWork implements AutoCloseable {
   }
 
   private void add(Tensor weights) {
-    if (type.equals("int4")) {
+    if (type.startsWith("int4")) {
       long n = weights.dim(0);
       long k = weights.dim(1);
       Tensor codes = Ops.full(Device.CPU, DType.I32, 0x12345678, n, PackedWeight.wordsPerRow(k, 4));

@@ -34,8 +34,11 @@ public class LinearBench {
   @Param({"4864x896", "896x4864", "3584x3584", "8960x1536", "18944x3584", "1023x1025"})
   public String layer;
 
-  /** What the weight is stored as; {@code s8} multiplies integers. */
-  @Param({"f32", "bf16", "s8", "int4"})
+  /**
+   * What the weight is stored as, and x too; {@code s8} multiplies integers, x is BF16 with {@code
+   * int4} and F32 with {@code int4-f32}.
+   */
+  @Param({"f32", "bf16", "s8", "int4", "int4-f32"})
   public String weight;
 
   /** Threads. */

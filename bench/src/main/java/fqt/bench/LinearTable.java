@@ -26,7 +26,7 @@ public final class LinearTable {
 
   private static final String HEADER =
       "| layer | tokens | f32 | oneDNN | OpenBLAS | ratio | bf16 | oneDNN | ratio | s8 | oneDNN"
-          + " | ratio | int4 |";
+          + " | ratio | int4, x bf16 |";
 
   private final CpuFloor floor;
   private final Map<String, List<Double>> speeds = new HashMap<>();
