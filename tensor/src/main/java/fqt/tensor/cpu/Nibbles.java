@@ -41,8 +41,10 @@ final class Nibbles {
     int digits = x instanceof Operand.Strided of && of.type() != DType.F32 ? 2 : 3;
     NibbleKernel kernel =
         kernels.nibbles(DotKernels.nibbleGroup(w.groupSize(), depth), digits, w.zeros() != null);
-    NibbleTable table =
-        new NibbleTable(kernel, (int) x.outer(), depth, Streaming.blockRows(depth / 2));
+    int rows = (int) x.outer();
+    // A single row passes but once: fewer calls, whose scales still fit into the nearest cache.
+    int block = (rows == 1 ? 4 : 1) * Streaming.blockRows(depth / 2);
+    NibbleTable table = new NibbleTable(kernel, rows, depth, block);
     MemorySegment memory = streaming.take(table.bytes());
     boolean finite = table.fill(x, memory);
     if (finite) {
@@ -145,11 +147,13 @@ final class Nibbles {
         MemorySegment from = source.asSlice(first * type.byteSize());
         widen.widen(done / WidenKernel.BLOCK, from, units, scales);
       }
-      float[] rest = new float[total - done];
-      FloatRuns.read(type, source, first + done, rest.length, rest, 0);
-      rest = spread(rest);
-      for (int i = 0; i < rest.length; i++) {
-        Element.f32(scales, done + i, rest[i] * Element.f32(units, done + i));
+      if (done < total) {
+        float[] rest = new float[total - done];
+        FloatRuns.read(type, source, first + done, rest.length, rest, 0);
+        rest = spread(rest);
+        for (int i = 0; i < rest.length; i++) {
+          Element.f32(scales, done + i, rest[i] * Element.f32(units, done + i));
+        }
       }
       if (w.zeros() != null) {
         float[] values = new float[total];

@@ -20,10 +20,10 @@ final class Streaming {
   static final int MOST_ROWS = 16;
 
   /** Bytes of the weight in one range of the loop over its rows, at most. */
-  private static final long GRAIN = 1 << 18;
+  private static final long GRAIN = 1 << 19;
 
   /** Ranges that a loop has at least, if they are large enough to be worth a call. */
-  private static final long RANGES = 16;
+  private static final long RANGES = 32;
 
   /** Bytes of the weight that stay in the cache while all rows of x pass. */
   private static final long BLOCK = 1 << 15;
