@@ -72,7 +72,7 @@ final class Nibbles {
       }
       float[] values = new float[sums.count];
       for (int m = 0; m < table.rows(); m++) {
-        MemorySegment.copy(sums.memory, Element.FLOAT, m * sums.stride, values, 0, sums.count);
+        sums.read(m, values);
         out.addRow(values, m, (int) from, sums.count);
       }
     }

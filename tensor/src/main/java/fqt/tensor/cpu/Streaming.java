@@ -23,7 +23,7 @@ final class Streaming {
   private static final long GRAIN = 1 << 19;
 
   /** Ranges that a loop has at least, if they are large enough to be worth a call. */
-  private static final long RANGES = 32;
+  private static final long RANGES = 16;
 
   /** Bytes of the weight that stay in the cache while all rows of x pass. */
   private static final long BLOCK = 1 << 15;
@@ -85,7 +85,7 @@ final class Streaming {
           float[] values = new float[count];
           float[] rest = new float[depth - whole];
           for (int m = 0; m < rows; m++) {
-            MemorySegment.copy(sums.memory, Element.FLOAT, m * sums.stride, values, 0, count);
+            sums.read(m, values);
             for (int n = 0; rest.length > 0 && n < count; n++) {
               w.readInner(from + n, whole, rest.length, rest, 0);
               values[n] = addRest(values[n], inputs, m * depth + whole, rest);
@@ -174,7 +174,7 @@ final class Streaming {
           dots(kind, whole / step, left, bytes.asSlice(first), stride, sums);
           int[] values = new int[count];
           for (int m = 0; m < rows; m++) {
-            MemorySegment.copy(sums.memory, Element.INT, m * sums.stride, values, 0, count);
+            sums.read(m, values);
             for (int n = 0; n < count; n++) {
               values[n] -= excess[m];
             }
@@ -229,8 +229,25 @@ final class Streaming {
     }
     int passes = Math.ceilDiv(left.rows, DotKernel.mostRows(kernels.bits()));
     int whole = sums.count / DotKernel.GROUP * DotKernel.GROUP;
-    int block = passes == 1 ? whole : blockRows(stride);
-    for (int n = 0; n < whole; n += block) {
+    if (passes == 1 && whole > 0) {
+      // Four streams, each of a quarter of the rows.
+      sums.quarter = whole / DotKernel.GROUP;
+      kernels
+          .dots(kind, left.rows, 1)
+          .multiply(
+              steps,
+              sums.quarter,
+              left.memory,
+              left.stride,
+              w,
+              sums.quarter * stride,
+              stride,
+              sums.memory,
+              sums.stride,
+              0);
+    }
+    int block = blockRows(stride);
+    for (int n = 0; passes > 1 && n < whole; n += block) {
       int groups = Math.min(block, whole - n) / DotKernel.GROUP;
       for (int pass = 0; pass < passes; pass++) {
         int m = left.rows * pass / passes;
@@ -243,6 +260,7 @@ final class Streaming {
                 left.stride,
                 w.asSlice(n * stride),
                 stride,
+                DotKernel.GROUP * stride,
                 sums.at(m, n),
                 sums.stride,
                 pass);
@@ -254,7 +272,16 @@ final class Streaming {
         kernels
             .dots(kind, 1, 1)
             .multiply(
-                steps, 1, left.row(m), 0, w.asSlice(n * stride), 0, sums.at(m, n), sums.stride, 0);
+                steps,
+                1,
+                left.row(m),
+                0,
+                w.asSlice(n * stride),
+                0,
+                0,
+                sums.at(m, n),
+                sums.stride,
+                0);
       }
     }
   }
@@ -307,6 +334,9 @@ final class Streaming {
     final int count;
     final long stride;
 
+    /** Rows of each of four streams whose sums lie by turns, or 0 if all are in order. */
+    int quarter;
+
     private final long tilesAt;
 
     Sums(int rows, int count) {
@@ -329,6 +359,30 @@ final class Streaming {
 
     MemorySegment at(int m, int n) {
       return memory.asSlice(m * stride + (long) n * Float.BYTES);
+    }
+
+    /** The sums of a row of x, in the order of the rows of the weight. */
+    void read(int m, float[] values) {
+      int whole = quarter * DotKernel.GROUP;
+      for (int i = 0; i < whole; i++) {
+        values[place(i)] = memory.get(Element.FLOAT, m * stride + (long) i * Float.BYTES);
+      }
+      long rest = m * stride + (long) whole * Float.BYTES;
+      MemorySegment.copy(memory, Element.FLOAT, rest, values, whole, count - whole);
+    }
+
+    /** The same of sums of integers. */
+    void read(int m, int[] values) {
+      int whole = quarter * DotKernel.GROUP;
+      for (int i = 0; i < whole; i++) {
+        values[place(i)] = memory.get(Element.INT, m * stride + (long) i * Integer.BYTES);
+      }
+      long rest = m * stride + (long) whole * Integer.BYTES;
+      MemorySegment.copy(memory, Element.INT, rest, values, whole, count - whole);
+    }
+
+    private int place(int i) {
+      return i % DotKernel.GROUP * quarter + i / DotKernel.GROUP;
     }
   }
 }

@@ -6,8 +6,8 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 
 /**
- * Dot products of a few rows of x with many rows of a weight, which is read once, in the order of
- * memory, four rows side by side. The sums of {@code rows} x 4 products stay in registers:
+ * Dot products of a few rows of x with many rows of a weight, which is read once, four rows side by
+ * side. The sums of {@code rows} x 4 products stay in registers:
  *
  * <pre>
  *           w0     w1     w2     w3        four streams from memory
@@ -16,7 +16,9 @@ import java.lang.invoke.MethodHandle;
  * </pre>
  *
  * x lies in the first- or second-level cache, in the form that {@link Kind} asks for. Lanes are
- * added up in one fixed order.
+ * added up in one fixed order. The four streams had better be long, far apart and without gaps: the
+ * processor fetches ahead where it has seen a few lines in a row, and where it must begin anew
+ * every kilobyte memory is read at half its speed.
  */
 public final class DotKernel {
   /** Rows of the weight that are read side by side. */
@@ -27,9 +29,6 @@ public final class DotKernel {
 
   /** How far ahead in the same row it is worth asking for, in bytes. */
   private static final int NEAR = 512;
-
-  /** Rows up to this many bytes are asked for while the four before them are read. */
-  private static final int SHORT_ROW = 1 << 12;
 
   /** What the weight holds, and what x has to be for it. */
   public enum Kind {
@@ -66,6 +65,7 @@ public final class DotKernel {
           ValueLayout.ADDRESS,
           ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG);
@@ -113,8 +113,9 @@ public final class DotKernel {
    * @param steps whole steps of terms
    * @param groups groups of four rows of the weight
    * @param x prepared rows, {@code xStride} bytes apart
-   * @param w the first row of the weight, {@code wStride} bytes from the next
-   * @param sums one row of sums a row of x, {@code sumStride} bytes apart
+   * @param w the first row of the weight, {@code wStride} bytes from the next of its group
+   * @param wStep bytes from a group of rows to the next
+   * @param sums one row of sums a row of x, {@code sumStride} bytes apart, group after group
    * @param pass which of the passes this is, from 0 on
    */
   public void multiply(
@@ -124,14 +125,14 @@ public final class DotKernel {
       long xStride,
       MemorySegment w,
       long wStride,
+      long wStep,
       MemorySegment sums,
       long sumStride,
       int pass) {
-    long size = GROUP * groups * wStride;
-    long near = wStride <= SHORT_ROW ? GROUP * wStride : NEAR;
-    long ahead = passes == 1 ? near : size + pass * size / passes;
+    long size = groups * wStep;
+    long ahead = passes == 1 ? NEAR : size + pass * size / passes;
     try {
-      function.invokeExact(steps, groups, x, w, wStride, sums, xStride, sumStride, ahead);
+      function.invokeExact(steps, groups, x, w, wStride, sums, xStride, sumStride, ahead, wStep);
     } catch (Throwable thrown) {
       throw new IllegalStateException("the " + kind + " kernel failed", thrown);
     }
@@ -160,8 +161,8 @@ public final class DotKernel {
       code.load(Reg.R15, Reg.RSP, ARGUMENTS + 16);
       code.add(Reg.R15, Reg.RCX);
     }
-    code.add(Reg.RCX, Reg.R10);
-    code.add(Reg.RCX, Reg.R8);
+    code.load(Reg.RAX, Reg.RSP, ARGUMENTS + 24);
+    code.add(Reg.RCX, Reg.RAX);
     terms(code);
     code.move(Reg.RAX, Reg.R9);
     for (int row = 0; row < rows; row++) {
@@ -227,9 +228,9 @@ public final class DotKernel {
   }
 
   /**
-   * Asks for what is wanted soon. In a single pass that is the same place four rows on, or if the
-   * row is long, the next lines of each row; rows of f32 are left to the processor, which finds
-   * them by itself. Of several passes each asks for some of what follows, in the order of memory.
+   * Asks for what is wanted soon. In a single pass those are the next lines of each stream; f32 is
+   * left to the processor, which finds them by itself. Of several passes each asks for some of what
+   * follows, in the order of memory.
    */
   private void fetch(Assembler code, int count, int at) {
     if (passes == 1) {
