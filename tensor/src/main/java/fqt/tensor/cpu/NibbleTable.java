@@ -1,6 +1,7 @@
 package fqt.tensor.cpu;
 
 import fqt.tensor.cpu.asm.NibbleKernel;
+import fqt.tensor.cpu.asm.WidenKernel;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.VectorOperators;
@@ -17,7 +18,7 @@ import jdk.incubator.vector.VectorOperators;
  * </ul>
  *
  * Behind the table of a row stands for each group the unit of its numbers, as often as a block of
- * the weight has rows.
+ * the weight has rows, and room for a few more.
  *
  * @param rows rows of x
  * @param depth terms of a row
@@ -54,7 +55,7 @@ record NibbleTable(NibbleKernel kernel, int rows, int depth, int blockRows) {
   }
 
   private long rowBytes() {
-    long units = (long) groups() * blockRows * Float.BYTES;
+    long units = ((long) groups() * blockRows + WidenKernel.BLOCK) * Float.BYTES;
     return (long) groups() * kernel.tableBytes() + Math.ceilDiv(units, 64L) * 64;
   }
 

@@ -42,9 +42,7 @@ final class Nibbles {
     NibbleKernel kernel =
         kernels.nibbles(DotKernels.nibbleGroup(w.groupSize(), depth), digits, w.zeros() != null);
     int rows = (int) x.outer();
-    // A single row passes but once: fewer calls, whose scales still fit into the nearest cache.
-    int block = (rows == 1 ? 4 : 1) * Streaming.blockRows(depth / 2);
-    NibbleTable table = new NibbleTable(kernel, rows, depth, block);
+    NibbleTable table = new NibbleTable(kernel, rows, depth, blockRows(rows, depth / 2));
     MemorySegment memory = streaming.take(table.bytes());
     boolean finite = table.fill(x, memory);
     if (finite) {
@@ -56,18 +54,39 @@ final class Nibbles {
     return finite;
   }
 
+  /**
+   * Rows of each of four streams that are multiplied at a time: a single row of x passes but once,
+   * so that it takes more of them, whose scales still fit into the nearest cache.
+   */
+  private static int blockRows(int rows, long rowBytes) {
+    int block = (rows == 1 ? 4 : 1) * Streaming.blockRows(rowBytes) / DotKernel.GROUP;
+    return block < WidenKernel.BLOCK ? block : block / WidenKernel.BLOCK * WidenKernel.BLOCK;
+  }
+
   /** What all ranges of one product share. */
   private record Call(NibbleTable table, MemorySegment memory, PackedWeight w, WidenKernel widen) {
-    /** The sums of some rows of the weight. */
+    /** The sums of some rows of the weight: of four quarters of them at the same time. */
     void range(long from, long to, Result out) {
       Streaming.Sums sums = new Streaming.Sums(table.rows(), (int) (to - from));
+      Scales scales = new Scales(w, table.groups(), widen, table.blockRows());
       int block = table.blockRows();
-      Scales scales = new Scales(w, table.groups(), widen, block);
-      for (int n = 0; n < sums.count; n += block) {
-        int count = Math.min(block, sums.count - n);
+      int quarter = sums.count / DotKernel.GROUP;
+      sums.quarter = quarter;
+      for (int n = 0; n < quarter; n += block) {
+        int count = Math.min(block, quarter - n);
         for (int m = 0; m < table.rows(); m++) {
-          scales.read(from + n, count, table.units(memory, m));
-          block(m, from, n, count, scales, sums);
+          for (int stream = 0; stream < DotKernel.GROUP; stream++) {
+            long row = from + (long) stream * quarter + n;
+            scales.read(row, count, stream * count, table.units(memory, m));
+          }
+          multiply(m, from + n, quarter, count, scales, sums.at(m, DotKernel.GROUP * n));
+        }
+      }
+      for (int n = DotKernel.GROUP * quarter; n < sums.count; n++) {
+        // The same row four times: of the weight nothing is read that is not there.
+        for (int m = 0; m < table.rows(); m++) {
+          scales.read(from + n, 1, 0, table.units(memory, m));
+          multiply(m, from + n, 0, 1, scales, sums.at(m, n));
         }
       }
       float[] values = new float[sums.count];
@@ -77,25 +96,23 @@ final class Nibbles {
       }
     }
 
-    private void block(int m, long from, int first, int count, Scales scales, Streaming.Sums sums) {
-      int groups = table.groups();
+    /** {@code distance} in rows: from a stream to the next, 0 for the same row four times. */
+    private void multiply(
+        int m, long row, int distance, int count, Scales scales, MemorySegment to) {
       long stride = w.columns() / 2;
-      MemorySegment x = table.row(memory, m);
-      MemorySegment codes = w.codes().segment().asSlice((from + first) * stride);
-      int whole = count / DotKernel.GROUP;
-      NibbleKernel kernel = table.kernel();
-      if (whole > 0) {
-        MemorySegment to = sums.at(m, first);
-        kernel.multiply(groups, whole, x, codes, stride, to, scales.scales, scales.zeros);
-      }
-      for (int n = whole * DotKernel.GROUP; n < count; n++) {
-        // The same row four times: of the weight nothing is read that is not there.
-        long at = (long) groups * n * Float.BYTES;
-        MemorySegment row = codes.asSlice(n * stride);
-        MemorySegment to = sums.at(m, first + n);
-        MemorySegment scale = scales.scales.asSlice(at);
-        kernel.multiply(groups, 1, x, row, 0, to, scale, scales.zeros.asSlice(at));
-      }
+      int groups = table.groups();
+      table
+          .kernel()
+          .multiply(
+              groups,
+              count,
+              table.row(memory, m),
+              w.codes().segment().asSlice(row * stride),
+              distance * stride,
+              to,
+              scales.scales,
+              scales.zeros,
+              distance == 0 ? 0 : (long) groups * count * Float.BYTES);
     }
   }
 
@@ -121,38 +138,45 @@ final class Nibbles {
     private final int groups;
     private final WidenKernel widen;
 
-    /** Room for the scales of so many rows; valid until a thread makes another. */
+    /** Room for the scales of so many rows of four streams; valid until a thread makes another. */
     Scales(PackedWeight w, int groups, WidenKernel widen, int rows) {
       this.w = w;
       this.groups = groups;
       this.widen = widen;
-      long size = (long) groups * (rows + DotKernel.GROUP) * Float.BYTES;
-      this.scales = scratch(2 * size);
-      this.zeros = scales.asSlice(size);
+      long size = (long) DotKernel.GROUP * groups * rows + WidenKernel.BLOCK;
+      this.scales = scratch(2 * size * Float.BYTES);
+      this.zeros = scales.asSlice(size * Float.BYTES);
     }
 
     /**
-     * Reads those of some rows.
+     * Reads those of some rows. Behind them up to seven more may be overwritten.
      *
+     * @param at rows before them
      * @param units F32, for each row and group what its scale is multiplied by
      */
-    void read(long row, int count, MemorySegment units) {
+    void read(long row, int count, int at, MemorySegment units) {
       int own = (int) w.groups();
       int total = count * own;
       DType type = w.scales().dtype();
       long first = w.scales().offset() + row * own;
       MemorySegment source = w.scales().storage().segment();
-      int done = own == groups ? total / WidenKernel.BLOCK * WidenKernel.BLOCK : 0;
-      if (done > 0) {
-        MemorySegment from = source.asSlice(first * type.byteSize());
-        widen.widen(done / WidenKernel.BLOCK, from, units, scales);
+      long to = (long) at * groups;
+      int done = 0;
+      if (own == groups) {
+        long there = (w.rows() - row) * own / WidenKernel.BLOCK;
+        long blocks = Math.min(Math.ceilDiv(total, WidenKernel.BLOCK), there);
+        if (blocks > 0) {
+          MemorySegment from = source.asSlice(first * type.byteSize());
+          widen.widen(blocks, from, units, scales.asSlice(to * Float.BYTES));
+        }
+        done = (int) Math.min(total, blocks * WidenKernel.BLOCK);
       }
       if (done < total) {
         float[] rest = new float[total - done];
         FloatRuns.read(type, source, first + done, rest.length, rest, 0);
         rest = spread(rest);
         for (int i = 0; i < rest.length; i++) {
-          Element.f32(scales, done + i, rest[i] * Element.f32(units, done + i));
+          Element.f32(scales, to + done + i, rest[i] * Element.f32(units, done + i));
         }
       }
       if (w.zeros() != null) {
@@ -162,7 +186,7 @@ final class Nibbles {
           values[i] = Byte.toUnsignedInt(bytes.get(Element.BYTE, row * own + i));
         }
         values = spread(values);
-        MemorySegment.copy(values, 0, zeros, Element.FLOAT, 0, values.length);
+        MemorySegment.copy(values, 0, zeros, Element.FLOAT, to * Float.BYTES, values.length);
       }
     }
 

@@ -33,7 +33,11 @@ public final class NibbleKernel {
           ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
           ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS);
+          ValueLayout.ADDRESS,
+          ValueLayout.JAVA_LONG);
+
+  /** How far ahead in each stream codes are asked for, in bytes. */
+  private static final int AHEAD = 512;
 
   // The first four registers are sums of four rows. Behind them come the sums of digits of two rows
   // by turns: one is scaled while the other is multiplied.
@@ -99,14 +103,17 @@ public final class NibbleKernel {
   }
 
   /**
-   * Computes {@code 4 * rowGroups} sums.
+   * Computes {@code 4 * rowGroups} sums, of four streams of rows that follow each other without
+   * gaps.
    *
    * @param groups groups of a row
+   * @param rowGroups rows of each stream
    * @param x the table of x
-   * @param w the first row of codes, {@code wStride} bytes from the next
-   * @param sums F32
+   * @param w the first row of codes, {@code wStride} bytes from the first of the next stream
+   * @param sums F32, by turns of each stream
    * @param scales F32, for each row and group its scale times the unit of the whole numbers
    * @param zeroPoints F32, one for each scale; anything if there are none
+   * @param scaleStride bytes from the scales of a stream to those of the next
    */
   public void multiply(
       long groups,
@@ -116,27 +123,26 @@ public final class NibbleKernel {
       long wStride,
       MemorySegment sums,
       MemorySegment scales,
-      MemorySegment zeroPoints) {
+      MemorySegment zeroPoints,
+      long scaleStride) {
     try {
-      function.invokeExact(groups, rowGroups, x, w, wStride, sums, scales, zeroPoints);
+      function.invokeExact(groups, rowGroups, x, w, wStride, sums, scales, zeroPoints, scaleStride);
     } catch (Throwable thrown) {
       throw new IllegalStateException("the kernel of 4-bit codes failed", thrown);
     }
   }
 
+  private static final int ARGUMENTS = Assembler.STACK_ARGUMENTS;
+
   /**
-   * While four rows are read, the next four are fetched into the cache.
-   *
-   * <p>rdi groups, rsi groups of rows, rdx x, rcx w, r8 stride of w, r9 sums, on the stack scales.
+   * rdi groups, rsi groups of rows, rdx x, rcx w, r8 stride of w, r9 sums; the rest on the stack.
    */
   private byte[] code() {
     Assembler code = new Assembler();
     code.saveAll();
-    code.load(Reg.R11, Reg.RSP, Assembler.STACK_ARGUMENTS);
-    code.load(Reg.R15, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
-    code.push(Reg.RDI);
-    code.move(Reg.RBX, Reg.RDI);
-    code.shiftLeft(Reg.RBX, 2);
+    code.load(Reg.R14, Reg.RSP, ARGUMENTS);
+    code.load(Reg.R15, Reg.RSP, ARGUMENTS + 8);
+    code.load(Reg.RBX, Reg.RSP, ARGUMENTS + 16);
     code.triple(Reg.R10, Reg.R8);
     code.triple(Reg.RBP, Reg.RBX);
     code.broadcast(bits, MASK, 0x0f0f0f0f);
@@ -147,15 +153,10 @@ public final class NibbleKernel {
       code.vector(Op.VXORPS, 256, sum, sum, sum);
     }
     code.move(Reg.R12, Reg.RDX);
-    code.move(Reg.R13, Reg.RCX);
-    code.add(Reg.RCX, Reg.R10);
-    code.add(Reg.RCX, Reg.R8);
-    code.move(Reg.RDI, Reg.RCX);
-    code.load(Reg.RAX, Reg.RSP, 0);
-    code.move(Reg.R14, Reg.R11);
+    code.move(Reg.RAX, Reg.RDI);
     int group = code.here();
     for (int row = 0; row < 4; row++) {
-      code.prefetch(Mem.at(Reg.RDI, row * vectors * vectorBytes()));
+      code.prefetch(Mem.inRow(Reg.RCX, Reg.R8, Reg.R10, row, AHEAD));
       sums(code, row, DIGIT[row % 2]);
       if (row > 0) {
         scale(code, row - 1, DIGIT[(row - 1) % 2]);
@@ -163,28 +164,19 @@ public final class NibbleKernel {
     }
     scale(code, 3, DIGIT[1]);
     code.add(Reg.R12, tableBytes());
-    code.add(Reg.R13, vectors * vectorBytes());
-    code.add(Reg.RDI, 4 * vectors * vectorBytes());
+    code.add(Reg.RCX, vectors * vectorBytes());
     code.add(Reg.R14, Float.BYTES);
     code.add(Reg.R15, Float.BYTES);
     code.decrement(Reg.RAX);
     code.jumpNotZero(group);
-    finish(code, rows);
-    return code.bytes();
-  }
-
-  private void finish(Assembler code, int rows) {
     LaneSums.addUp(code, bits, false, 0);
     code.vector(Op.VMOVUPS_STORE, 128, 0, Reg.R9, 0);
     code.add(Reg.R9, 4 * Float.BYTES);
-    code.add(Reg.R11, Reg.RBP);
-    code.add(Reg.R11, Reg.RBX);
-    code.add(Reg.R15, Reg.RBP);
     code.decrement(Reg.RSI);
     code.jumpNotZero(rows);
     code.vzeroupper();
-    code.pop(Reg.RDI);
     code.restoreAllAndReturn();
+    return code.bytes();
   }
 
   /** The sums of one group with each of the bytes of x; where there are dots, all in the first. */
@@ -216,7 +208,7 @@ public final class NibbleKernel {
   }
 
   private void unpack(Assembler code, int row, int vector) {
-    code.vector(Op.VMOVUPS, bits, ODD, 0, Mem.inRow(Reg.R13, Reg.R8, Reg.R10, row, at(vector)));
+    code.vector(Op.VMOVUPS, bits, ODD, 0, Mem.inRow(Reg.RCX, Reg.R8, Reg.R10, row, at(vector)));
     code.vector(Op.VPAND, bits, EVEN, ODD, MASK);
     code.shift(Op.VPSRLW, bits, ODD, ODD, 4);
     code.vector(Op.VPAND, bits, ODD, ODD, MASK);
