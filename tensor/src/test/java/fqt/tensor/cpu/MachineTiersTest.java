@@ -96,6 +96,29 @@ class MachineTiersTest {
     }
   }
 
+  /** Several blocks of rows and columns, and sums around the ends of blocks of terms. */
+  @ParameterizedTest
+  @EnumSource(Tier.class)
+  void blocksMeetWithoutGaps(Tier tier) {
+    KernelChoice kernels = kernels(tier);
+    Random random = new Random(7);
+    int[][] shapes = {
+      {4100, 2051, 9}, {37, 2100, 40}, {101, 50, 1025}, {29, 77, 1057}, {19, 35, 1089}
+    };
+    for (int[] shape : shapes) {
+      Tensor x = random(random, DType.F32, shape[0], shape[2]);
+      Tensor w = random(random, DType.F32, shape[1], shape[2]);
+      Tensor out = empty(DType.F32, shape[0], shape[1]);
+      new Matrices(new Threads(1), kernels).linear(x, w, null, out);
+      Tensor twin = empty(DType.F32, shape[0], shape[1]);
+      ScalarMatrix.linear(x, w, null, twin);
+      assertClose(twin, out, 1e-6 * Math.max(4, Math.sqrt(shape[2])), x + " " + w);
+      Tensor shared = empty(DType.F32, shape[0], shape[1]);
+      new Matrices(new Threads(3), kernels).linear(x, w, null, shared);
+      assertSameBits(out, shared, "three threads, " + x + " " + w);
+    }
+  }
+
   /** Packing reads whole blocks, and nothing behind the end of an operand. */
   @ParameterizedTest
   @EnumSource(
