@@ -42,7 +42,7 @@ final class ReadLoop {
   /** Reads all but what is behind the last whole block of four streams. */
   void read(MemorySegment memory) {
     try {
-      function.invokeExact(memory.byteSize() / (STREAMS * stride), memory);
+      function.invokeExact(memory.byteSize() / ((long) STREAMS * stride), memory);
     } catch (Throwable thrown) {
       throw new IllegalStateException("the loop that reads failed", thrown);
     }
