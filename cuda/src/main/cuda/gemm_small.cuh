@@ -26,7 +26,7 @@ struct SmallShape {
   static_assert(BC * sumStride * 4 <= barriers, "sums lie in the rings");
 };
 
-/// The same operation with A in registers, of two bytes a row and thread; see wgmma.cuh.
+/// wgmma (wgmma.cuh) with a[64 x 32 bytes] in registers, as `loadMatrices` brings it.
 #define WGMMA_HELD(TAG, ACC, SHAPE, TYPES, TAIL, R, A0, A1, A2, A3, B, P, REGISTER)                             \
   template <bool Add>                                                                                           \
   DEVICE void wgmmaHeld(TAG, ACC (&d)[R], const uint32_t (&a)[4], uint64_t b) {                                 \

@@ -155,9 +155,8 @@ record GemmPlan(
     if (Math.ceilDiv(n, ROWS) > processors / 2) {
       return stream(operand, sum, STREAM[i], m, n, blocks, processors);
     }
-    // Two blocks fit on a multiprocessor; the second is left to the next product where the first
-    // has
-    // all of its weights on their way anyway.
+    // Two blocks fit on a multiprocessor. Where one has all its weights on their way anyway, the
+    // second is left to the next product.
     long tiles = Math.ceilDiv(n, SMALL[i].rows);
     long enough = Math.max(Math.ceilDiv(blocks, STEPS_AHEAD), processors / tiles);
     long split = Math.clamp(Math.min(enough, 2L * processors / tiles), 1, MAX_SPLIT);
