@@ -64,7 +64,7 @@ DEVICE void consumeGroups(
     const uint32_t order = empty + kDepth * 8;
     barrierWait(order + group * 8, (i / 2 + group + 1) & 1);
     sumFast<Bf16, kWidth, FAST, kDepth>(
-        acc, g.blocks, Ring(i * g.blocks, kDepth), memory, full, empty, order + (group ^ 1) * 8, 1);
+        acc, g.blocks, Ring(i * g.blocks, kDepth), memory, full, empty, order + (group ^ 1) * 8, 1, 0);
 #pragma unroll
     for (int s = 0; s < 2; s++) {
       storeTile<kWidth>(part, acc[s], staging, scaleA, scaleB, bias, m0 + s * 64, n0, lane);

@@ -1,5 +1,6 @@
 package fqt.cuda;
 
+import static java.lang.foreign.ValueLayout.JAVA_INT;
 import static java.lang.foreign.ValueLayout.JAVA_LONG;
 
 import fqt.tensor.DType;
@@ -116,6 +117,20 @@ public final class CudaMatmul {
       Tensor bias,
       Tensor out,
       MatmulOptions options) {
+    blockwise(stream, a, b, scaleA, scaleB, bias, out, options, null);
+  }
+
+  /** The same by a given plan, for checks and measurements; null for the best one. */
+  void blockwise(
+      CudaStream stream,
+      Tensor a,
+      Tensor b,
+      Tensor scaleA,
+      Tensor scaleB,
+      Tensor bias,
+      Tensor out,
+      MatmulOptions options,
+      GemmPlan plan) {
     Checks.require(a.dtype() == DType.F8_E4M3, "A is %s; blockwise scales are for F8_E4M3", a);
     if (family != GemmFamily.HOPPER) {
       throw new IllegalStateException(
@@ -127,7 +142,7 @@ public final class CudaMatmul {
         MatmulArguments.of(context.device(), a, b, scaleA, scaleB, true, bias, out),
         GemmPlan.Sum.BLOCKWISE,
         options,
-        null);
+        plan);
   }
 
   private void run(
@@ -275,20 +290,23 @@ public final class CudaMatmul {
     arguments.write(block.arguments(), plan.raster(), settledWeights);
     block.shape(plan.gridX(), plan.gridY(), plan.threads(), plan.sharedBytes(), plan.cluster());
     long function = context.kernels().find(plan.module(), plan.kernel(), plan.sharedBytes());
-    boolean shares = plan.kind() == GemmPlan.Kind.STREAM;
-    if (shares) {
-      long workspace = stream.workspace();
+    boolean streams = plan.kind() == GemmPlan.Kind.STREAM;
+    if (streams || large) {
+      long flags = streams || plan.shares().tiles() > 0 ? stream.workspace() : 0;
       MemorySegment values = block.arguments();
-      values.set(JAVA_LONG, MatmulArguments.BYTES, workspace);
+      values.set(JAVA_LONG, MatmulArguments.BYTES, flags);
       values.set(
           JAVA_LONG,
           MatmulArguments.BYTES + Long.BYTES,
-          workspace + (long) context.processors() * GemmPlan.FLAG_BYTES);
-      block.argument(3, values.address() + MatmulArguments.BYTES);
+          flags + (long) context.processors() * GemmPlan.FLAG_BYTES);
+      values.set(JAVA_INT, MatmulArguments.BYTES + 16, plan.shares().tiles());
+      values.set(JAVA_INT, MatmulArguments.BYTES + 20, plan.shares().groups());
+      values.set(JAVA_INT, MatmulArguments.BYTES + 24, plan.shares().members());
+      block.argument(large ? 4 : 3, values.address() + MatmulArguments.BYTES);
     }
     // The large kernels touch nothing else before the preceding kernel has ended.
     boolean overlap = settledWeights || large;
-    int code = block.launch(stream.handle().address(), function, !shares, overlap);
+    int code = block.launch(stream.handle().address(), function, !streams, overlap);
     if (code != CUresult.CUDA_SUCCESS) {
       context.check(
           code,

@@ -1,6 +1,7 @@
 package fqt.cuda;
 
 import fqt.tensor.DType;
+import java.util.List;
 
 /**
  * Which Hopper kernel multiplies [M, K] by [N, K], and how it is spread over the GPU.
@@ -16,6 +17,7 @@ import fqt.tensor.DType;
  * @param boxA rows of A that one copy fetches
  * @param boxB rows of B that one copy fetches
  * @param raster tiles along M that run together; where tokens are few, rows of a box of A
+ * @param shares tiles of a large kernel that several clusters multiply together, each a part of K
  * @param cost expected time in microseconds
  */
 record GemmPlan(
@@ -30,6 +32,7 @@ record GemmPlan(
     int boxA,
     int boxB,
     int raster,
+    TileShares shares,
     double cost) {
   /** The designs: gemm_large.cuh, gemm_small.cuh and gemm_stream.cuh. */
   enum Kind {
@@ -44,6 +47,8 @@ record GemmPlan(
   /** What is added up where. */
   enum Sum {
     FAST,
+    /** The same numbers as FAST, by another way of large kernels; never asked for. */
+    TOGETHER,
     PRECISE,
     BLOCKWISE
   }
@@ -54,10 +59,11 @@ record GemmPlan(
   static final Tile[] LARGE_FAST = {
     new Tile(192, 5), new Tile(144, 6), new Tile(128, 6), new Tile(112, 6)
   };
+  static final Tile[] LARGE_TOGETHER = {new Tile(144, 6), new Tile(128, 6), new Tile(112, 6)};
   static final Tile[] LARGE_PRECISE = {
     new Tile(192, 4), new Tile(144, 5), new Tile(128, 6), new Tile(112, 6)
   };
-  static final Tile[] LARGE_BLOCKWISE = {new Tile(128, 6)};
+  static final Tile[] LARGE_BLOCKWISE = {new Tile(192, 4), new Tile(128, 6)};
 
   /**
    * A tile of few tokens.
@@ -130,9 +136,16 @@ record GemmPlan(
       return few(operand, sum, m, n, blocks, processors);
     }
     GemmPlan best = null;
-    for (Tile tile : large(sum)) {
-      best = cheaper(best, large(operand, sum, tile, 2, m, n, blocks, processors));
-      best = cheaper(best, large(operand, sum, tile, 1, m, n, blocks, processors));
+    List<Sum> ways = sum == Sum.FAST ? List.of(Sum.FAST, Sum.TOGETHER) : List.of(sum);
+    for (Sum way : ways) {
+      for (Tile tile : large(way)) {
+        best = cheaper(best, large(operand, way, tile, 2, m, n, blocks, processors));
+        best = cheaper(best, large(operand, way, tile, 1, m, n, blocks, processors));
+      }
+      for (Tile tile : shared(way)) {
+        best = cheaper(best, shared(operand, way, tile, 2, m, n, blocks, processors, 1));
+        best = cheaper(best, shared(operand, way, tile, 2, m, n, blocks, processors, 2));
+      }
     }
     for (SmallTile tile : SMALL) {
       boolean exists = sum == Sum.FAST || sum == Sum.PRECISE && tile.width <= 128;
@@ -163,10 +176,21 @@ record GemmPlan(
     return small(operand, sum, SMALL[i], (int) Math.min(split, blocks), m, n, blocks, processors);
   }
 
-  private static Tile[] large(Sum sum) {
+  static Tile[] large(Sum sum) {
     return switch (sum) {
       case FAST -> LARGE_FAST;
+      case TOGETHER -> LARGE_TOGETHER;
       case PRECISE -> LARGE_PRECISE;
+      case BLOCKWISE -> LARGE_BLOCKWISE;
+    };
+  }
+
+  /** Tiles for which there are kernels that share some. */
+  static Tile[] shared(Sum sum) {
+    return switch (sum) {
+      case FAST -> new Tile[] {new Tile(128, 6)};
+      case TOGETHER -> new Tile[] {new Tile(112, 6)};
+      case PRECISE -> new Tile[] {new Tile(192, 4), new Tile(112, 6)};
       case BLOCKWISE -> LARGE_BLOCKWISE;
     };
   }
@@ -178,11 +202,44 @@ record GemmPlan(
   /** Persistent blocks of three warpgroups; two of a cluster share B. */
   static GemmPlan large(
       DType operand, Sum sum, Tile tile, int wanted, long m, long n, long blocks, int processors) {
+    return shared(operand, sum, tile, wanted, m, n, blocks, processors, 0);
+  }
+
+  /**
+   * The same, where all clusters multiply the tiles that would fill no round together, each a part
+   * of K.
+   *
+   * @param sharing 0 for none; 1 for those tiles; 2 for one round more, so that only two share a
+   *     tile
+   */
+  static GemmPlan shared(
+      DType operand,
+      Sum sum,
+      Tile tile,
+      int wanted,
+      long m,
+      long n,
+      long blocks,
+      int processors,
+      int sharing) {
     long tilesM = Math.ceilDiv(m, ROWS);
     int cluster = tilesM > 1 && processors > 1 ? wanted : 1;
     long tiles = Math.ceilDiv(tilesM, cluster) * Math.ceilDiv(n, tile.width);
-    int clusters = (int) Math.min(tiles, processors / cluster);
-    long rounds = Math.ceilDiv(tiles, clusters);
+    int most = processors / cluster;
+    int rest = (int) (tiles < most ? tiles : tiles % most);
+    TileShares shares = TileShares.NONE;
+    if (sharing > 0 && rest > 0) {
+      int more = sharing == 2 && tiles > most ? most : 0;
+      shares = TileShares.of(rest + more, most, blocks, more > 0 ? 2 : 1);
+    }
+    if (shares.rounds() * blocks < 2) {
+      shares = TileShares.NONE;
+    }
+    int clusters = shares == TileShares.NONE ? (int) Math.min(tiles, most) : most;
+    double rounds =
+        shares == TileShares.NONE
+            ? Math.ceilDiv(tiles, clusters)
+            : (tiles - shares.tiles()) / (double) most + shares.rounds();
     double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
     double cycles = rounds * blocks * Math.max(4.0 * tile.width, traffic) * loss(sum, tile.width);
     // Nothing follows behind which the stores of the last round could hide; a wide tile has more.
@@ -191,23 +248,48 @@ record GemmPlan(
     double waste = tilesM % cluster == 0 ? 1 : HALF_EMPTY_CLUSTER;
     return new GemmPlan(
         Kind.LARGE,
-        sum == Sum.FAST ? module(operand, "") : "gemm_e4m3_precise_sm90a",
-        "gemm_large_" + format(operand) + suffix(sum) + "_" + tile.width,
+        sum == Sum.FAST || sum == Sum.TOGETHER ? module(operand, "") : "gemm_e4m3_precise_sm90a",
+        "gemm_large_"
+            + format(operand)
+            + suffix(sum)
+            + (shares == TileShares.NONE ? "_" : "_shared_")
+            + tile.width,
         clusters * cluster,
         1,
         384,
-        largeShared(tile),
+        largeShared(sum, tile),
         cluster,
         ROWS,
         tile.width / 2,
         RASTER,
-        FIXED_MICROSECONDS + stores + together(memory, waste * cycles / rate(sum)));
+        shares,
+        FIXED_MICROSECONDS
+            + stores
+            + apart(sum, tile, shares, rounds)
+            + together(memory, waste * cycles / rate(sum)));
   }
 
-  /** Stages, one or two areas of results for each of eight warps, scales and barriers. */
-  private static int largeShared(Tile tile) {
+  /**
+   * Microseconds that pass besides multiplication, against FAST without shared tiles: the end of
+   * tiles, which only FAST hides behind the next, but both warpgroups finish sooner; leaving sums
+   * to another cluster and adding its sums. Measured.
+   */
+  private static double apart(Sum sum, Tile tile, TileShares shares, double rounds) {
+    double end = sum == Sum.TOGETHER ? (rounds > 1 ? 0.5 * rounds : -0.9) : 0;
+    if (shares == TileShares.NONE) {
+      return end;
+    }
+    if (rounds > 1) {
+      return end + (sum == Sum.FAST ? 2.3 : 6 + 0.7 * rounds);
+    }
+    return end + (shares.groups() == shares.tiles() ? 2 + shares.added() : 6);
+  }
+
+  /** Stages, one or two areas of results for each of eight warps, scales, barriers. */
+  private static int largeShared(Sum sum, Tile tile) {
     int ring = tile.stages * (ROWS + tile.width) * STEP_BYTES;
-    int rest = 2 * 2 * tile.width * Float.BYTES + (2 * tile.stages + 2) * Long.BYTES;
+    int blocks = sum == Sum.BLOCKWISE ? tile.stages * (ROWS + 4) * Float.BYTES : 0;
+    int rest = 2 * 2 * tile.width * Float.BYTES + blocks + (2 * tile.stages + 2) * Long.BYTES;
     int area = 8 * OUT_ROWS * STEP_BYTES;
     return ring + rest + (ring + rest + 2 * area <= MAX_SHARED_BYTES ? 2 * area : area);
   }
@@ -245,6 +327,7 @@ record GemmPlan(
         box,
         tile.rows,
         box,
+        TileShares.NONE,
         FIXED_MICROSECONDS
             + Math.min(others / PARTS_BYTES_PER_MICROSECOND, PARTS_MICROSECONDS)
             + together(memory, cycles / rate(sum)));
@@ -254,14 +337,18 @@ record GemmPlan(
    * What a tile loses against the best width for its sums at the same number of cycles, measured.
    */
   private static double loss(Sum sum, int width) {
-    if (sum == Sum.PRECISE) {
-      return width == 192 ? 1 : width == 128 ? 1.037 : width == 144 ? 1.1 : 1.12;
-    }
-    return width == 192 ? 1 : width == 128 ? 1.0015 : width == 144 ? 1.02 : 1.06;
+    return switch (sum) {
+      case PRECISE -> width == 192 ? 1 : width == 128 ? 1.037 : width == 144 ? 1.1 : 1.12;
+      case BLOCKWISE -> width == 192 ? 1 : 1.03;
+      case FAST -> width == 192 ? 1 : width == 128 ? 1.01 : width == 144 ? 1.01 : 1.04;
+      case TOGETHER -> 1.03;
+    };
   }
 
   private static double rate(Sum sum) {
-    return sum == Sum.FAST ? CYCLES_PER_MICROSECOND : PRECISE_CYCLES_PER_MICROSECOND;
+    return sum == Sum.FAST || sum == Sum.TOGETHER
+        ? CYCLES_PER_MICROSECOND
+        : PRECISE_CYCLES_PER_MICROSECOND;
   }
 
   /** Time of two things that overlap: the longer, and a little of the shorter. */
@@ -288,15 +375,16 @@ record GemmPlan(
         box,
         ROWS,
         box,
+        TileShares.NONE,
         FIXED_MICROSECONDS + n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND);
   }
 
-  /** Bytes that the stream kernels leave their sums in: for each block a flag, then its sum. */
+  /** Bytes in which blocks leave sums for each other: for each block its flags, then its sums. */
   static long workspaceBytes(int processors) {
-    return processors * (FLAG_BYTES + ROWS * 64L * Float.BYTES);
+    return processors * (FLAG_BYTES + ROWS * 192L * Float.BYTES);
   }
 
-  /** Bytes from the flag of one block to that of the next. */
+  /** Bytes from the flags of one block to those of the next. */
   static final int FLAG_BYTES = 64;
 
   private static String module(DType operand, String size) {
@@ -315,6 +403,7 @@ record GemmPlan(
   private static String suffix(Sum sum) {
     return switch (sum) {
       case FAST -> "";
+      case TOGETHER -> "_together";
       case PRECISE -> "_precise";
       case BLOCKWISE -> "_blockwise";
     };

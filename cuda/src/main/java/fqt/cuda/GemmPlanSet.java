@@ -11,15 +11,22 @@ final class GemmPlanSet {
   static List<GemmPlan> of(
       DType operand, GemmPlan.Sum sum, long m, long n, long blocks, int processors) {
     List<GemmPlan> plans = new ArrayList<>();
-    GemmPlan.Tile[] large =
-        switch (sum) {
-          case FAST -> GemmPlan.LARGE_FAST;
-          case PRECISE -> GemmPlan.LARGE_PRECISE;
-          case BLOCKWISE -> GemmPlan.LARGE_BLOCKWISE;
-        };
-    for (GemmPlan.Tile tile : large) {
-      plans.add(GemmPlan.large(operand, sum, tile, 1, m, n, blocks, processors));
-      plans.add(GemmPlan.large(operand, sum, tile, 2, m, n, blocks, processors));
+    for (int cluster = 1; cluster <= 2; cluster++) {
+      for (GemmPlan.Tile tile : GemmPlan.large(sum)) {
+        plans.add(GemmPlan.large(operand, sum, tile, cluster, m, n, blocks, processors));
+      }
+      for (GemmPlan.Tile tile : GemmPlan.shared(sum)) {
+        // Also few clusters, so that tiles are left over for them to share.
+        for (int few : new int[] {2, 7, 12, processors}) {
+          for (int sharing = 1; sharing <= 2; sharing++) {
+            GemmPlan plan =
+                GemmPlan.shared(operand, sum, tile, cluster, m, n, blocks, few, sharing);
+            if (plan.shares() != TileShares.NONE) {
+              plans.add(plan);
+            }
+          }
+        }
+      }
     }
     for (GemmPlan.SmallTile tile : GemmPlan.SMALL) {
       if (sum == GemmPlan.Sum.FAST || sum == GemmPlan.Sum.PRECISE && tile.width() <= 128) {
@@ -29,7 +36,8 @@ final class GemmPlanSet {
       }
     }
     for (GemmPlan.Tile tile : GemmPlan.STREAM) {
-      if (sum != GemmPlan.Sum.BLOCKWISE && m <= tile.width()) {
+      boolean exists = sum == GemmPlan.Sum.FAST || sum == GemmPlan.Sum.PRECISE;
+      if (exists && m <= tile.width()) {
         plans.add(GemmPlan.stream(operand, sum, tile, m, n, blocks, processors));
         plans.add(GemmPlan.stream(operand, sum, tile, m, n, blocks, 3));
       }

@@ -154,7 +154,9 @@ public final class GpuCheck {
   private void everyPlan(DType operand) {
     for (GemmPlan.Sum sum : GemmPlan.Sum.values()) {
       boolean applies =
-          sum == GemmPlan.Sum.FAST || sum == GemmPlan.Sum.PRECISE && operand == DType.F8_E4M3;
+          sum == GemmPlan.Sum.FAST
+              || sum == GemmPlan.Sum.TOGETHER
+              || sum == GemmPlan.Sum.PRECISE && operand == DType.F8_E4M3;
       for (int i = 0; applies && i < (quick ? 2 : 6); i++) {
         int m = i == 0 ? 300 : i == 1 ? 1 + random.nextInt(8) : tail();
         int n = i == 0 ? 519 : tail();
@@ -185,25 +187,37 @@ public final class GpuCheck {
       int n = i == 0 ? 1024 : tail();
       int k = i == 0 ? 2048 : tail();
       try (GpuCase test = new GpuCase(context, random.nextLong(), DType.F8_E4M3, m, n, k, true)) {
-        CudaMatmul matmul = new CudaMatmul(context);
-        double error =
-            test.error(
-                DType.BF16,
-                E4M3_PRECISE_BOUND,
-                32,
-                out ->
-                    matmul.blockwise(
-                        context.stream(),
-                        test.a,
-                        test.b,
-                        test.scaleA,
-                        test.scaleB,
-                        test.bias,
-                        out,
-                        MatmulOptions.FAST));
-        report("blockwise %d x %d x %d".formatted(m, n, k), error);
+        blockwise(test, "blockwise %d x %d x %d".formatted(m, n, k), null);
+        long blocks = Math.ceilDiv(k, GemmPlan.STEP_BYTES);
+        for (GemmPlan plan :
+            GemmPlanSet.of(
+                DType.F8_E4M3, GemmPlan.Sum.BLOCKWISE, m, n, blocks, context.processors())) {
+          String how = " %s/%d/%s".formatted(plan.kernel(), plan.cluster(), plan.shares());
+          blockwise(test, "blockwise %d x %d x %d".formatted(m, n, k) + how, plan);
+        }
       }
     }
+  }
+
+  private void blockwise(GpuCase test, String title, GemmPlan plan) {
+    CudaMatmul matmul = new CudaMatmul(context);
+    double error =
+        test.error(
+            DType.BF16,
+            E4M3_PRECISE_BOUND,
+            32,
+            out ->
+                matmul.blockwise(
+                    context.stream(),
+                    test.a,
+                    test.b,
+                    test.scaleA,
+                    test.scaleB,
+                    test.bias,
+                    out,
+                    MatmulOptions.FAST,
+                    plan));
+    report(title, error);
   }
 
   private void matmul(DType operand, int m, int n, int k, GemmPlan plan, GemmFamily family) {
@@ -257,7 +271,8 @@ public final class GpuCheck {
 
   private static String title(
       DType operand, String out, int m, int n, int k, GemmPlan plan, GemmFamily family) {
-    String how = plan == null ? "" : " " + plan.kernel() + "/" + plan.cluster();
+    String how =
+        plan == null ? "" : " %s/%d/%s".formatted(plan.kernel(), plan.cluster(), plan.shares());
     return "%s -> %s, %d x %d x %d%s%s"
         .formatted(operand, out, m, n, k, how, family == null ? "" : " " + family);
   }

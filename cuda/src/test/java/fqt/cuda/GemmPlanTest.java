@@ -46,7 +46,29 @@ class GemmPlanTest {
     assertTrue(plan.gridX() > 0 && plan.gridY() > 0, plan.toString());
     assertEquals(0, plan.gridX() % plan.cluster(), plan.toString());
     assertTrue(plan.cluster() >= 1 && plan.cluster() <= 8, plan.toString());
+    TileShares shares = plan.shares();
+    assertTrue(
+        shares.groups() * shares.members() * plan.cluster() <= plan.gridX(), plan.toString());
     assertTrue(plan.boxA() <= 256 && plan.boxB() <= 256, plan.toString());
+  }
+
+  @Test
+  void tilesThatFillNoRoundAreShared() {
+    // 8192 x 3584 in tiles of 256 x 192 by 66 clusters: nine rounds and 14 tiles.
+    GemmPlan.Tile tile = new GemmPlan.Tile(192, 4);
+    for (int sharing : new int[] {1, 2}) {
+      TileShares shares =
+          GemmPlan.shared(
+                  DType.F8_E4M3, GemmPlan.Sum.PRECISE, tile, 2, 8192, 3584, 148, 132, sharing)
+              .shares();
+      assertEquals(sharing == 1 ? 14 : 80, shares.tiles());
+      assertEquals(sharing - 0.75, shares.rounds(), 1e-9);
+      assertEquals(sharing == 1 ? 3 : 1, shares.added());
+    }
+    GemmPlan.Tile narrow = new GemmPlan.Tile(128, 6);
+    GemmPlan whole =
+        GemmPlan.shared(DType.BF16, GemmPlan.Sum.FAST, narrow, 2, 256 * 66, 128, 56, 132, 1);
+    assertEquals(TileShares.NONE, whole.shares());
   }
 
   @Test

@@ -184,7 +184,8 @@ class PtxTest {
       int bytes =
           switch (plan.kind()) {
             case LARGE -> {
-              int rest = width * 16 + barriers + 16;
+              int scales = plan.kernel().contains("blockwise") ? stages * 132 * 4 : 0;
+              int rest = width * 16 + scales + barriers + 16;
               yield ring + rest + (ring + rest + 32_768 <= 232_448 ? 32_768 : 16_384);
             }
             case SMALL -> smallBytes(width, stages, macro.group(3).split(", "));
