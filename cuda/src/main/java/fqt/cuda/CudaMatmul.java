@@ -292,7 +292,7 @@ public final class CudaMatmul {
     long function = context.kernels().find(plan.module(), plan.kernel(), plan.sharedBytes());
     boolean streams = plan.kind() == GemmPlan.Kind.STREAM;
     if (streams || large) {
-      long flags = streams || plan.shares().tiles() > 0 ? stream.workspace() : 0;
+      long flags = streams || plan.shares().any() ? stream.workspace() : 0;
       MemorySegment values = block.arguments();
       values.set(JAVA_LONG, MatmulArguments.BYTES, flags);
       values.set(

@@ -235,9 +235,9 @@ record GemmPlan(
     if (shares.rounds() * blocks < 2) {
       shares = TileShares.NONE;
     }
-    int clusters = shares == TileShares.NONE ? (int) Math.min(tiles, most) : most;
+    int clusters = !shares.any() ? (int) Math.min(tiles, most) : most;
     double rounds =
-        shares == TileShares.NONE
+        !shares.any()
             ? Math.ceilDiv(tiles, clusters)
             : (tiles - shares.tiles()) / (double) most + shares.rounds();
     double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
@@ -252,7 +252,7 @@ record GemmPlan(
         "gemm_large_"
             + format(operand)
             + suffix(sum)
-            + (shares == TileShares.NONE ? "_" : "_shared_")
+            + (shares.any() ? "_shared_" : "_")
             + tile.width,
         clusters * cluster,
         1,
@@ -265,7 +265,7 @@ record GemmPlan(
         shares,
         FIXED_MICROSECONDS
             + stores
-            + apart(sum, tile, shares, rounds)
+            + apart(sum, shares, rounds)
             + together(memory, waste * cycles / rate(sum)));
   }
 
@@ -274,9 +274,9 @@ record GemmPlan(
    * tiles, which only FAST hides behind the next, but both warpgroups finish sooner; leaving sums
    * to another cluster and adding its sums. Measured.
    */
-  private static double apart(Sum sum, Tile tile, TileShares shares, double rounds) {
+  private static double apart(Sum sum, TileShares shares, double rounds) {
     double end = sum == Sum.TOGETHER ? (rounds > 1 ? 0.5 * rounds : -0.9) : 0;
-    if (shares == TileShares.NONE) {
+    if (!shares.any()) {
       return end;
     }
     if (rounds > 1) {

@@ -21,7 +21,7 @@ final class GemmPlanSet {
           for (int sharing = 1; sharing <= 2; sharing++) {
             GemmPlan plan =
                 GemmPlan.shared(operand, sum, tile, cluster, m, n, blocks, few, sharing);
-            if (plan.shares() != TileShares.NONE) {
+            if (plan.shares().any()) {
               plans.add(plan);
             }
           }

@@ -15,6 +15,11 @@ record TileShares(int tiles, int groups, int members) {
   private static final double STAGES_OF_ADDING = 6;
   private static final double ROUNDS_OF_A_TILE = 0.01;
 
+  /** Whether any tile is shared. */
+  boolean any() {
+    return tiles > 0;
+  }
+
   /** Rounds of whole tiles that the shared ones take. */
   double rounds() {
     return Math.ceilDiv(tiles, groups) / (double) members;
@@ -49,7 +54,7 @@ record TileShares(int tiles, int groups, int members) {
       int groups = Math.ceilDiv(tiles, each);
       for (int members = 2; members <= clusters / groups; members++) {
         TileShares next = new TileShares(tiles, groups, members);
-        if (next.rounds() < limit && (best == NONE || next.cost(blocks) < best.cost(blocks))) {
+        if (next.rounds() < limit && (!best.any() || next.cost(blocks) < best.cost(blocks))) {
           best = next;
         }
       }
