@@ -139,7 +139,11 @@ final class Browser implements AutoCloseable {
             Map.of("type", "pointerUp", "button", 0));
     Map<String, Object> pointer = Map.of("type", "pointer", "id", "mouse", "actions", moves);
     send(session + "/actions", Map.of("actions", List.of(pointer)));
-    // Two frames later it has been drawn.
+    awaitDrawing();
+  }
+
+  /** Waits until what a script or the pointer asked for has been drawn, two frames later. */
+  void awaitDrawing() throws IOException {
     run("return new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))");
   }
 
