@@ -37,15 +37,16 @@ final class CudaBackend implements Backend {
   CudaBackend(CudaContext context, boolean wholeActivations) {
     this.context = context;
     Launcher launcher = new Launcher(context);
-    RoundedTwin twin = new RoundedTwin(context, !wholeActivations);
+    RecentWrites recent = new RecentWrites();
+    RoundedTwin twin = new RoundedTwin(context, !wholeActivations, recent);
     copies = new CudaCopies(launcher);
-    products = new CudaProducts(launcher, copies, twin, wholeActivations);
+    products = new CudaProducts(launcher, copies, twin, recent, wholeActivations);
     linalg = new CudaLinalg(launcher);
     pointwise = new CudaPointwise(launcher, twin);
     rows = new CudaRows(launcher, twin);
     reductions = new CudaReduce(launcher);
     attention = new CudaAttention(launcher, wholeActivations);
-    quantization = new CudaQuantOps(launcher, products);
+    quantization = new CudaQuantOps(launcher, products, recent);
   }
 
   @Override

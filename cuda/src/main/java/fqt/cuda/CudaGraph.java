@@ -57,6 +57,7 @@ public final class CudaGraph implements AutoCloseable {
       throw new IllegalStateException("the graph is closed");
     }
     context.bind();
+    context.wrote();
     context.check(JCudaDriver.cuGraphLaunch(handle, stream.handle()), "launching a graph");
   }
 

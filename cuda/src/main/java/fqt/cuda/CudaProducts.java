@@ -45,13 +45,20 @@ final class CudaProducts {
   private final GroupedLinear grouped;
   private final boolean wholeActivations;
   private final RoundedTwin twin;
+  private final RecentWrites recent;
 
-  CudaProducts(Launcher launcher, CudaCopies copies, RoundedTwin twin, boolean wholeActivations) {
+  CudaProducts(
+      Launcher launcher,
+      CudaCopies copies,
+      RoundedTwin twin,
+      RecentWrites recent,
+      boolean wholeActivations) {
     this.launcher = launcher;
     this.copies = copies;
     this.matmul = new CudaMatmul(launcher.context());
     this.grouped = new GroupedLinear(launcher);
     this.twin = twin;
+    this.recent = recent;
     this.wholeActivations = wholeActivations;
   }
 
@@ -145,8 +152,7 @@ final class CudaProducts {
     Tensor left = dense(xScale);
     Tensor right = dense(wScale);
     Tensor shift = dense(bias);
-    matmul.scaled(
-        launcher.context().stream(), x, w, left, right, shift, out, MatmulOptions.PRECISE);
+    multiply(x, w, left, right, shift, out, MatmulOptions.PRECISE);
     release(left, xScale);
     release(right, wScale);
     release(shift, bias);
@@ -166,13 +172,27 @@ final class CudaProducts {
     Tensor shift = dense(bias);
     Tensor left = split(a, wideA ? wideB ? Parts.LEFT : Parts.BOTH : parts(wideB));
     Tensor right = split(b, wideB ? wideA ? Parts.RIGHT : Parts.BOTH : parts(wideA));
-    // Whatever wrote the right side had ended when the split of the left one began.
-    boolean settled = left != a && !twin.is(left) && right == b;
-    MatmulOptions options = settled ? MatmulOptions.FAST.withSettledWeights() : MatmulOptions.FAST;
-    matmul.scaled(launcher.context().stream(), left, right, null, null, shift, out, options);
+    multiply(left, right, null, null, shift, out, MatmulOptions.FAST);
     used(left, a);
     release(right, b);
     release(shift, bias);
+  }
+
+  /** The product itself, which fetches a weight that is at rest as early as it can. */
+  private void multiply(
+      Tensor x,
+      Tensor w,
+      Tensor xScale,
+      Tensor wScale,
+      Tensor bias,
+      Tensor out,
+      MatmulOptions options) {
+    CudaContext context = launcher.context();
+    long before = context.writes();
+    boolean settled = recent.leave(w.storage(), before);
+    MatmulOptions chosen = settled ? options.withSettledWeights() : options;
+    matmul.scaled(context.stream(), x, w, xScale, wScale, bias, out, chosen);
+    recent.product(before, context.writes(), out.storage());
   }
 
   /** Gives activations back that were rounded for a use which has changed nothing else. */
@@ -200,6 +220,7 @@ final class CudaProducts {
       return known;
     }
     Tensor target = temporary(DType.BF16, x.dim(0), parts.count * padded);
+    long before = launcher.context().writes();
     launcher.run(
         MODULE,
         "split",
@@ -215,6 +236,7 @@ final class CudaProducts {
         padded,
         parts.count,
         parts.rests);
+    recent.plain(before, launcher.context().writes(), target.storage());
     return target;
   }
 

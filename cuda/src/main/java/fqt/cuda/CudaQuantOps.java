@@ -11,12 +11,14 @@ final class CudaQuantOps {
   private static final long MOST_ROWS = 65_535;
 
   private final Launcher launcher;
+  private final RecentWrites recent;
   private final CudaBlocks blocks;
   private final CudaGptq gptq;
   private final CudaPackedLinear packed;
 
-  CudaQuantOps(Launcher launcher, CudaProducts products) {
+  CudaQuantOps(Launcher launcher, CudaProducts products, RecentWrites recent) {
     this.launcher = launcher;
+    this.recent = recent;
     blocks = new CudaBlocks(launcher);
     gptq = new CudaGptq(launcher);
     packed = new CudaPackedLinear(launcher, products);
@@ -28,7 +30,9 @@ final class CudaQuantOps {
 
   void quantize(
       Tensor x, Blocks shape, Tensor scale, Tensor zero, float low, float high, Tensor codes) {
+    long before = launcher.context().writes();
     blocks.quantize(x, shape, scale, zero, low, high, codes);
+    recent.plain(before, launcher.context().writes(), codes.storage());
   }
 
   void dequantize(Tensor codes, Blocks shape, Tensor scale, Tensor zero, Tensor out) {

@@ -4,8 +4,10 @@ package fqt.cuda;
  * How a matrix multiply is to be done.
  *
  * @param accumulation how e4m3 products are added up
- * @param settledWeights whether the kernel that was put into the stream just before writes nothing
- *     of B; B may then be fetched while that kernel still runs, which hides about two microseconds
+ * @param settledWeights whether B is not written by what was put into the stream last: by the
+ *     kernel just before and, where that one may itself start early as products do, by those before
+ *     it up to one that may not; B may then be fetched while they still run, which hides about two
+ *     microseconds
  */
 public record MatmulOptions(Accumulation accumulation, boolean settledWeights) {
   /** Sums in the tensor core; nothing is assumed of the weights. */

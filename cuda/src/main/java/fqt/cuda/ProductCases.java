@@ -2,6 +2,7 @@ package fqt.cuda;
 
 import fqt.tensor.AttentionMask;
 import fqt.tensor.BinaryOp;
+import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Ops;
 import fqt.tensor.QuantOps;
@@ -28,6 +29,7 @@ final class ProductCases {
         new BackendCheck.Case("linear", ProductCases::linear),
         new BackendCheck.Case("linear of what was just written", ProductCases::written),
         new BackendCheck.Case("scaledLinear", ProductCases::scaledLinear),
+        new BackendCheck.Case("weights that were just written", ProductCases::fresh),
         new BackendCheck.Case("groupedLinear", ProductCases::groupedLinear),
         new BackendCheck.Case("rotary", ProductCases::rotary),
         new BackendCheck.Case("attention", ProductCases::attention));
@@ -123,6 +125,36 @@ final class ProductCases {
         w,
         twin.normal(n),
         bias);
+  }
+
+  /** Products whose weights were written just before, and what was written last is read. */
+  private static void fresh(Twin twin) {
+    DType codes = twin.choose(DType.I8, DType.F8_E4M3);
+    long m = twin.choose(5L, 33L, 64L, 128L, 200L);
+    twin.same(
+        codes + "",
+        in -> {
+          Tensor w = codes(in[1], codes);
+          Tensor first = QuantOps.scaledLinear(codes(in[0], codes), in[2], w, in[3], null);
+          Ops.copyInto(codes(Ops.affine(in[1], -1, 0), codes), w);
+          Tensor second = QuantOps.scaledLinear(codes(in[0], codes), in[2], w, in[3], null);
+          Tensor both = codes(in[1], codes);
+          Tensor own = QuantOps.scaledLinear(both.slice(0, 0, m), in[2], both, in[3], null);
+          Tensor copy = Ops.copy(both);
+          Tensor again = QuantOps.scaledLinear(copy.slice(0, 0, m), in[2], copy, in[3], null);
+          return new Tensor[] {
+            Ops.binary(BinaryOp.ADD, first, second), Ops.subtract(own, again),
+          };
+        },
+        twin.normal(m, 512),
+        twin.normal(512, 512),
+        twin.normal(m),
+        twin.normal(512));
+  }
+
+  private static Tensor codes(Tensor x, DType codes) {
+    Tensor scale = Ops.full(x.device(), DType.F32, 0.05, 1, 1);
+    return QuantOps.quantize(x, Blocks.PER_TENSOR, scale, null, -127, 127, codes);
   }
 
   private static void rotary(Twin twin) {

@@ -18,18 +18,22 @@ final class RoundedTwin {
 
   private final CudaContext context;
   private final boolean wanted;
+  private final RecentWrites recent;
   private Tensor original;
   private Tensor rounded;
   private long writes;
+  private long before;
 
   /**
    * None yet.
    *
    * @param wanted whether linears round what they read
+   * @param recent told of the kernels that make copies
    */
-  RoundedTwin(CudaContext context, boolean wanted) {
+  RoundedTwin(CudaContext context, boolean wanted, RecentWrites recent) {
     this.context = context;
     this.wanted = wanted;
+    this.recent = recent;
   }
 
   /** Room for the copy of a tensor that a kernel will write next; null if it is of no use. */
@@ -46,8 +50,17 @@ final class RoundedTwin {
       Storage storage = context.allocate(out.count() * Short.BYTES, 0);
       rounded = Tensor.of(storage, DType.BF16, out.shape()).reshape(-1, columns);
       original = out;
+      before = context.writes();
     }
     return rounded;
+  }
+
+  /** Notes that the kernel has been launched which writes the tensor and its copy, if it does. */
+  void written() {
+    if (rounded != null) {
+      recent.plain(before, context.writes(), original.storage(), rounded.storage());
+    }
+    holds();
   }
 
   /** Notes that nothing was written since but what a linear has made of the tensor. */

@@ -103,12 +103,14 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
     try (Scope scope = Scope.open()) {
       Tensor rows = Host.rows(input);
       Tensor scale = activations.fit(rows).scale();
-      float low = activations.low() - activations.middle();
-      float high = activations.high() - activations.middle();
-      Tensor x =
-          QuantOps.quantize(rows, activations.blocks(), scale, null, low, high, weight().dtype());
       Tensor perRow = forRows(scale, rows.dim(0)).reshape(-1);
       Tensor perOutput = Ops.to(scales(), DType.F32).reshape(-1);
+      float low = activations.low() - activations.middle();
+      float high = activations.high() - activations.middle();
+      // Last before the product: a GPU that sees it so fetches the weight while it is still
+      // written.
+      Tensor x =
+          QuantOps.quantize(rows, activations.blocks(), scale, null, low, high, weight().dtype());
       Tensor out = QuantOps.scaledLinear(x, perRow, weight(), perOutput, bias());
       return scope.keep(out.reshape(input.shape().with(-1, out.dim(1)).toArray()));
     }
