@@ -14,7 +14,6 @@ import fqt.tensor.Device;
 import fqt.tensor.Ops;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
-import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
@@ -25,12 +24,15 @@ import java.util.function.Function;
 /**
  * Whole jobs on the CPU, by turns: {@code fqt.bench.ModelBench [HIDDEN WIDTH LAYERS [ROUNDS]]}.
  * First a forward pass of calibration, 512 tokens through all layers of a random Qwen2, beside its
- * linears alone; then greedy decoding with weights of each form. Without arguments the model has 27
- * M parameters.
+ * linears alone; then greedy decoding with weights of each form, beside the linears of one token.
+ * Without arguments the model has 27 M parameters.
  */
 public final class ModelBench {
   private static final int TOKENS = 512;
   private static final int NEW_TOKENS = 32;
+
+  /** Rounds of decoding before those that count: compilers work for the first seconds of it. */
+  private static final int WARM_UP = 24;
 
   private ModelBench() {}
 
@@ -89,32 +91,9 @@ public final class ModelBench {
     Tensor input = GemmBench.random(1, TOKENS, width);
     Map<String, Runnable> work = new LinkedHashMap<>();
     models.forEach((form, model) -> work.put(form, () -> model.runLayers(input, args)));
-    List<Linear> linears = new ArrayList<>();
-    f32.layers()
-        .forEach(
-            layer ->
-                layer.visit(
-                    (_, module) -> {
-                      if (module instanceof Linear linear) {
-                        linears.add(linear);
-                      }
-                    }));
-    Map<Long, Tensor> inputs = new LinkedHashMap<>();
-    double operations = 0;
-    for (Linear linear : linears) {
-      inputs.computeIfAbsent(linear.weight().dim(1), k -> GemmBench.random(2, TOKENS, k));
-      operations += 2e-9 * TOKENS * linear.weight().count();
-    }
-    work.put(
-        "linears alone",
-        () -> {
-          for (Linear linear : linears) {
-            try (Scope scope = Scope.open()) {
-              linear.apply(inputs.get(linear.weight().dim(1)), LayerArgs.NONE);
-            }
-          }
-        });
-    Map<String, Double> times = medians(work, rounds);
+    double operations = 2e-9 * TOKENS * linearWeights(f32);
+    work.put("linears alone", linears(f32, f32, TOKENS));
+    Map<String, Double> times = medians(work, rounds / 3, rounds);
     System.out.printf("%nforward, %d tokens: %.2f Gop in the linears%n", TOKENS, operations);
     System.out.println("| weights | ms | Gop/s of linears | of linears alone |\n|---|---|---|---|");
     double alone = times.get("linears alone");
@@ -131,20 +110,71 @@ public final class ModelBench {
     GenerationConfig greedy = GenerationConfig.greedy(NEW_TOKENS, Set.of());
     Map<String, Runnable> work = new LinkedHashMap<>();
     models.forEach(
-        (form, model) -> work.put(form, () -> model.generate(prompt, greedy, token -> {})));
-    Map<String, Double> times = medians(work, rounds);
-    System.out.println("\ngreedy decoding\n| weights | tokens/s | to f32 |\n|---|---|---|");
-    for (Map.Entry<String, Double> one : times.entrySet()) {
+        (form, model) -> {
+          work.put(form, () -> model.generate(prompt, greedy, token -> {}));
+          work.put(form + " linears", linears(models.get("f32"), model, 1));
+        });
+    Map<String, Double> times = medians(work, WARM_UP, rounds);
+    System.out.println(
+        "\ngreedy decoding\n| weights | tokens/s | to f32 | linears alone, ms a token | to f32 |"
+            + "\n|---|---|---|---|---|");
+    for (String form : models.keySet()) {
+      double linears = times.get(form + " linears");
       System.out.printf(
-          "| %s | %.1f | %.2f |%n",
-          one.getKey(), NEW_TOKENS / one.getValue(), times.get("f32") / one.getValue());
+          "| %s | %.1f | %.2f | %.2f | %.2f |%n",
+          form,
+          NEW_TOKENS / times.get(form),
+          times.get("f32") / times.get(form),
+          linears * 1e3,
+          times.get("f32 linears") / linears);
     }
   }
 
-  /** Seconds of each, by turns; the first third of the rounds is to warm up. */
-  private static Map<String, Double> medians(Map<String, Runnable> work, int rounds) {
+  /** Elements of the weights of all linears in the layers of an unquantized model. */
+  private static double linearWeights(CausalLm model) {
+    double[] count = {0};
+    model
+        .layers()
+        .forEach(
+            layer ->
+                layer.visit(
+                    (_, module) ->
+                        count[0] +=
+                            module instanceof Linear linear ? linear.weight().count() : 0.0));
+    return count[0];
+  }
+
+  /** Runs what stands in a model where an unquantized one has linears, one after the other. */
+  private static Runnable linears(CausalLm unquantized, CausalLm model, int tokens) {
+    Map<Long, Tensor> inputs = new LinkedHashMap<>();
+    Map<Module, Tensor> calls = new LinkedHashMap<>();
+    for (int i = 0; i < model.layers().size(); i++) {
+      Module layer = model.layers().get(i);
+      unquantized
+          .layers()
+          .get(i)
+          .visit(
+              (path, module) -> {
+                if (module instanceof Linear linear) {
+                  long k = linear.weight().dim(1);
+                  inputs.computeIfAbsent(k, _ -> GemmBench.random(2, tokens, k));
+                  calls.put(layer.place(path).get(), inputs.get(k));
+                }
+              });
+    }
+    return () ->
+        calls.forEach(
+            (linear, input) -> {
+              try (Scope scope = Scope.open()) {
+                linear.apply(input, LayerArgs.NONE);
+              }
+            });
+  }
+
+  /** Seconds of each, by turns, in the rounds that follow those to warm up. */
+  private static Map<String, Double> medians(Map<String, Runnable> work, int warmUp, int rounds) {
     Map<String, double[]> times = new LinkedHashMap<>();
-    for (int round = -rounds / 3; round < rounds; round++) {
+    for (int round = -warmUp; round < rounds; round++) {
       for (Map.Entry<String, Runnable> one : work.entrySet()) {
         long start = System.nanoTime();
         try (Scope results = Scope.open()) {
