@@ -243,6 +243,11 @@ final class CudaBackend implements Backend {
   }
 
   @Override
+  public void quantizeRows(Tensor x, Tensor codes, Tensor scale) {
+    quantization.quantizeRows(x, codes, scale);
+  }
+
+  @Override
   public void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
     quantization.dequantize(codes, blocks, scale, zero, out);
   }

@@ -1,8 +1,13 @@
 package fqt.cuda;
 
+import fqt.tensor.BinaryOp;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
+import fqt.tensor.Float8;
+import fqt.tensor.Ops;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.QuantOps;
+import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 
 /** Quantization on one GPU: codes, scales, packing and the column loop of GPTQ. */
@@ -15,6 +20,7 @@ final class CudaQuantOps {
   private final CudaBlocks blocks;
   private final CudaGptq gptq;
   private final CudaPackedLinear packed;
+  private final CudaQuantize tokens;
 
   CudaQuantOps(Launcher launcher, CudaProducts products, RecentWrites recent) {
     this.launcher = launcher;
@@ -22,6 +28,7 @@ final class CudaQuantOps {
     blocks = new CudaBlocks(launcher);
     gptq = new CudaGptq(launcher);
     packed = new CudaPackedLinear(launcher, products);
+    tokens = new CudaQuantize(launcher.context(), false);
   }
 
   void blockRange(Tensor x, Blocks shape, Tensor min, Tensor max) {
@@ -33,6 +40,31 @@ final class CudaQuantOps {
     long before = launcher.context().writes();
     blocks.quantize(x, shape, scale, zero, low, high, codes);
     recent.plain(before, launcher.context().writes(), codes.storage());
+  }
+
+  /** Rows beyond what a block of threads holds go through the steps one by one. */
+  void quantizeRows(Tensor x, Tensor codes, Tensor scale) {
+    if (x.dim(1) > CudaQuantize.MAX_COLUMNS) {
+      quantizeLongRows(x, codes, scale);
+      return;
+    }
+    CudaContext context = launcher.context();
+    long before = context.writes();
+    tokens.perToken(context.stream(), x, codes, scale);
+    recent.plain(before, context.writes(), codes.storage(), scale.storage());
+  }
+
+  private void quantizeLongRows(Tensor x, Tensor codes, Tensor scale) {
+    float high = codes.dtype() == DType.I8 ? Byte.MAX_VALUE : Float8.E4M3_MAX;
+    try (Scope scope = Scope.open()) {
+      QuantOps.Range range = QuantOps.blockRange(x, Blocks.PER_ROW);
+      Tensor largest = Ops.binary(BinaryOp.MAX, range.max(), Ops.affine(range.min(), -1, 0));
+      Tensor divisor = Ops.full(x.device(), DType.F32, high, 1);
+      Tensor least = Ops.full(x.device(), DType.F32, Float.MIN_NORMAL, 1);
+      Ops.binaryInto(BinaryOp.MAX, Ops.divide(largest, divisor), least, scale);
+    }
+    float low = codes.dtype() == DType.I8 ? Byte.MIN_VALUE : -high;
+    quantize(x, Blocks.PER_ROW, scale, null, low, high, codes);
   }
 
   void dequantize(Tensor codes, Blocks shape, Tensor scale, Tensor zero, Tensor out) {

@@ -26,6 +26,7 @@ final class QuantCases {
     return List.of(
         new BackendCheck.Case("blockRange", QuantCases::blockRange),
         new BackendCheck.Case("quantize", QuantCases::quantize),
+        new BackendCheck.Case("quantizeRows", QuantCases::quantizeRows),
         new BackendCheck.Case("dequantize", QuantCases::dequantize),
         new BackendCheck.Case("quantizationError", QuantCases::quantizationError),
         new BackendCheck.Case("pack", QuantCases::pack),
@@ -88,6 +89,17 @@ final class QuantCases {
     return twin.random().nextBoolean()
         ? null
         : twin.integers(DType.F32, 0, 15, scale.shape().toArray());
+  }
+
+  private static void quantizeRows(Twin twin) {
+    DType codes = twin.choose(DType.I8, DType.F8_E4M3);
+    twin.same(
+        codes.toString(),
+        in -> {
+          QuantOps.RowCodes rows = QuantOps.quantizeRows(in[0], codes);
+          return new Tensor[] {rows.codes(), rows.scale()};
+        },
+        strange(twin));
   }
 
   private static void quantize(Twin twin) {

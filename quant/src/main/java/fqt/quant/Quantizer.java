@@ -229,6 +229,35 @@ public record Quantizer(
   }
 
   /**
+   * {@return codes of 8 bits as products take them, with one scale a row}
+   *
+   * @param x F32 [M, K], not empty
+   */
+  QuantOps.RowCodes encodeRows(Tensor x) {
+    DType type = isInteger() ? DType.I8 : codes;
+    boolean plain = blocks.equals(Blocks.PER_ROW) && scaleType == DType.F32 && !search;
+    if (plain && (!isInteger() || rule == ScaleRule.RESTRICTED_RANGE)) {
+      return QuantOps.quantizeRows(x, type);
+    }
+    try (Scope scope = Scope.open()) {
+      Tensor scale = fit(x).scale();
+      Tensor perRow = forRows(scale, x.dim(0));
+      float low = low() - middle();
+      float high = high() - middle();
+      Tensor encoded = QuantOps.quantize(x, blocks, scale, null, low, high, type);
+      scope.keepAll(encoded, perRow);
+      return new QuantOps.RowCodes(encoded, perRow);
+    }
+  }
+
+  /** One scale a row [rows, 1], from that or from one in all. */
+  static Tensor forRows(Tensor scale, long rows) {
+    return scale.dim(0) == rows
+        ? scale
+        : Ops.gatherRows(scale, Ops.full(scale.device(), DType.I32, 0, rows));
+  }
+
+  /**
    * {@return what codes stand for, F32 [M, K]}
    *
    * @param encoded codes [M, K]

@@ -52,7 +52,7 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
    */
   static ScaledLinear of(QuantizedWeight weight, Tensor bias, Quantizer activations) {
     try (Scope scope = Scope.open()) {
-      Tensor scale = forRows(weight.scale(), weight.codes().dim(0));
+      Tensor scale = Quantizer.forRows(weight.scale(), weight.codes().dim(0));
       Tensor scales = Ops.copy(Ops.to(scale, weight.quantizer().scaleType()));
       if (!activations.isInteger()) {
         return Module.keep(scope, new Fp8Linear(weight.codes(), scales, bias, activations));
@@ -61,13 +61,6 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
       Tensor codes = Ops.to(centred, DType.I8);
       return Module.keep(scope, new Int8Linear(codes, scales, bias, activations));
     }
-  }
-
-  /** One scale a row [rows, 1], from that or from one in all. */
-  private static Tensor forRows(Tensor scale, long rows) {
-    return scale.dim(0) == rows
-        ? scale
-        : Ops.gatherRows(scale, Ops.full(scale.device(), DType.I32, 0, rows));
   }
 
   /** {@return the codes of the weight, I8 or F8_E4M3 [outputs, inputs]} */
@@ -102,16 +95,12 @@ public abstract sealed class ScaledLinear extends Module permits Int8Linear, Fp8
   protected final Tensor forward(Tensor input, LayerArgs args) {
     try (Scope scope = Scope.open()) {
       Tensor rows = Host.rows(input);
-      Tensor scale = activations.fit(rows).scale();
-      Tensor perRow = forRows(scale, rows.dim(0)).reshape(-1);
       Tensor perOutput = Ops.to(scales(), DType.F32).reshape(-1);
-      float low = activations.low() - activations.middle();
-      float high = activations.high() - activations.middle();
       // Last before the product: a GPU that sees it so fetches the weight while it is still
       // written.
-      Tensor x =
-          QuantOps.quantize(rows, activations.blocks(), scale, null, low, high, weight().dtype());
-      Tensor out = QuantOps.scaledLinear(x, perRow, weight(), perOutput, bias());
+      QuantOps.RowCodes x = activations.encodeRows(rows);
+      Tensor perRow = x.scale().reshape(-1);
+      Tensor out = QuantOps.scaledLinear(x.codes(), perRow, weight(), perOutput, bias());
       return scope.keep(out.reshape(input.shape().with(-1, out.dim(1)).toArray()));
     }
   }

@@ -379,6 +379,17 @@ public interface Backend {
       Tensor x, Blocks blocks, Tensor scale, Tensor zero, float low, float high, Tensor codes);
 
   /**
+   * Each row by its own largest magnitude: {@code scale = max(max |x| / largest, 2^-126)}, where
+   * the largest code is 127 or 448, and codes as {@link #quantize} has them. A NaN makes the scale
+   * of its row NaN.
+   *
+   * @param x [M, K], M and K at least 1
+   * @param codes I8 or F8_E4M3 [M, K]
+   * @param scale F32 [M, 1]
+   */
+  void quantizeRows(Tensor x, Tensor codes, Tensor scale);
+
+  /**
    * {@code out = scale · (code − zero)}.
    *
    * @param codes [M, K], in I8, U8 or an F8 type

@@ -90,6 +90,37 @@ public final class QuantOps {
   }
 
   /**
+   * A matrix in 8 bits.
+   *
+   * @param codes I8 or F8_E4M3 [M, K]
+   * @param scale F32 [M, 1], one a row
+   */
+  public record RowCodes(Tensor codes, Tensor scale) {}
+
+  /**
+   * {@return a matrix in codes of 8 bits, each row by its own largest magnitude}
+   *
+   * <p>{@code scale[m] = max(max |x[m]| / largest, 2^-126)}, where the largest code is 127 or 448,
+   * and {@code codes[m] = quantize(x[m], scale[m])}. A NaN makes the scale of its row NaN.
+   *
+   * @param x F32 [M, K], not empty
+   * @param codes I8 or F8_E4M3
+   */
+  public static RowCodes quantizeRows(Tensor x, DType codes) {
+    requireMatrix("x", x);
+    requireType("x", x, DType.F32);
+    requireNotEmpty("x", x);
+    if (codes != DType.I8 && codes != DType.F8_E4M3) {
+      throw new IllegalArgumentException("codes of type " + codes + "; expected I8 or F8_E4M3");
+    }
+    RowCodes out =
+        new RowCodes(
+            Ops.empty(x.device(), codes, x.shape()), Ops.empty(x.device(), DType.F32, x.dim(0), 1));
+    Ops.backend(x).quantizeRows(Ops.contiguous(x), out.codes(), out.scale());
+    return out;
+  }
+
+  /**
    * {@return the codes of x: {@code clamp(rint(x / scale) + zero, low, high)} in I8 or U8, or
    * {@code round(clamp(x / scale, low, high))} in an F8 type}
    *

@@ -202,6 +202,11 @@ final class CpuBackend implements Backend {
   }
 
   @Override
+  public void quantizeRows(Tensor x, Tensor codes, Tensor scale) {
+    QuantizeKernels.quantizeRows(threads, kernels.rows(), x, codes, scale);
+  }
+
+  @Override
   public void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
     QuantizeKernels.dequantize(threads, kernels.rows(), codes, blocks, scale, zero, out);
   }

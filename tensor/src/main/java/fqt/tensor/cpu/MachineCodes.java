@@ -9,6 +9,9 @@ final class MachineCodes {
   private static final ThreadLocal<MemorySegment> PARAMETERS =
       ThreadLocal.withInitial(() -> Arena.ofAuto().allocate(CodeKernel.PARAMETER_BYTES, 32));
 
+  /** What is read where there are no zero points. */
+  private static final MemorySegment NO_ZERO = Arena.ofAuto().allocate(Float.BYTES).asReadOnly();
+
   private final CodeKernel kernel;
   private final long size;
   private final MemorySegment scale;
@@ -24,7 +27,7 @@ final class MachineCodes {
     this.kernel = kernel;
     this.size = size;
     this.scale = scale;
-    this.zero = zero == null ? Arena.ofAuto().allocate(Float.BYTES) : zero;
+    this.zero = zero == null ? NO_ZERO : zero;
     this.zeroStep = zero == null ? 0 : Float.BYTES;
   }
 

@@ -49,21 +49,52 @@ final class QuantizeKernels {
       float low,
       float high,
       Tensor codes) {
+    QuantizeKernels kernels = new QuantizeKernels(x, blocks, scale, zero);
+    Threads.Range rows = kernels.quantizing(machine, x, low, high, codes);
+    threads.forEach(kernels.rows, Pointwise.rowsAtOnce(kernels.columns), rows);
+  }
+
+  /**
+   * Rows are quantized as soon as their largest magnitudes are known, while they are in the cache.
+   */
+  static void quantizeRows(
+      Threads threads, RowKernels machine, Tensor x, Tensor codes, Tensor scale) {
+    QuantizeKernels kernels = new QuantizeKernels(x, Blocks.PER_ROW, scale, null);
+    float high = ScalarQuantize.largestCode(codes.dtype());
+    float low = codes.dtype() == DType.I8 ? Byte.MIN_VALUE : -high;
+    Threads.Range quantizing = kernels.quantizing(machine, x, low, high, codes);
+    MemorySegment from = x.segment();
+    int columns = Math.toIntExact(kernels.columns);
+    threads.forEach(
+        kernels.rows,
+        Pointwise.rowsAtOnce(columns),
+        (first, end) -> {
+          for (long m = first; m < end; m++) {
+            long offset = m * columns * Float.BYTES;
+            RowLoops.Range range =
+                machine == null
+                    ? RowLoops.range(from, offset, columns)
+                    : MachineRows.range(machine.range(), from, offset, columns);
+            float largest = Math.max(-range.min(), range.max());
+            Element.f32(kernels.scale, m, ScalarQuantize.scaleOf(largest, high));
+          }
+          quantizing.run(first, end);
+        });
+  }
+
+  /** Quantizes rows. */
+  private Threads.Range quantizing(
+      RowKernels machine, Tensor x, float low, float high, Tensor codes) {
     MemorySegment from = x.segment();
     MemorySegment to = codes.segment();
-    QuantizeKernels kernels = new QuantizeKernels(x, blocks, scale, zero);
-    if (kernels.hasWideBlocks() && ByteCodes.serves(codes.dtype(), low, high, kernels.zero)) {
+    if (hasWideBlocks() && ByteCodes.serves(codes.dtype(), low, high, zero)) {
       ByteCodes bytes = new ByteCodes(from, to, codes.dtype(), low, high);
-      MachineCodes code = kernels.machineCodes(machine, codes);
-      if (code == null) {
-        kernels.forEachBlock(threads, bytes::quantize);
-      } else {
-        kernels.forEachRow(threads, code.quantizing(bytes, from, to));
-      }
-      return;
+      MachineCodes code = machineCodes(machine, codes);
+      return code == null
+          ? blockByBlock(bytes::quantize)
+          : rowByRow(code.quantizing(bytes, from, to));
     }
-    kernels.forEachRun(
-        threads,
+    return runByRun(
         (run, index, n) -> {
           run.carrier.readFloats(from, DType.F32, index, n);
           run.encode(codes.dtype(), low, high, n);
@@ -89,34 +120,28 @@ final class QuantizeKernels {
         : null;
   }
 
-  private void forEachRow(Threads threads, MachineCodes.RowStep step) {
+  private Threads.Range rowByRow(MachineCodes.RowStep step) {
     long wide = columns / blocks.columnsOf(columns);
-    threads.forEach(
-        rows,
-        Pointwise.rowsAtOnce(columns),
-        (first, end) -> {
-          for (long m = first; m < end; m++) {
-            step.run(m * columns, wide, m / blocks.rowsOf(rows) * wide);
-          }
-        });
+    return (first, end) -> {
+      for (long m = first; m < end; m++) {
+        step.run(m * columns, wide, m / blocks.rowsOf(rows) * wide);
+      }
+    };
   }
 
-  private void forEachBlock(Threads threads, BlockStep step) {
+  private Threads.Range blockByBlock(BlockStep step) {
     long size = blocks.columnsOf(columns);
     long wide = Math.ceilDiv(columns, size);
-    threads.forEach(
-        rows,
-        Pointwise.rowsAtOnce(columns),
-        (first, end) -> {
-          for (long m = first; m < end; m++) {
-            for (long b = 0; b < wide; b++) {
-              long block = m / blocks.rowsOf(rows) * wide + b;
-              int n = (int) Math.min(size, columns - b * size);
-              float offset = zero == null ? 0 : Element.f32(zero, block);
-              step.run(m * columns + b * size, n, Element.f32(scale, block), offset);
-            }
-          }
-        });
+    return (first, end) -> {
+      for (long m = first; m < end; m++) {
+        for (long b = 0; b < wide; b++) {
+          long block = m / blocks.rowsOf(rows) * wide + b;
+          int n = (int) Math.min(size, columns - b * size);
+          float offset = zero == null ? 0 : Element.f32(zero, block);
+          step.run(m * columns + b * size, n, Element.f32(scale, block), offset);
+        }
+      }
+    };
   }
 
   static void dequantize(
@@ -134,12 +159,18 @@ final class QuantizeKernels {
     if (kernels.hasWideBlocks() && bytes && out.dtype() == DType.F32) {
       MachineCodes code = kernels.machineCodes(machine, codes);
       if (code != null) {
-        kernels.forEachRow(threads, code.dequantizing(from, to));
+        threads.forEach(
+            kernels.rows,
+            Pointwise.rowsAtOnce(kernels.columns),
+            kernels.rowByRow(code.dequantizing(from, to)));
         return;
       }
       int mask = codes.dtype() == DType.U8 ? 0xff : -1;
-      kernels.forEachBlock(
-          threads, (index, n, s, z) -> ByteCodes.dequantize(from, mask, index, n, s, z, to));
+      threads.forEach(
+          kernels.rows,
+          Pointwise.rowsAtOnce(kernels.columns),
+          kernels.blockByBlock(
+              (index, n, s, z) -> ByteCodes.dequantize(from, mask, index, n, s, z, to)));
       return;
     }
     kernels.forEachRun(
@@ -226,9 +257,12 @@ final class QuantizeKernels {
     }
   }
 
+  private Threads.Range runByRun(Step step) {
+    return (first, end) -> forRows(new Run(), first, end, step);
+  }
+
   private void forEachRun(Threads threads, Step step) {
-    threads.forEach(
-        rows, Pointwise.rowsAtOnce(columns), (first, end) -> forRows(new Run(), first, end, step));
+    threads.forEach(rows, Pointwise.rowsAtOnce(columns), runByRun(step));
   }
 
   private void forRows(Run run, long first, long end, Step step) {

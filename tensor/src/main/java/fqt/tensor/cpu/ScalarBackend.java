@@ -172,6 +172,11 @@ final class ScalarBackend implements Backend {
   }
 
   @Override
+  public void quantizeRows(Tensor x, Tensor codes, Tensor scale) {
+    ScalarQuantize.quantizeRows(x, codes, scale);
+  }
+
+  @Override
   public void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
     ScalarQuantize.dequantize(codes, blocks, scale, zero, out);
   }

@@ -40,6 +40,29 @@ final class ScalarQuantize {
     }
   }
 
+  static void quantizeRows(Tensor x, Tensor codes, Tensor scale) {
+    float high = largestCode(codes.dtype());
+    float low = codes.dtype() == DType.I8 ? Byte.MIN_VALUE : -high;
+    for (long m = 0; m < x.dim(0); m++) {
+      float largest = 0;
+      for (long k = 0; k < x.dim(1); k++) {
+        largest = Math.max(largest, Math.abs(at(x, m * x.dim(1) + k)));
+      }
+      Element.f32(scale.segment(), m, scaleOf(largest, high));
+    }
+    quantize(x, Blocks.PER_ROW, scale, null, low, high, codes);
+  }
+
+  /** The scale by which a row's largest magnitude becomes that code; one NaN is like another. */
+  static float scaleOf(float largest, float code) {
+    return Float.isNaN(largest) ? Float.NaN : Math.max(largest / code, Float.MIN_NORMAL);
+  }
+
+  /** The code of a row's largest magnitude. */
+  static float largestCode(DType codes) {
+    return codes == DType.I8 ? Byte.MAX_VALUE : Float8.E4M3_MAX;
+  }
+
   static void dequantize(Tensor codes, Blocks blocks, Tensor scale, Tensor zero, Tensor out) {
     MemorySegment from = codes.segment();
     MemorySegment to = out.segment();

@@ -119,6 +119,45 @@ class QuantizeTwinTest {
   }
 
   @Test
+  void rowsByTheirLargestMagnitude() {
+    for (DType type : List.of(DType.I8, DType.F8_E4M3)) {
+      for (int columns : new int[] {1, 7, 31, 32, 33, 64, 129, 1100, 4128}) {
+        checkRows(type, Twins.random(random, 2, 6, columns));
+        Tensor zeros = Ops.full(Device.CPU, DType.F32, 0, 3, columns);
+        checkRows(type, zeros);
+        checkRows(type, Ops.affine(Twins.random(random, 2, 3, columns), 0x1p-130f, 0));
+        for (float extreme : EXTREMES) {
+          Tensor x = Twins.random(random, 2, 3, columns);
+          Element.f32(x.segment(), columns + columns / 2, extreme);
+          checkRows(type, x);
+        }
+      }
+    }
+  }
+
+  private static void checkRows(DType type, Tensor x) {
+    long[] dims = x.shape().toArray();
+    long[] perRow = {dims[0], 1};
+    Tensor scale = Twins.empty(DType.F32, perRow);
+    Tensor codes = Twins.empty(type, dims);
+    String what = type + " rows of " + x;
+    Twins.same(what, type, dims, (cpu, out) -> cpu.quantizeRows(x, out, scale));
+    Twins.close(what, 0, perRow, (cpu, out) -> cpu.quantizeRows(x, codes, out));
+    float low = type == DType.I8 ? -128 : -448;
+    float high = type == DType.I8 ? 127 : 448;
+    Tensor same = QuantOps.quantize(x, Blocks.PER_ROW, scale, null, low, high, type);
+    assertArrayEquals(Twins.bytes(same), Twins.bytes(codes), what);
+  }
+
+  @Test
+  void largestMagnitudeIsTheLargestCode() {
+    QuantOps.RowCodes rows =
+        QuantOps.quantizeRows(Ops.of(new float[] {1, -4, 2, 0}, 2, 2), DType.I8);
+    assertArrayEquals(new long[] {32, -127, 127, 0}, rows.codes().toLongs());
+    assertArrayEquals(new float[] {4 / 127f, 2 / 127f}, rows.scale().toFloats());
+  }
+
+  @Test
   void float8Codes() {
     for (Blocks blocks : BLOCKS) {
       for (int columns : new int[] {1, 33, 1100}) {
