@@ -8,10 +8,8 @@ import fqt.tensor.Tensor;
 import fqt.tensor.cpu.ByteTerms.Form;
 import fqt.tensor.cpu.asm.ScaleKernel;
 import fqt.tensor.cpu.asm.TileKernel;
-import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
-import java.util.concurrent.ConcurrentLinkedDeque;
 import jdk.incubator.vector.FloatVector;
 import jdk.incubator.vector.IntVector;
 import jdk.incubator.vector.VectorOperators;
@@ -38,7 +36,7 @@ final class ByteProducts {
   private final boolean raised;
   private final Gemm gemm;
   private final Streaming streaming;
-  private final ConcurrentLinkedDeque<MemorySegment> idle = new ConcurrentLinkedDeque<>();
+  private final Scratch scratch = new Scratch();
 
   ByteProducts(Threads threads, KernelChoice kernels) {
     this(threads, kernels, null);
@@ -76,7 +74,7 @@ final class ByteProducts {
     }
     long columns = Math.ceilDiv(n, kernel.columns()) * kernel.columns();
     long size = (m + 2 * columns) * Float.BYTES;
-    MemorySegment memory = take(size);
+    MemorySegment memory = scratch.take(size);
     MemorySegment rows = memory.asSlice(0, m * Float.BYTES);
     MemorySegment scales = memory.asSlice(m * Float.BYTES, columns * Float.BYTES);
     MemorySegment shifts = memory.asSlice((m + columns) * Float.BYTES, columns * Float.BYTES);
@@ -92,7 +90,7 @@ final class ByteProducts {
         right,
         kept == null ? null : kept.of("int8", w, right, gemm),
         Result.scaled(out, scaling));
-    idle.addFirst(memory);
+    scratch.give(memory);
   }
 
   /** Without a kernel of integers. */
@@ -101,12 +99,12 @@ final class ByteProducts {
     long rows = x.dim(0);
     long columns = Math.ceilDiv(w.dim(0), GemmKernel.COLUMNS) * GemmKernel.COLUMNS;
     long size = 2 * rows * columns * Integer.BYTES;
-    MemorySegment memory = take(size);
+    MemorySegment memory = scratch.take(size);
     Tensor both = Tensor.of(memory.asSlice(0, size), DType.F32, Shape.of(2 * rows, columns));
     Tensor sums = both.slice(0, 0, rows);
     addExactParts(x, w, sums, both.slice(0, rows, 2 * rows));
     finish(sums.segment(), floats(xScale, rows), floats(wScale, columns), bias, out);
-    idle.addFirst(memory);
+    scratch.give(memory);
   }
 
   private void stream(
@@ -194,11 +192,5 @@ final class ByteProducts {
     for (int n = 0; bias != null && n < count; n++) {
       line[n] += bias[n];
     }
-  }
-
-  /** Memory that an earlier product left, if it is large enough. */
-  private MemorySegment take(long size) {
-    MemorySegment free = idle.pollFirst();
-    return free != null && free.byteSize() >= size ? free : Arena.ofAuto().allocate(size, 64);
   }
 }

@@ -16,8 +16,8 @@ import java.util.function.Supplier;
  *   for each block of rows, of terms, of columns    packed operands in the last-level cache
  *     pack a and b                                  strips shared out among threads
  *     for each task of rows x columns               shared out; its rows of a in the second level
- *       for each strip of b
- *         for each pass of at most A_STRIDE terms   the strip's part in the first level
+ *       for each pass of at most A_STRIDE terms
+ *         for each strip of b                       its part in the first level
  *           for each strip of a                     one tile in registers
  * </pre>
  *
@@ -53,6 +53,9 @@ final class Gemm {
 
   /** Terms of a block of either operand where sums must not be interrupted: 16 MiB. */
   private static final int BLOCK_SIZE = 1 << 22;
+
+  /** Terms of a small a, which stays in the second-level cache: 384 KiB. */
+  private static final int NEAR_SIZE = 96 << 10;
 
   /** Multiply-adds below which waking other threads costs more than it brings. */
   private static final long WORTH_SHARING = 1 << 18;
@@ -128,7 +131,8 @@ final class Gemm {
 
   private void multiply(Operand a, Operand b, MemorySegment kept, Result out, Panels packed) {
     int depth = depth(a.inner());
-    boolean whole = out.scaling() != null || a.inner() <= (long) BLOCK_PASSES * depth;
+    boolean near = a.outer() * a.inner() <= NEAR_SIZE;
+    boolean whole = out.scaling() != null || a.inner() <= (long) BLOCK_PASSES * depth || near;
     int terms = whole ? Math.toIntExact(a.inner()) : BLOCK_PASSES * depth;
     int rows = atOnce(a.outer(), BLOCK_ROWS, terms, TASK_ROWS);
     int columns = atOnce(b.outer(), BLOCK_COLUMNS, kept == null ? terms : 1, TASK_COLUMNS);
@@ -168,7 +172,7 @@ final class Gemm {
   }
 
   /** Terms of a pass: as even as can be, in multiples of 16, which tiles want. */
-  private static int depth(long terms) {
+  static int depth(long terms) {
     long passes = Math.max(1, Math.ceilDiv(terms, A_STRIDE));
     return Math.max(16, roundUp(Math.toIntExact(Math.ceilDiv(terms, passes)), 16));
   }
@@ -217,7 +221,12 @@ final class Gemm {
   }
 
   private static boolean isShared(Block block) {
-    return (long) Math.max(64, block.rows) * block.columns * block.terms >= WORTH_SHARING;
+    return isShared(block.rows, block.columns, block.terms);
+  }
+
+  /** Whether a product is worth waking other threads. */
+  static boolean isShared(long rows, long columns, long terms) {
+    return Math.max(64, rows) * columns * terms >= WORTH_SHARING;
   }
 
   private void multiply(Result out, Panels packed, Block block) {

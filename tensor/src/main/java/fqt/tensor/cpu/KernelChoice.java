@@ -15,6 +15,7 @@ import jdk.incubator.vector.FloatVector;
  * JVM prefers, so {@code -XX:UseAVX=2} chooses its AVX2 kernels on a machine that has AVX-512.
  *
  * @param floats the kernel of F32 products, or null for the Vector API
+ * @param ahead the same, which asks for the next strip of b while it multiplies
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
  * @param pairs the kernel of BF16 products, or null where they become F32 on their way
  * @param turn packs right-hand sides, or null for the Vector API
@@ -25,6 +26,7 @@ import jdk.incubator.vector.FloatVector;
  */
 record KernelChoice(
     TileKernel floats,
+    TileKernel ahead,
     TileKernel bytes,
     TileKernel pairs,
     TurnKernel turn,
@@ -41,7 +43,7 @@ record KernelChoice(
 
   /** Makes the packed blocks of products by a kernel of machine code. */
   Supplier<Panels> panels(TileKernel kernel) {
-    return () -> new MachinePanels(kernel, turn);
+    return () -> new MachinePanels(kernel, kernel == floats ? ahead : null, turn);
   }
 
   /** Machine code where it runs, otherwise the Vector API. */
@@ -111,6 +113,7 @@ record KernelChoice(
     TileKernel pairs = pairKind == null ? null : new TileKernel(pairKind, bits, Gemm.A_STRIDE);
     return new KernelChoice(
         floats,
+        new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, true),
         bytes,
         pairs,
         new TurnKernel(floats.columns()),
@@ -161,6 +164,7 @@ record KernelChoice(
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         null,

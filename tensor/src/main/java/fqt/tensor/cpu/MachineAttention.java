@@ -106,7 +106,8 @@ final class MachineAttention implements AttentionRows {
   private void addPacked(
       PackedKeys keys, long index, long place, int count, int firstTile, int tileCount) {
     int top = firstTile * kernel.rows();
-    int bottom = Math.min(rows, top + tileCount * kernel.rows());
+    int tileRows = tileCount * kernel.rows();
+    int bottom = Math.min(rows, top + tileRows);
     int low = count;
     int high = 0;
     for (int r = top; r < bottom; r++) {
@@ -122,7 +123,7 @@ final class MachineAttention implements AttentionRows {
     MemorySegment left = queries.asSlice(top * STRIDE);
     for (int j = low; j < width; j += step) {
       MemorySegment to = scores.asSlice(top * STRIDE + (long) j * Float.BYTES);
-      kernel.multiply(depth, tileCount, left, keys.keys(index, j), to, STRIDE, scale, false);
+      kernel.multiply(depth, tileRows, left, keys.keys(index, j), to, STRIDE, scale, false);
     }
     for (int r = top; r < bottom; r++) {
       int end = Math.clamp(to[r] - place, low, high);
@@ -143,7 +144,7 @@ final class MachineAttention implements AttentionRows {
     for (int d = 0; d < depth; d += step) {
       MemorySegment values = keys.values(index, d).asSlice((long) low * step * Float.BYTES);
       MemorySegment to = sums.asSlice((long) d * Float.BYTES);
-      kernel.multiply(high - low, tileCount, weights, values, to, meanStride, 1, true);
+      kernel.multiply(high - low, tileRows, weights, values, to, meanStride, 1, true);
     }
   }
 

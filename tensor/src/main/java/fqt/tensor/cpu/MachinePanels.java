@@ -19,7 +19,11 @@ final class MachinePanels implements Panels {
 
   private static final int ROW_BYTES = 1 << 20;
 
+  /** Rows up to which strips of b, used once, had better be asked for in time. */
+  private static final int FEW_ROWS = 24;
+
   private final TileKernel kernel;
+  private final TileKernel ahead;
   private final TurnKernel turn;
   private final int step;
   private final int width;
@@ -39,15 +43,17 @@ final class MachinePanels implements Panels {
   private long stripPitch;
   private long excessAt;
 
-  MachinePanels(TileKernel kernel, TurnKernel turn) {
+  MachinePanels(TileKernel kernel, TileKernel ahead, TurnKernel turn) {
     this.kernel = kernel;
+    this.ahead = ahead;
     this.turn = turn;
     this.step = kernel.rows();
     this.width = kernel.columns();
     this.stripStride = (long) width * Float.BYTES;
     long columnOfTiles = Gemm.TASK_ROWS * stripStride;
+    long task = columnOfTiles * Gemm.TASK_COLUMNS / width;
     long rowOfTiles = (long) step * ROW_OF_TILES * Float.BYTES;
-    this.sums = ThreadLocal.withInitial(() -> allocate(Math.max(columnOfTiles, rowOfTiles)));
+    this.sums = ThreadLocal.withInitial(() -> allocate(Math.max(task, rowOfTiles)));
     this.edge = ThreadLocal.withInitial(() -> allocate(columnOfTiles));
   }
 
@@ -216,8 +222,10 @@ final class MachinePanels implements Panels {
         rowOfTiles(task, row, Math.min(step, endRow - row));
       }
     } else {
-      for (int column = firstColumn; column < endColumn; column += width) {
-        columnOfTiles(task, column, Math.min(width, endColumn - column));
+      for (int pass = 0; pass < block.passes(); pass++) {
+        for (int column = firstColumn; column < endColumn; column += width) {
+          columnOfTiles(task, pass, column, Math.min(width, endColumn - column));
+        }
       }
     }
   }
@@ -239,9 +247,9 @@ final class MachinePanels implements Panels {
     }
 
     /** Whether kernels may set or add to the result by themselves; a bias is written first. */
-    boolean isReady(int row, int rows, int column, int columns) {
+    boolean isReady(int pass, int row, int rows, int column, int columns) {
       return out.readyForTiles(
-          block.first(), block.row() + row, rows, block.column() + column, columns);
+          block.first() && pass == 0, block.row() + row, rows, block.column() + column, columns);
     }
 
     boolean adds(int pass) {
@@ -250,52 +258,55 @@ final class MachinePanels implements Panels {
   }
 
   /** Tiles one under the other, through which a strip of b goes from the first-level cache. */
-  private void columnOfTiles(Task task, int column, int columns) {
+  private void columnOfTiles(Task task, int pass, int column, int columns) {
     if (task.out.scaling() != null) {
-      scaledColumn(task, column, columns);
+      scaledColumn(task, pass, column, columns);
       return;
     }
     Gemm.Block block = task.block;
-    boolean ready = task.isReady(task.firstRow, task.height(), column, columns);
+    boolean ready = task.isReady(pass, task.firstRow, task.height(), column, columns);
     int row = task.firstRow;
     while (row < task.endRow && !task.out.wants(block.row() + row, step, block.column() + column)) {
       row += step;
     }
-    int tiles = ready && columns == width ? (task.endRow - row) / step : 0;
-    for (int pass = 0; pass < block.passes(); pass++) {
-      if (tiles > 0) {
-        kernel.multiply(
-            block.depth(pass),
-            tiles,
-            a.address() + rowAt(pass, row),
-            strip(block, column, pass),
-            task.to(row, column),
-            task.stride(),
-            task.out.alpha(),
-            task.adds(pass));
-      }
-      for (int r = row + tiles * step; r < task.endRow; r += step) {
-        edge(task, pass, r, Math.min(step, task.endRow - r), column, columns);
-      }
+    int height = ready && columns == width ? Math.max(0, task.endRow - row) : 0;
+    if (height > 0) {
+      boolean last = pass + 1 == block.passes();
+      (height <= FEW_ROWS && ahead != null ? ahead : kernel)
+          .multiply(
+              block.depth(pass),
+              height,
+              a.address() + rowAt(pass, row),
+              strip(block, column, pass),
+              task.to(row, column),
+              task.stride(),
+              task.out.alpha(),
+              task.adds(pass),
+              last ? strip(block, column + width, 0) : strip(block, column, pass + 1),
+              (long) block.depth(last ? 0 : pass + 1) * Float.BYTES);
+    }
+    for (int r = row + height; r < task.endRow; r += step) {
+      edge(task, pass, r, Math.min(step, task.endRow - r), column, columns);
     }
   }
 
-  private void scaledColumn(Task task, int column, int columns) {
+  private void scaledColumn(Task task, int pass, int column, int columns) {
     Gemm.Block block = task.block;
-    int tiles = Math.ceilDiv(task.height(), step);
-    long sums = this.sums.get().address();
-    for (int pass = 0; pass < block.passes(); pass++) {
-      kernel.multiply(
-          block.depth(pass),
-          tiles,
-          a.address() + rowAt(pass, task.firstRow),
-          strip(block, column, pass),
-          sums,
-          stripStride,
-          1,
-          pass > 0);
+    long sums =
+        this.sums.get().address()
+            + (long) (column - task.firstColumn) / width * Gemm.TASK_ROWS * stripStride;
+    kernel.multiply(
+        block.depth(pass),
+        task.height(),
+        a.address() + rowAt(pass, task.firstRow),
+        strip(block, column, pass),
+        sums,
+        stripStride,
+        1,
+        pass > 0);
+    if (pass + 1 == block.passes()) {
+      scale(task, task.firstRow, task.height(), column, columns, sums, 0);
     }
-    scale(task, task.firstRow, task.height(), column, columns, sums, 0);
   }
 
   /** Tiles side by side, through which rows of a go from the first-level cache. */
@@ -304,7 +315,7 @@ final class MachinePanels implements Panels {
     int first = task.firstColumn;
     int end = task.endColumn;
     boolean scaled = task.out.scaling() != null;
-    boolean ready = !scaled && task.isReady(row, rows, first, end - first);
+    boolean ready = !scaled && task.isReady(0, row, rows, first, end - first);
     int tiles = scaled ? Math.ceilDiv(end - first, width) : (end - first) / width;
     tiles = scaled || ready && rows == step ? tiles : 0;
     long to = scaled ? sums.get().address() : task.to(row, first);
@@ -364,7 +375,7 @@ final class MachinePanels implements Panels {
     } else {
       long from = a.address() + rowAt(pass, row);
       long strip = strip(block, column, pass);
-      kernel.multiply(block.depth(pass), 1, from, strip, tile.address(), stripStride, 1, false);
+      kernel.multiply(block.depth(pass), rows, from, strip, tile.address(), stripStride, 1, false);
     }
     float[] values = new float[step * width];
     MemorySegment.copy(tile, Element.FLOAT, 0, values, 0, values.length);

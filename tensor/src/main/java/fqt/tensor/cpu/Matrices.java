@@ -12,6 +12,7 @@ final class Matrices {
   private final TileKernel pairs;
   private final Gemm bf16;
   private final Streaming streaming;
+  private final FewRows fewRows;
   private final Nibbles nibbles;
   private final KeptForms kept;
 
@@ -28,6 +29,7 @@ final class Matrices {
     this.pairs = kernels.pairs();
     this.bf16 = pairs == null ? null : new Gemm(threads, kernels.panels(pairs));
     this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
+    this.fewRows = kernels.floats() == null ? null : new FewRows(threads, kernels);
     this.nibbles = kernels.dots() == null ? null : new Nibbles(threads, kernels.dots(), streaming);
   }
 
@@ -53,7 +55,14 @@ final class Matrices {
 
   /** The weight is where b comes from, if it may be kept packed, or null. */
   private void multiply(Operand a, Operand b, Tensor weight, Result out) {
-    if (streaming != null && Streaming.serves(a, b)) {
+    if (fewRows != null && fewRows.serves(a, b, out)) {
+      MemorySegment packed = packed("f32", weight, b, gemm);
+      if (packed == null) {
+        fewRows.multiply(a, b, out);
+      } else {
+        gemm.multiply(a, b, packed, out);
+      }
+    } else if (streaming != null && Streaming.serves(a, b)) {
       streaming.multiply(a, (Operand.Strided) b, out);
     } else if (a.outer() <= Skinny.MOST_ROWS && !b.outerIsDense()) {
       Skinny.multiply(threads, a, b, out);

@@ -62,7 +62,10 @@ public final class TileKernel {
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
           ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_FLOAT);
+          ValueLayout.JAVA_FLOAT,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG);
 
   private static final FunctionDescriptor TILED =
       FunctionDescriptor.ofVoid(
@@ -81,6 +84,7 @@ public final class TileKernel {
   private final int aStride;
   private final int rows;
   private final int columns;
+  private final boolean ahead;
   private final MethodHandle set;
   private final MethodHandle add;
 
@@ -93,6 +97,19 @@ public final class TileKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public TileKernel(Kind kind, int bits, int aStride) throws ExecutableMemory.Refused {
+    this(kind, bits, aStride, false);
+  }
+
+  /**
+   * Assembles the kernel.
+   *
+   * @param ahead whether it asks for memory that is wanted next, {@link #AHEAD_ROWS} rows for each
+   *     tile
+   * @throws ExecutableMemory.Refused if machine code cannot run here
+   */
+  public TileKernel(Kind kind, int bits, int aStride, boolean ahead)
+      throws ExecutableMemory.Refused {
+    this.ahead = ahead;
     this.kind = kind;
     this.bits = bits;
     this.rows = kind.isTiled() ? AmxCode.ROWS : bits == 512 ? 12 : 6;
@@ -123,11 +140,16 @@ public final class TileKernel {
     return kind.isTiled() ? 16 : 1;
   }
 
+  /** Rows of sums below which the additions of a tile wait for each other. */
+  private static final int FEW_ROWS = 4;
+
   /**
-   * Computes {@code tiles} tiles, one under the other; not for AMX.
+   * Computes so many rows of sums, tile under tile, the last with as many rows as are left; not for
+   * AMX.
    *
    * @param depth terms of each sum
-   * @param a the first row of {@code tiles * rows} packed rows
+   * @param height rows
+   * @param a the first packed row
    * @param b a strip [depth, columns]
    * @param c the first element of the result
    * @param cStride distance of two rows of the result, in bytes
@@ -136,7 +158,7 @@ public final class TileKernel {
    */
   public void multiply(
       long depth,
-      long tiles,
+      long height,
       MemorySegment a,
       MemorySegment b,
       MemorySegment c,
@@ -144,7 +166,7 @@ public final class TileKernel {
       float alpha,
       boolean adding) {
     try {
-      multiply(depth, tiles, a.address(), b.address(), c.address(), cStride, alpha, adding);
+      multiply(depth, height, a.address(), b.address(), c.address(), cStride, alpha, adding);
     } finally {
       Reference.reachabilityFence(a);
       Reference.reachabilityFence(b);
@@ -157,12 +179,66 @@ public final class TileKernel {
    * of the same arena would count its users by turns. The caller keeps the memory alive.
    */
   public void multiply(
-      long depth, long tiles, long a, long b, long c, long cStride, float alpha, boolean adding) {
+      long depth, long height, long a, long b, long c, long cStride, float alpha, boolean adding) {
+    multiply(depth, height, a, b, c, cStride, alpha, adding, a, 0);
+  }
+
+  /**
+   * The same, asking for what comes next, if the kernel was made to.
+   *
+   * @param next the first of rows of as many terms, which need not be there: asking never fails
+   * @param nextStride distance of two of these rows, in bytes
+   */
+  public void multiply(
+      long depth,
+      long height,
+      long a,
+      long b,
+      long c,
+      long cStride,
+      float alpha,
+      boolean adding,
+      long next,
+      long nextStride) {
+    long rest = height % rows;
+    boolean even = rest > 0 && rest < FEW_ROWS && height > rows;
+    long last = even ? (rows + rest) / 2 : 0;
+    long first = height - last;
+    run(depth, first, a, b, c, cStride, alpha, adding, next, nextStride);
+    if (even) {
+      long tiles = Math.ceilDiv(first, rows);
+      run(
+          depth,
+          last,
+          a + first * aStride,
+          b,
+          c + first * cStride,
+          cStride,
+          alpha,
+          adding,
+          next + tiles * AHEAD_ROWS * nextStride,
+          nextStride);
+    }
+  }
+
+  private void run(
+      long depth,
+      long height,
+      long a,
+      long b,
+      long c,
+      long cStride,
+      float alpha,
+      boolean adding,
+      long next,
+      long nextStride) {
+    long tiles = height / rows;
+    long rest = height % rows;
     try {
       if (adding) {
-        add.invokeExact(depth, tiles, a, b, c, cStride, alpha);
+        add.invokeExact(depth, tiles, a, b, c, cStride, alpha, rest, next, nextStride);
       } else {
-        set.invokeExact(depth, tiles, a, b, c, cStride, alpha);
+        set.invokeExact(depth, tiles, a, b, c, cStride, alpha, rest, next, nextStride);
       }
     } catch (Throwable thrown) {
       throw new IllegalStateException("the " + kind + " kernel failed", thrown);
@@ -211,62 +287,118 @@ public final class TileKernel {
         : vectorCode(adding);
   }
 
-  /** rdi depth, rsi tiles, rdx a, rcx b, r8 c, r9 stride of c, xmm0 alpha. */
+  /** Rows of what is wanted next that are asked for while a tile is computed. */
+  public static final int AHEAD_ROWS = 8;
+
+  /**
+   * rdi depth, rsi whole tiles, rdx a, rcx b, r8 c, r9 stride of c, xmm0 alpha; on the stack the
+   * rows that are left, and what is wanted next with the distance of its rows.
+   */
   private byte[] vectorCode(boolean adding) {
     Assembler code = new Assembler();
-    code.push(Reg.RBX);
+    code.saveAll();
     code.vector(Op.VMOVSS_STORE, 128, 0, Reg.RSP, -8);
-    int tile = code.here();
-    code.move(Reg.R10, Reg.RCX);
-    code.move(Reg.R11, Reg.RDX);
-    for (int sum = 0; sum < 2 * rows; sum++) {
-      code.vector(Op.VXORPS, 256, sum, sum, sum);
+    if (ahead) {
+      code.load(Reg.R15, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
+      code.load(Reg.R12, Reg.RSP, Assembler.STACK_ARGUMENTS + 16);
+      code.triple(Reg.R13, Reg.R12);
     }
-    terms(code);
-    store(code, adding);
+    code.test(Reg.RSI);
+    int noneWhole = code.jumpZero();
+    int tile = code.here();
+    tile(code, rows, adding);
     code.add(Reg.RDX, rows * aStride);
     code.decrement(Reg.RSI);
     code.jumpNotZero(tile);
-    code.vzeroupper();
-    code.pop(Reg.RBX);
-    code.ret();
+    code.land(noneWhole);
+    code.load(Reg.RSI, Reg.RSP, Assembler.STACK_ARGUMENTS);
+    int[] parts = new int[rows];
+    for (int height = 1; height < rows; height++) {
+      code.decrement(Reg.RSI);
+      parts[height] = code.jumpZero();
+    }
+    end(code);
+    for (int height = 1; height < rows; height++) {
+      code.land(parts[height]);
+      tile(code, height, adding);
+      end(code);
+    }
     return code.bytes();
+  }
+
+  private static void end(Assembler code) {
+    code.vzeroupper();
+    code.restoreAllAndReturn();
+  }
+
+  private void tile(Assembler code, int height, boolean adding) {
+    code.move(Reg.R10, Reg.RCX);
+    code.move(Reg.R11, Reg.RDX);
+    if (ahead) {
+      code.move(Reg.RBP, Reg.R15);
+      code.move(Reg.R14, Reg.R15);
+      code.add(Reg.R14, Reg.R12);
+      code.add(Reg.R14, Reg.R13);
+    }
+    for (int sum = 0; sum < 2 * height; sum++) {
+      code.vector(Op.VXORPS, 256, sum, sum, sum);
+    }
+    terms(code, height);
+    store(code, height, adding);
+    if (ahead) {
+      for (int half = 0; half < 2; half++) {
+        code.add(Reg.R15, Reg.R12);
+        code.add(Reg.R15, Reg.R13);
+      }
+    }
   }
 
   /**
    * The loop over the terms, sixteen at a time and then one by one. Meanwhile the rows of the next
    * tile are asked for, which come from the second-level cache or from further away.
    */
-  private void terms(Assembler code) {
+  private void terms(Assembler code, int height) {
     code.move(Reg.RAX, Reg.RDI);
     code.move(Reg.RBX, Reg.RDI);
     code.and(Reg.RBX, UNROLL - 1);
     code.shiftRight(Reg.RAX, Integer.numberOfTrailingZeros(UNROLL));
     int noneWhole = code.jumpZero();
     int whole = code.here();
-    for (int row = 0; row < rows; row++) {
+    for (int row = 0; row < rows && height == rows; row++) {
       code.prefetch(Mem.at(Reg.R11, (rows + row) * aStride));
     }
-    steps(code, UNROLL);
+    if (ahead) {
+      askForNext(code);
+    }
+    steps(code, height, UNROLL);
     code.decrement(Reg.RAX);
     code.jumpNotZero(whole);
     code.land(noneWhole);
     code.test(Reg.RBX);
     int noneLeft = code.jumpZero();
     int left = code.here();
-    steps(code, 1);
+    steps(code, height, 1);
     code.decrement(Reg.RBX);
     code.jumpNotZero(left);
     code.land(noneLeft);
   }
 
-  private void steps(Assembler code, int count) {
+  private static void askForNext(Assembler code) {
+    for (int row = 0; row < AHEAD_ROWS / 2; row++) {
+      code.prefetchSecond(Mem.inRow(Reg.RBP, Reg.R12, Reg.R13, row, 0));
+      code.prefetchSecond(Mem.inRow(Reg.R14, Reg.R12, Reg.R13, row, 0));
+    }
+    code.add(Reg.RBP, UNROLL * Float.BYTES);
+    code.add(Reg.R14, UNROLL * Float.BYTES);
+  }
+
+  private void steps(Assembler code, int height, int count) {
     int u = 2 * rows;
     for (int k = 0; k < count; k++) {
       int at = k * columns * Float.BYTES;
       code.vector(Op.VMOVUPS, bits, u, Reg.R10, at);
       code.vector(Op.VMOVUPS, bits, u + 1, Reg.R10, at + bits / 8);
-      for (int row = 0; row < rows; row++) {
+      for (int row = 0; row < height; row++) {
         int from = row * aStride + k * Float.BYTES;
         if (kind == Kind.PAIRS) {
           code.vector(Op.VPBROADCASTD, bits, u + 2, Reg.R11, from);
@@ -303,12 +435,12 @@ public final class TileKernel {
     }
   }
 
-  private void store(Assembler code, boolean adding) {
+  private void store(Assembler code, int height, boolean adding) {
     int alpha = 2 * rows;
     if (kind.isFloat()) {
       code.vector(Op.VBROADCASTSS, bits, alpha, Reg.RSP, -8);
     }
-    for (int row = 0; row < rows; row++) {
+    for (int row = 0; row < height; row++) {
       for (int half = 0; half < 2; half++) {
         int sum = 2 * row + half;
         if (kind.isFloat()) {

@@ -4,6 +4,7 @@ import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
+import java.lang.ref.Reference;
 
 /**
  * Turns eight rows of terms of four bytes into eight columns of a packed strip, 8 x 8 terms at a
@@ -16,7 +17,10 @@ public final class TurnKernel {
 
   private static final FunctionDescriptor TYPE =
       FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.JAVA_LONG, ValueLayout.ADDRESS);
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG);
 
   private final MethodHandle function;
 
@@ -38,6 +42,16 @@ public final class TurnKernel {
    * @param to the first term of the first column
    */
   public void turn(long blocks, MemorySegment from, long stride, MemorySegment to) {
+    try {
+      turn(blocks, from.address(), stride, to.address());
+    } finally {
+      Reference.reachabilityFence(from);
+      Reference.reachabilityFence(to);
+    }
+  }
+
+  /** The same by addresses; the caller keeps the memory alive. */
+  public void turn(long blocks, long from, long stride, long to) {
     try {
       function.invokeExact(blocks, from, stride, to);
     } catch (Throwable thrown) {
