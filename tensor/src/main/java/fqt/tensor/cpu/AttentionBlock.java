@@ -85,7 +85,7 @@ final class AttentionBlock implements AttentionRows {
     float[] lanes = new float[KEYS * LENGTH];
     for (int r = 0; r < rows; r++) {
       TileLoops.dots(queries, r * padded, keys, firstKey, keyStep, depth, count, lanes);
-      for (int j = 0; j < KEYS; j++) {
+      for (int j = 0; j < count; j++) {
         scores[r * KEYS + j] = sum(lanes, j * LENGTH);
       }
     }

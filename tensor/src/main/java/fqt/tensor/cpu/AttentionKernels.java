@@ -17,6 +17,9 @@ final class AttentionKernels {
   /** Rows (queries times heads) of a task: whole tiles of 4, 6 or 12. */
   private static final int ROWS = 60;
 
+  /** Numbers of keys to be multiplied by that are worth another thread. */
+  private static final long GRAIN = 1 << 16;
+
   /** From so many rows a sequence on, packing the keys is worth its cost. */
   private static final long PACKED_FROM = 8;
 
@@ -92,9 +95,10 @@ final class AttentionKernels {
       tasks[s + 1] = tasks[s] + Math.ceilDiv(bounds[s + 1] - bounds[s], queriesAtOnce);
     }
     long total = tasks[tasks.length - 1] * groups;
+    long ofTask = k.count() / groups / (bounds.length - 1) * Math.min(ROWS, q.dim(0) * shared);
     threads.forEach(
         total,
-        1,
+        Math.max(1, GRAIN / Math.max(1, ofTask)),
         (first, end) -> {
           for (long i = first; i < end; i++) {
             long task = (total - 1 - i) / groups;

@@ -1,5 +1,6 @@
 package fqt.tensor.cpu;
 
+import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.NormKernel;
 import java.lang.foreign.Arena;
@@ -25,18 +26,22 @@ final class MachineNorms {
   private final int whole;
 
   /** Layer norm, or, with a bias that is null, RMS norm. */
-  MachineNorms(NormKernel kernel, Tensor x, float[] weight, float[] bias, float eps, Tensor out) {
+  MachineNorms(NormKernel kernel, Tensor x, Tensor weight, Tensor bias, float eps, Tensor out) {
     this.kernel = kernel;
     this.from = x.segment();
     this.to = out.segment();
-    this.weight = offHeap(weight);
-    this.bias = bias == null ? null : offHeap(bias);
+    this.weight = floats(weight);
+    this.bias = bias == null ? null : floats(bias);
     this.eps = eps;
-    this.columns = weight.length;
+    this.columns = Math.toIntExact(weight.count());
     this.whole = columns / NormKernel.BLOCK * NormKernel.BLOCK;
   }
 
-  private static MemorySegment offHeap(float[] values) {
+  private static MemorySegment floats(Tensor tensor) {
+    if (tensor.dtype() == DType.F32 && tensor.isContiguous()) {
+      return tensor.segment();
+    }
+    float[] values = Rows.floats(tensor);
     MemorySegment copy = Arena.ofAuto().allocate((long) values.length * Float.BYTES, 64);
     MemorySegment.copy(values, 0, copy, Element.FLOAT, 0, values.length);
     return copy;

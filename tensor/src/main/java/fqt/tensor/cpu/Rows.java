@@ -13,7 +13,7 @@ final class Rows {
   static void rmsNorm(
       Threads threads, RowKernels kernels, Tensor x, Tensor weight, float eps, Tensor out) {
     if (kernels != null) {
-      norms(threads, x, new MachineNorms(kernels.norms(), x, floats(weight), null, eps, out));
+      norms(threads, x, new MachineNorms(kernels.norms(), x, weight, null, eps, out));
       return;
     }
     MemorySegment from = x.segment();
@@ -52,8 +52,7 @@ final class Rows {
       float eps,
       Tensor out) {
     if (kernels != null) {
-      float[] scale = floats(weight);
-      norms(threads, x, new MachineNorms(kernels.norms(), x, scale, floats(bias), eps, out));
+      norms(threads, x, new MachineNorms(kernels.norms(), x, weight, bias, eps, out));
       return;
     }
     MemorySegment from = x.segment();
@@ -226,7 +225,7 @@ final class Rows {
   }
 
   /** A vector of any float type as F32. */
-  private static float[] floats(Tensor x) {
+  static float[] floats(Tensor x) {
     if (!x.isContiguous()) {
       return ScalarRows.floats(x);
     }
