@@ -144,15 +144,66 @@ DEVICE void multiplyStep(
   wgmmaCommit();
 }
 
-/// The part of K of this block, into registers, and from there to its sums.
-template <class T, bool Precise, class S>
-DEVICE void multiplyPart(
-    const HeldWeights<S>& held, uint8_t* base, uint32_t memory, const SmallBarriers<S>& barriers, uint32_t count) {
-  using Acc = typename T::Acc;
-  Acc acc[S::BC / 2];
-  const uint32_t group = threadIdx.x / 128, thread = threadIdx.x % 128;
+/// Precise sums where one warpgroup is all there is: it multiplies a step while it adds up the one before.
+template <class T, class S>
+DEVICE void sumByTurns(
+    float (&acc)[S::BC / 2], const HeldWeights<S>& held, uint32_t memory, const SmallBarriers<S>& barriers,
+    uint32_t count) {
+  float part[2][S::BC / 2];
+  Place<S::Weights> weights;
+  Place<S::Tokens> tokens;
+  uint32_t usedWeights[2], usedTokens[2];
+  const auto multiply = [&](int turn) {
+    barrierWait(barriers.fullWeights + weights.slot * 8, weights.phase);
+    barrierWait(barriers.fullTokens + tokens.slot * 8, tokens.phase);
+    multiplyStep<T, false, true>(
+        part[turn], held.step[0], tileDescriptor(memory + weights.slot * S::weightBytes),
+        tileDescriptor(memory + S::tokens + tokens.slot * S::tokenBytes));
+    usedWeights[turn] = weights.slot;
+    usedTokens[turn] = tokens.slot;
+    weights.next();
+    tokens.next();
+  };
+  const auto add = [&](int turn) {
+    pin(part[turn]);
+    if (threadIdx.x == 0) {
+      barrierArrive(barriers.emptyWeights + usedWeights[turn] * 8);
+      barrierArrive(barriers.emptyTokens + usedTokens[turn] * 8);
+    }
 #pragma unroll
-  for (int i = 0; i < S::BC / 2; i++) acc[i] = 0;
+    for (int j = 0; j < S::BC / 2; j++) acc[j] += part[turn][j];
+  };
+  if (count == 0) return;
+  multiply(0);
+  uint32_t i = 1;
+#pragma unroll 1
+  for (; i + 1 < count; i += 2) {
+    multiply(1);
+    wgmmaWait<1>();
+    add(0);
+    multiply(0);
+    wgmmaWait<1>();
+    add(1);
+  }
+  if (i < count) {
+    multiply(1);
+    wgmmaWait<1>();
+    add(0);
+    wgmmaWait<0>();
+    add(1);
+  } else {
+    wgmmaWait<0>();
+    add(0);
+  }
+}
+
+/// Sums of this block's part of K.
+template <class T, bool Precise, class S>
+DEVICE void sumPart(
+    typename T::Acc (&acc)[S::BC / 2], const HeldWeights<S>& held, uint32_t memory, const SmallBarriers<S>& barriers,
+    uint32_t count) {
+  using Acc = typename T::Acc;
+  const uint32_t group = threadIdx.x / 128, thread = threadIdx.x % 128;
   Place<S::Weights> weights;
   Place<S::Tokens> tokens;
 #pragma unroll
@@ -206,6 +257,21 @@ DEVICE void multiplyPart(
   }
   wgmmaWait<0>();
   pin(acc);
+}
+
+/// The part of K of this block, into registers, and from there to its sums.
+template <class T, bool Precise, class S>
+DEVICE void multiplyPart(
+    const HeldWeights<S>& held, uint8_t* base, uint32_t memory, const SmallBarriers<S>& barriers, uint32_t count) {
+  using Acc = typename T::Acc;
+  Acc acc[S::BC / 2];
+#pragma unroll
+  for (int i = 0; i < S::BC / 2; i++) acc[i] = 0;
+  if constexpr (Precise && S::Groups == 1 && S::Held == 0) {
+    sumByTurns<T, S>(acc, held, memory, barriers, count);
+  } else {
+    sumPart<T, Precise, S>(acc, held, memory, barriers, count);
+  }
   // All warpgroups are done with the stages: their memory takes the sums.
   namedBarrier(1, S::consumers);
   Acc* sums = reinterpret_cast<Acc*>(base);

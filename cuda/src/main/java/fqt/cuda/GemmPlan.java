@@ -122,6 +122,7 @@ record GemmPlan(
   private static final double PARTS_BYTES_PER_MICROSECOND = 20_000;
   private static final double PARTS_MICROSECONDS = 3.1;
   private static final double HALF_EMPTY_CLUSTER = 1.25;
+  private static final double PRECISE_WAIT = 1.28;
 
   /**
    * The best plan for a shape: for up to 64 tokens by the number of tiles, beyond by a model of the
@@ -241,7 +242,8 @@ record GemmPlan(
             ? Math.ceilDiv(tiles, clusters)
             : (tiles - shares.tiles()) / (double) most + shares.rounds();
     double traffic = (ROWS + (double) tile.width / cluster) * STEP_BYTES / L2_BYTES_PER_CYCLE;
-    double cycles = rounds * blocks * Math.max(4.0 * tile.width, traffic) * loss(sum, tile.width);
+    double cycles =
+        rounds * blocks * Math.max(4.0 * tile.width, traffic) * loss(sum, tile.width, rounds);
     // Nothing follows behind which the stores of the last round could hide; a wide tile has more.
     double stores = LAST_STORE_MICROSECONDS * (tile.width - ROWS) / ROWS;
     double memory = n * blocks * (double) STEP_BYTES / TILED_BYTES_PER_MICROSECOND;
@@ -282,7 +284,7 @@ record GemmPlan(
     if (rounds > 1) {
       return end + (sum == Sum.FAST ? 2.3 : 6 + 0.7 * rounds);
     }
-    return end + (shares.groups() == shares.tiles() ? 2 + shares.added() : 6);
+    return end + (shares.groups() == shares.tiles() ? 2.4 + shares.added() : 6);
   }
 
   /** Stages, one or two areas of results for each of eight warps, scales, barriers. */
@@ -310,7 +312,9 @@ record GemmPlan(
     long rounds = Math.ceilDiv(tilesN * tilesM * split, processors);
     double rate = tile.rows < ROWS ? SMALL_L2_BYTES_PER_CYCLE : L2_BYTES_PER_CYCLE;
     double step = Math.max(tile.rows * tile.width / 32.0, stage / rate);
-    double cycles = rounds * Math.ceilDiv(blocks, split) * step;
+    // Two warpgroups that make precise sums wait for their own; one that is alone works ahead.
+    boolean waits = sum == Sum.PRECISE && tile.rows == ROWS;
+    double cycles = rounds * Math.ceilDiv(blocks, split) * step * (waits ? PRECISE_WAIT : 1);
     double memory = n * blocks * (double) STEP_BYTES / MEMORY_BYTES_PER_MICROSECOND;
     // What a block reads of its neighbours' sums; one that is alone still turns its own around.
     double others = tile.width * tile.rows * Float.BYTES * (1 - 1.0 / Math.max(split, 2));
@@ -330,18 +334,18 @@ record GemmPlan(
         TileShares.NONE,
         FIXED_MICROSECONDS
             + Math.min(others / PARTS_BYTES_PER_MICROSECOND, PARTS_MICROSECONDS)
-            + together(memory, cycles / rate(sum)));
+            + together(memory, cycles / CYCLES_PER_MICROSECOND));
   }
 
   /**
    * What a tile loses against the best width for its sums at the same number of cycles, measured.
    */
-  private static double loss(Sum sum, int width) {
+  private static double loss(Sum sum, int width, double rounds) {
     return switch (sum) {
       case PRECISE -> width == 192 ? 1 : width == 128 ? 1.037 : width == 144 ? 1.1 : 1.12;
       case BLOCKWISE -> width == 192 ? 1 : 1.03;
       case FAST -> width == 192 ? 1 : width == 128 ? 1.01 : width == 144 ? 1.01 : 1.04;
-      case TOGETHER -> 1.03;
+      case TOGETHER -> rounds > 1 ? 1.03 : 1.01;
     };
   }
 

@@ -88,6 +88,8 @@ class GemmPlanTest {
     assertEquals(GemmPlan.Kind.STREAM, wide.kind());
     GemmPlan some = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 128, 3584, 148, 132);
     assertEquals("gemm_small_s8_128x64 2", some.kernel() + " " + some.cluster());
+    GemmPlan precise = GemmPlan.of(DType.F8_E4M3, GemmPlan.Sum.PRECISE, 128, 4608, 28, 132);
+    assertEquals("gemm_small_e4m3_precise_128x64", precise.kernel());
     GemmPlan many = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 4096, 3584, 28, 132);
     assertTrue(many.kernel().startsWith("gemm_large_s8"), many.toString());
     assertEquals(132, many.gridX());
