@@ -77,6 +77,7 @@ public final class CpuBench {
   private static String row(
       String type, int[] shape, double seconds, CpuFloor floor, TorchPeer peer) {
     CpuWork ours = new CpuWork("fqt", type, shape[0], shape[1], shape[2], floor.threads());
+    ours.settle();
     Map<String, DoubleSupplier> work = new LinkedHashMap<>();
     work.put("fqt", () -> ours.time(seconds));
     if (CpuWork.exists("onednn", type)) {

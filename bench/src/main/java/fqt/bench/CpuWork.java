@@ -181,6 +181,15 @@ final class CpuWork implements AutoCloseable {
     next = (next + 1) % calls.size();
   }
 
+  /**
+   * Computes the layer twice with each weight: frozen weights are packed in their second product.
+   */
+  void settle() {
+    for (int i = 0; i < 2 * calls.size(); i++) {
+      run();
+    }
+  }
+
   /** Repeats the layer for so many seconds; seconds for one. */
   double time(double seconds) {
     long start = now();

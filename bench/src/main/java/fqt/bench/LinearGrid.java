@@ -136,8 +136,8 @@ final class LinearGrid {
           works.put(library, work);
         }
       }
-      // Ours comes last, when all have the memory they want: the second product packs the weight.
-      works.get("fqt").run();
+      // Ours comes last, when all have the memory they want, and packs its weights as well.
+      works.get("fqt").settle();
       rest(works.size() > 1, threads);
       for (int turn = 0; turn < turns; turn++) {
         works.forEach(

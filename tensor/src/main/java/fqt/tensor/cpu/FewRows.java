@@ -57,11 +57,11 @@ final class FewRows {
   }
 
   /**
-   * Rows from which on {@link Streaming} is slower: where it reads the weight more than once, if
-   * turning does not take longer, as it does beside vectors of 512 bits.
+   * Rows from which on {@link Streaming}, which then reads the weight more than once, is slower.
+   * With vectors of 512 bits four rows are one pass of it, while turning takes as long as ever.
    */
   private static int leastRows(int bits) {
-    return 1 + (bits == 256 ? DotKernel.mostRows(bits) : Streaming.MOST_ROWS);
+    return bits == 256 ? DotKernel.mostRows(bits) + 1 : 3 * DotKernel.mostRows(bits) + 1;
   }
 
   /** Whether {@link #multiply} is the way to multiply these, or packing if that was done before. */

@@ -54,8 +54,8 @@ final class Gemm {
   /** Terms of a block of either operand where sums must not be interrupted: 16 MiB. */
   private static final int BLOCK_SIZE = 1 << 22;
 
-  /** Terms of a small a, which stays in the second-level cache: 384 KiB. */
-  private static final int NEAR_SIZE = 96 << 10;
+  /** Terms of an a that is packed whole, so that threads need not wait for each other's blocks. */
+  private static final int WHOLE_SIZE = 1 << 20;
 
   /** Multiply-adds below which waking other threads costs more than it brings. */
   private static final long WORTH_SHARING = 1 << 18;
@@ -131,8 +131,8 @@ final class Gemm {
 
   private void multiply(Operand a, Operand b, MemorySegment kept, Result out, Panels packed) {
     int depth = depth(a.inner());
-    boolean near = a.outer() * a.inner() <= NEAR_SIZE;
-    boolean whole = out.scaling() != null || a.inner() <= (long) BLOCK_PASSES * depth || near;
+    boolean small = a.inner() <= (long) BLOCK_PASSES * depth || a.outer() * a.inner() <= WHOLE_SIZE;
+    boolean whole = small || out.scaling() != null;
     int terms = whole ? Math.toIntExact(a.inner()) : BLOCK_PASSES * depth;
     int rows = atOnce(a.outer(), BLOCK_ROWS, terms, TASK_ROWS);
     int columns = atOnce(b.outer(), BLOCK_COLUMNS, kept == null ? terms : 1, TASK_COLUMNS);
