@@ -30,32 +30,11 @@ struct Eight {
   static constexpr int Words = Type == OUT_F32 ? 2 : 1;
   uint4 w[Words];
 
-  /// Zeros beyond `end`; 16 bytes at a time where `aligned`.
-  DEVICE_MEMBER void load(const void* x, uint64_t base, uint32_t i, uint32_t end, bool aligned) {
-    if (aligned && i + 8 <= end) {
-      const uint4* p = reinterpret_cast<const uint4*>(static_cast<const uint8_t*>(x) + (base + i) * (2 * Words));
+  /// Eight elements that lie at a multiple of 16 bytes, or zeros.
+  DEVICE_MEMBER void load(const uint8_t* x, bool exist) {
+    const uint4* p = reinterpret_cast<const uint4*>(x);
 #pragma unroll
-      for (int k = 0; k < Words; k++) w[k] = p[k];
-      return;
-    }
-#pragma unroll
-    for (int k = 0; k < Words; k++) w[k] = make_uint4(0, 0, 0, 0);
-    if (i < end) loadPart(x, base + i, min(8u, end - i));
-  }
-
-  DEVICE_MEMBER void loadPart(const void* x, uint64_t at, uint32_t count) {
-    uint32_t words[4 * Words] = {};
-#pragma unroll
-    for (uint32_t j = 0; j < 8; j++) {
-      if (j >= count) continue;
-      if (Words == 2) {
-        words[j % (4 * Words)] = static_cast<const uint32_t*>(x)[at + j];
-      } else {
-        words[j / 2] |= static_cast<uint32_t>(static_cast<const uint16_t*>(x)[at + j]) << (j % 2 * 16);
-      }
-    }
-#pragma unroll
-    for (int k = 0; k < Words; k++) w[k] = make_uint4(words[4 * k], words[4 * k + 1], words[4 * k + 2], words[4 * k + 3]);
+    for (int k = 0; k < Words; k++) w[k] = exist ? p[k] : make_uint4(0, 0, 0, 0);
   }
 
   DEVICE_MEMBER void unpack(float (&v)[8]) const {
@@ -134,22 +113,9 @@ DEVICE Found acrossBlock(Found f, Found* shared) {
 /// was normalized.
 enum Mode { TOKEN, TENSOR, NORM };
 
-/// Division of finite numbers by a normal scale: the product with the reciprocal and one correction with
-/// the exact remainder (Markstein 1990), correctly rounded up to 448 in magnitude. By the row's own scale
-/// nothing is larger; by a given one larger quotients come out large.
-template <Mode How>
-struct Divisor {
-  float scale, reciprocal;
-  DEVICE_MEMBER explicit Divisor(float scale) : scale(scale), reciprocal(__frcp_rn(scale)) {}
-  DEVICE_MEMBER static bool fits(float scale, uint32_t largest) {
-    return scale > 0x1p-80f && scale < 0x1p80f && largest < 0x7F800000u;
-  }
-  DEVICE_MEMBER float operator()(float x) const {
-    float q = x * reciprocal;
-    if (How == TENSOR) q = fminf(fmaxf(q, -1024.0f), 1024.0f);
-    return __fmaf_rn(__fmaf_rn(-q, scale, x), reciprocal, q);
-  }
-};
+/// The largest code.
+template <bool Float8>
+constexpr float kLimit = Float8 ? 448.0f : 127.0f;
 
 DEVICE uint16_t pairE4m3(float low, float high) {
   uint16_t pair;
@@ -164,62 +130,12 @@ DEVICE uint32_t lastBytes(const float (&q)[4]) {
   return __byte_perm(low, high, 0x5410);
 }
 
-/// Codes of four finite values: x / scale rounded half to even, saturated.
-template <bool Float8, Mode How>
-DEVICE uint32_t encode4(const float* v, const Divisor<How>& divided) {
-  float q[4];
-#pragma unroll
-  for (int j = 0; j < 4; j++) q[j] = divided(v[j]);
-  if constexpr (Float8) {
-    return pairE4m3(q[0], q[1]) | static_cast<uint32_t>(pairE4m3(q[2], q[3])) << 16;
-  } else {
-#pragma unroll
-    for (int j = 0; j < 4; j++) q[j] = (How == TENSOR ? fminf(fmaxf(q[j], -128.0f), 127.0f) : q[j]) + 12582912.0f;
-    return lastBytes(q);
-  }
-}
-
-/// Any value by any scale: NaN becomes 0 in int8, where the row's scale is NaN too, and stays NaN in e4m3.
-template <bool Float8>
-DEVICE uint8_t encodeAny(float x, float scale) {
-  const float q = __fdiv_rn(x, scale);
-  if constexpr (Float8) return static_cast<uint8_t>(pairE4m3(q, 0.0f));
-  return q == q ? static_cast<uint8_t>(__float2int_rn(fminf(fmaxf(q, -128.0f), 127.0f))) : 0;
-}
-
-DEVICE void storeCodes(uint8_t* codes, uint32_t i, uint32_t end, bool whole, uint2 word) {
-  if (whole && i + 8 <= end) {
-    *reinterpret_cast<uint2*>(codes + i) = word;
-    return;
-  }
-#pragma unroll 1
-  for (uint32_t j = 0; j < 8 && i + j < end; j++) {
-    codes[i + j] = static_cast<uint8_t>((j < 4 ? word.x : word.y) >> (j % 4 * 8));
-  }
-}
-
 /// Element i of a row or of the norm's weight.
 template <uint32_t Type>
 DEVICE float elementAt(const void* x, uint64_t i) {
   if (Type == OUT_F32) return static_cast<const float*>(x)[i];
   const uint16_t bits = static_cast<const uint16_t*>(x)[i];
   return Type == OUT_BF16 ? __uint_as_float(static_cast<uint32_t>(bits) << 16) : __half2float(__ushort_as_half(bits));
-}
-
-DEVICE float normalized(float x, float weight, float factor) { return x * weight * factor; }
-
-/// This thread's elements of a row that is not ordinary, one by one.
-template <bool Float8, Mode How, uint32_t Type>
-DEVICE void quantizeStrange(const QuantizeArgs& g, uint64_t row, float factor, float scale) {
-#pragma unroll 1
-  for (uint32_t i = threadIdx.x * 8; i < g.columns; i += blockDim.x * 8) {
-#pragma unroll 1
-    for (uint32_t j = i; j < min(i + 8, g.columns); j++) {
-      const float x = elementAt<Type>(g.x, row * g.ldX + j);
-      const float y = How == NORM ? normalized(x, elementAt<Type>(g.weight, j), factor) : x;
-      g.codes[row * g.ldCodes + j] = encodeAny<Float8>(y, scale);
-    }
-  }
 }
 
 /// The larger of two magnitudes; NaN if one is.
@@ -229,19 +145,165 @@ DEVICE float larger(float a, float b) {
   return c;
 }
 
-/// Multiplies what a thread keeps by the norm's weight, into `y`, and finds the squares of x and the
-/// largest magnitude of y on the way. The factor of the row is not known yet.
+/// 1 / x to the last bit or one beside it, for x far from the ends of float's range.
+DEVICE float reciprocal(float x) {
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return __fmaf_rn(__fmaf_rn(-x, r, 1.0f), r, r);
+}
+
+/// The scale of a row whose largest magnitude is known.
+template <bool Float8>
+DEVICE float scaleOf(float largest) {
+  const float scale = largest == 0.0f ? 1.0f : __fdiv_rn(largest, kLimit<Float8>);
+  return scale == 0.0f ? 1.17549435e-38f : scale;  // the row's values are denormal
+}
+
+/// How a row becomes codes. A norm's factor is in every element and in the largest, so it is not in
+/// their quotient: where nothing is near the ends of float's range, codes are x * weight times the
+/// limit over max |x * weight|, and the factor is in the scale alone.
+template <bool Float8, Mode How>
+struct RowScale {
+  float given;       // TENSOR: the scale
+  float multiplier;  // of ordinary rows
+  Found found;
+  bool ordinary;     // finite, and no step of the quick way is denormal
+
+  DEVICE_MEMBER RowScale(Found f, float given) : given(given), found(f) {
+    const float largest = __uint_as_float(f.largest), squares = __uint_as_float(f.squares);
+    if (How == NORM) {
+      ordinary = largest > 0x1p-40f && largest < 0x1p40f && squares > 0x1p-100f && squares < 0x1p100f;
+      multiplier = kLimit<Float8> * reciprocal(largest);
+    } else {
+      if (How == TOKEN) this->given = scaleOf<Float8>(largest);
+      ordinary = this->given > 0x1p-80f && this->given < 0x1p80f && f.largest < 0x7F800000u;
+      multiplier = __frcp_rn(this->given);
+    }
+  }
+
+  DEVICE_MEMBER float factor(const QuantizeArgs& g) const {
+    return How == NORM ? __frsqrt_rn(__uint_as_float(found.squares) / g.columns + g.epsilon) : 1.0f;
+  }
+  DEVICE_MEMBER float scale(const QuantizeArgs& g) const {
+    return How == NORM ? scaleOf<Float8>(__uint_as_float(found.largest) * factor(g)) : given;
+  }
+
+  /// The quotient of an element of an ordinary row. By a scale it is the product with the reciprocal and one
+  /// correction with the exact remainder (Markstein 1990), correctly rounded up to 448 in magnitude. By the
+  /// row's own scale nothing is larger; by a given one larger quotients come out large.
+  DEVICE_MEMBER float quotient(float x) const {
+    float q = x * multiplier;
+    if (How == NORM) return q;
+    if (How == TENSOR) q = fminf(fmaxf(q, -1024.0f), 1024.0f);
+    return __fmaf_rn(__fmaf_rn(-q, given, x), multiplier, q);
+  }
+
+  /// Codes of four elements of an ordinary row: quotients rounded half to even, saturated.
+  DEVICE_MEMBER uint32_t encode(const float* v) const {
+    float q[4];
+    if constexpr (Float8) {
+#pragma unroll
+      for (int j = 0; j < 4; j++) q[j] = quotient(v[j]);
+      return pairE4m3(q[0], q[1]) | static_cast<uint32_t>(pairE4m3(q[2], q[3])) << 16;
+    } else {
+      constexpr float lastBits = 12582912.0f;  // 1.5 * 2^23, so that a sum's last bits are the integer
+#pragma unroll
+      for (int j = 0; j < 4; j++) {
+        if (How == NORM) {
+          q[j] = __fmaf_rn(v[j], multiplier, lastBits);
+        } else {
+          q[j] = quotient(v[j]);
+          q[j] = (How == TENSOR ? fminf(fmaxf(q[j], -128.0f), 127.0f) : q[j]) + lastBits;
+        }
+      }
+      return lastBytes(q);
+    }
+  }
+
+  /// The code of an element of any row: NaN becomes 0 in int8, where the row's scale is NaN too, and stays
+  /// NaN in e4m3.
+  DEVICE_MEMBER uint8_t encodeAny(float x, float factor, float scale) const {
+    if (ordinary && How == NORM) {
+      const float same[4] = {x, x, x, x};
+      return static_cast<uint8_t>(encode(same));
+    }
+    const float q = __fdiv_rn(x * factor, scale);
+    if constexpr (Float8) return static_cast<uint8_t>(pairE4m3(q, 0.0f));
+    return q == q ? static_cast<uint8_t>(__float2int_rn(fminf(fmaxf(q, -128.0f), 127.0f))) : 0;
+  }
+};
+
+/// The first element of this thread. Its kVectors vectors of eight lie between those of its warp, so that they
+/// are a constant apart.
+DEVICE uint32_t firstElement() { return threadIdx.x / 32 * (kVectors * 256) + threadIdx.x % 32 * 8; }
+
+/// This thread's part of a row element by element: rows that do not lie at multiples of 16 bytes, and codes of
+/// rows that are not ordinary.
+template <bool Float8, Mode How, uint32_t Type>
+struct Elements {
+  const QuantizeArgs& g;
+  uint64_t row;
+
+  DEVICE_MEMBER float x(uint32_t i) const { return elementAt<Type>(g.x, row * g.ldX + i); }
+  DEVICE_MEMBER float y(uint32_t i) const { return How == NORM ? x(i) * elementAt<Type>(g.weight, i) : x(i); }
+
+  template <class Body>
+  DEVICE_MEMBER void each(Body body) const {
+#pragma unroll 1
+    for (uint32_t n = 0; n < kVectors * 8; n++) {
+      const uint32_t i = firstElement() + n / 8 * 256 + n % 8;
+      if (i < g.columns) body(i);
+    }
+  }
+
+  /// What they come to.
+  DEVICE_MEMBER Found find() const {
+    float squares = 0.0f, largest = 0.0f;
+    each([&](uint32_t i) {
+      if (How == NORM) squares = __fmaf_rn(x(i), x(i), squares);
+      largest = larger(largest, y(i));
+    });
+    return {__float_as_uint(squares), __float_as_uint(largest)};
+  }
+
+  DEVICE_MEMBER void encode(const RowScale<Float8, How>& s) const {
+    const float factor = s.factor(g), scale = s.scale(g);
+    each([&](uint32_t i) { g.codes[row * g.ldCodes + i] = s.encodeAny(y(i), factor, scale); });
+  }
+};
+
+/// A thread's vectors of a row.
 template <uint32_t Type>
-DEVICE Found weigh(float (&y)[kVectors][8], const Eight<Type> (&row)[kVectors], const QuantizeArgs& g) {
-  const bool aligned = (reinterpret_cast<uint64_t>(g.weight) & 15) == 0;
+struct Row {
+  static constexpr uint32_t Bytes = Type == OUT_F32 ? 4 : 2;
+  Eight<Type> v[kVectors];
+
+  /// From the address of this thread's first element; zeros from `left` elements on.
+  DEVICE_MEMBER void load(const uint8_t* x, int left) {
+#pragma unroll
+    for (int k = 0; k < kVectors; k++) v[k].load(x + k * (256 * Bytes), k * 256 < left);
+  }
+
+  DEVICE_MEMBER Found find() const {
+    uint32_t largest = 0;
+#pragma unroll
+    for (int k = 0; k < kVectors; k++) largest = v[k].largest(largest);
+    return {0, Eight<Type>::magnitude(largest)};
+  }
+};
+
+/// Keeps the compiler from computing a value again where it is used.
+DEVICE void keep(float& value) { asm volatile("" : "+f"(value)); }
+
+/// x * weight of a thread's elements; the squares of x and the largest magnitude are found on the way.
+template <uint32_t Type>
+DEVICE Found weigh(float (&y)[kVectors][8], const Row<Type>& x, const Row<Type>& weight) {
   float squares[4] = {}, largest[4] = {};
 #pragma unroll
   for (int k = 0; k < kVectors; k++) {
-    Eight<Type> weights;
     float w[8];
-    weights.load(g.weight, 0, (k * blockDim.x + threadIdx.x) * 8, g.columns, aligned);
-    weights.unpack(w);
-    row[k].unpack(y[k]);
+    weight.v[k].unpack(w);
+    x.v[k].unpack(y[k]);
 #pragma unroll
     for (int j = 0; j < 8; j++) {
       squares[j % 4] = __fmaf_rn(y[k][j], y[k][j], squares[j % 4]);
@@ -249,79 +311,82 @@ DEVICE Found weigh(float (&y)[kVectors][8], const Eight<Type> (&row)[kVectors], 
       largest[j % 4] = larger(largest[j % 4], y[k][j]);
     }
   }
+#pragma unroll
+  for (int k = 0; k < kVectors; k++) {
+#pragma unroll
+    for (int j = 0; j < 8; j++) keep(y[k][j]);
+  }
   return {__float_as_uint((squares[0] + squares[1]) + (squares[2] + squares[3])),
           __float_as_uint(larger(larger(largest[0], largest[1]), larger(largest[2], largest[3])))};
 }
 
-/// The scale of a row whose largest magnitude is known.
-template <bool Float8>
-DEVICE float scaleOf(float limit) {
-  const float scale = limit == 0.0f ? 1.0f : __fdiv_rn(limit, Float8 ? 448.0f : 127.0f);
-  return scale == 0.0f ? 1.17549435e-38f : scale;  // the row's values are denormal
+/// Rows of vectors.
+template <bool Float8, Mode How, uint32_t Type>
+DEVICE void quantizeVectors(const QuantizeArgs& g, Found (*shared)[32]) {
+  constexpr uint32_t bytes = Row<Type>::Bytes;
+  constexpr bool ahead = bytes == 2;  // where there are registers for a second row
+  const uint32_t first = firstElement();
+  const int left = static_cast<int>(g.columns - first);
+  const uint8_t* x = static_cast<const uint8_t*>(g.x) + (blockIdx.x * g.ldX + first) * bytes;
+  const uint8_t* w = static_cast<const uint8_t*>(g.weight) + first * bytes;
+  uint8_t* codes = g.codes + blockIdx.x * g.ldCodes + first;
+  const uint64_t stepX = gridDim.x * g.ldX * bytes, stepCodes = gridDim.x * g.ldCodes;
+  const float given = How == TENSOR ? *g.scales : 0.0f;
+  const uint32_t rows = static_cast<uint32_t>(g.rows);
+  Row<Type> row, next, weight;
+  if (ahead) {
+    next.load(x, left);
+    x += stepX;
+  }
+  for (uint32_t r = blockIdx.x, turn = 0; r < rows; r += gridDim.x, turn ^= 1) {
+    float y[kVectors][8];
+    if (How == NORM) weight.load(w, left);
+    if (ahead) {
+      row = next;
+      next.load(x, r + gridDim.x < rows ? left : 0);
+    } else {
+      row.load(x, left);
+    }
+    x += stepX;
+    Found found = How == NORM ? weigh(y, row, weight) : row.find();
+    if (How != TENSOR) found = acrossBlock<How == NORM>(found, shared[turn]);
+    const RowScale<Float8, How> scale(found, given);
+    if (How != TENSOR && threadIdx.x == 0) g.scales[r] = scale.scale(g);
+    if (scale.ordinary) {
+#pragma unroll
+      for (int k = 0; k < kVectors; k++) {
+        if (How != NORM) row.v[k].unpack(y[k]);
+        if (k * 256 < left) {
+          *reinterpret_cast<uint2*>(codes + k * 256) = make_uint2(scale.encode(y[k]), scale.encode(y[k] + 4));
+        }
+      }
+    } else {
+      Elements<Float8, How, Type>{g, r}.encode(scale);
+    }
+    codes += stepCodes;
+  }
 }
 
 template <bool Float8, Mode How, uint32_t Type>
 DEVICE void quantizeRows(const QuantizeArgs& g) {
-  constexpr int bytes = Type == OUT_F32 ? 4 : 2;
-  constexpr bool ahead = bytes == 2;  // where there are registers for a second row
   __shared__ Found shared[2][32];
   awaitPrecedingKernels();
   releaseFollowingKernels();
-  const bool aligned = ((reinterpret_cast<uint64_t>(g.x) | g.ldX * bytes) & 15) == 0;
-  const bool whole = ((reinterpret_cast<uint64_t>(g.codes) | g.ldCodes) & 7) == 0;
-  Eight<Type> row[kVectors], next[kVectors];
-  const auto fetch = [&](Eight<Type> (&to)[kVectors], uint32_t r) {
-#pragma unroll
-    for (int k = 0; k < kVectors; k++) {
-      const uint32_t i = (k * blockDim.x + threadIdx.x) * 8;
-      to[k].load(g.x, static_cast<uint64_t>(r) * g.ldX, i, r < g.rows ? g.columns : 0, aligned);
-    }
-  };
-  if (ahead) fetch(next, blockIdx.x);
+  const uint64_t addresses =
+      reinterpret_cast<uint64_t>(g.x) | reinterpret_cast<uint64_t>(g.weight) | g.ldX * Row<Type>::Bytes;
+  if ((addresses & 15) == 0 && ((reinterpret_cast<uint64_t>(g.codes) | g.ldCodes | g.columns) & 7) == 0) {
+    quantizeVectors<Float8, How, Type>(g, shared);
+    return;
+  }
+  const float given = How == TENSOR ? *g.scales : 0.0f;
+#pragma unroll 1
   for (uint32_t r = blockIdx.x, turn = 0; r < g.rows; r += gridDim.x, turn ^= 1) {
-    if (ahead) {
-#pragma unroll
-      for (int k = 0; k < kVectors; k++) row[k] = next[k];
-      fetch(next, r + gridDim.x);
-    } else {
-      fetch(row, r);
-    }
-    float y[kVectors][8], factor = 1.0f, scale;
-    Found found{0, 0};
-    if (How == NORM) {
-      found = acrossBlock<true>(weigh(y, row, g), shared[turn]);
-      factor = __frsqrt_rn(__uint_as_float(found.squares) / g.columns + g.epsilon);
-      found.largest = __float_as_uint(__uint_as_float(found.largest) * factor);
-    } else {
-#pragma unroll
-      for (int k = 0; k < kVectors; k++) found.largest = row[k].largest(found.largest);
-      found.largest = Eight<Type>::magnitude(found.largest);
-      if (How == TOKEN) found = acrossBlock<false>(found, shared[turn]);
-    }
-    if (How == TENSOR) {
-      scale = *g.scales;
-    } else {
-      scale = scaleOf<Float8>(__uint_as_float(found.largest));
-      if (threadIdx.x == 0) g.scales[r] = scale;
-    }
-    if (!Divisor<How>::fits(scale, found.largest)) {
-      quantizeStrange<Float8, How, Type>(g, r, factor, scale);
-      continue;
-    }
-    const Divisor<How> divided(scale);
-    uint8_t* codes = g.codes + static_cast<uint64_t>(r) * g.ldCodes;
-#pragma unroll
-    for (int k = 0; k < kVectors; k++) {
-      const uint32_t i = (k * blockDim.x + threadIdx.x) * 8;
-      if (i >= g.columns) continue;
-      if (How == NORM) {
-#pragma unroll
-        for (int j = 0; j < 8; j++) y[k][j] *= factor;
-      } else {
-        row[k].unpack(y[k]);
-      }
-      storeCodes(codes, i, g.columns, whole, make_uint2(encode4<Float8>(y[k], divided), encode4<Float8>(y[k] + 4, divided)));
-    }
+    const Elements<Float8, How, Type> elements{g, r};
+    Found found = elements.find();
+    if (How != TENSOR) found = acrossBlock<How == NORM>(found, shared[turn]);
+    const RowScale<Float8, How> scale(found, given);
+    if (How != TENSOR && threadIdx.x == 0) g.scales[r] = scale.scale(g);
+    elements.encode(scale);
   }
 }
 

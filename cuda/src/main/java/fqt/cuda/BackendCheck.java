@@ -36,9 +36,13 @@ final class BackendCheck {
     return cases;
   }
 
-  /** Runs each case some times. */
-  void run(int times) {
+  /** Runs each chosen case some times. */
+  void run(CheckChoice choice) {
+    int times = choice.extent().of(1, 2, 20);
     for (Case one : cases()) {
+      if (!choice.wants(one.name())) {
+        continue;
+      }
       for (int i = 0; i < times; i++) {
         Twin twin = new Twin(one.name(), Device.cuda(0), new Random(random.nextLong()), report);
         try (Scope scope = Scope.open()) {

@@ -63,7 +63,9 @@ public final class CudaQuantize {
 
   /**
    * Normalizes each row by its root mean square, {@code y = x * weight / sqrt(mean(x²) + epsilon)},
-   * in float32, and quantizes y with a scale of its own.
+   * in float32, and quantizes y with a scale of its own. The root divides y and its largest
+   * magnitude alike, so it is left out of their quotient: a code that lies within some last bits of
+   * float32 of the middle between two may be the other one.
    *
    * @param stream where the kernel is put
    * @param x BF16, F16 or F32 [M, K], K at most {@link #MAX_COLUMNS_NORM}

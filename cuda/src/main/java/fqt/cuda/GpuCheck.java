@@ -7,9 +7,11 @@ import java.util.Random;
 /**
  * Checks the GPU of this machine with fresh inputs each time: the matrix and quantize kernels
  * against float64 on the host, the operations of the backend against those of the CPU: {@code java
- * -p modules -m fqt.cuda/fqt.cuda.GpuCheck [quick] [kernels|backend] [broken] [seed]}. With {@code
- * broken} a kernel breaks the GPU's context at the end, to see what is said of it. Without a GPU it
- * says so and succeeds.
+ * -p modules -m fqt.cuda/fqt.cuda.GpuCheck [tiny|quick] [kernels|backend] [broken] [SEED] [only
+ * PART_OF_A_TITLE...]}. {@code tiny} is for tools like racecheck, which slow memory a thousandfold;
+ * {@code only} runs those checks whose titles contain one of the words, such as {@code
+ * gemm_small_s8}. With {@code broken} a kernel breaks the GPU's context at the end, to see what is
+ * said of it. Without a GPU it says so and succeeds.
  */
 public final class GpuCheck {
   private static final int[] TAILS = {
@@ -35,45 +37,45 @@ public final class GpuCheck {
 
   private final CudaContext context;
   private final Random random;
-  private final boolean quick;
+  private final CheckChoice choice;
   private int checks;
   private int failures;
 
-  GpuCheck(CudaContext context, long seed, boolean quick) {
+  GpuCheck(CudaContext context, long seed, CheckChoice choice) {
     this.context = context;
     this.random = new Random(seed);
-    this.quick = quick;
+    this.choice = choice;
   }
 
   /**
-   * Runs all checks; exits with 1 if one fails.
+   * Runs all checks; exits with 1 if one fails, with 2 if a word is unknown.
    *
-   * @param arguments {@code quick}, {@code kernels} or {@code backend}, and a seed; all may be left
-   *     out
+   * @param arguments which checks, as in the description of this class; all may be left out
    */
   public static void main(String[] arguments) {
-    List<String> words = List.of(arguments);
+    CheckChoice choice = null;
+    try {
+      choice = CheckChoice.of(List.of(arguments));
+    } catch (IllegalArgumentException unknown) {
+      System.err.println("gpu-check: " + unknown.getMessage());
+      System.exit(2);
+    }
     if (CudaDevices.count() == 0) {
       System.out.println("skipped, " + CudaDevices.describe().getFirst());
       return;
     }
-    long seed =
-        words.stream()
-            .filter(w -> w.matches("\\d+"))
-            .mapToLong(Long::parseLong)
-            .findFirst()
-            .orElse(System.nanoTime());
+    long seed = choice.seed().orElseGet(System::nanoTime);
     System.out.println(CudaDevices.describe().getFirst() + "; seed " + seed);
     boolean failed;
     try (CudaContext context = CudaContext.open(0)) {
-      GpuCheck check = new GpuCheck(context, seed, words.contains("quick"));
-      if (!words.contains("backend")) {
+      GpuCheck check = new GpuCheck(context, seed, choice);
+      if (choice.kernels()) {
         check.kernels();
       }
-      if (!words.contains("kernels")) {
+      if (choice.backend()) {
         check.backend();
       }
-      if (!words.contains("kernels") && !words.contains("backend")) {
+      if (choice.kernels() && choice.backend()) {
         new FailureCheck(context, check::report).refused();
       }
       failed = check.summarize() > 0;
@@ -82,7 +84,7 @@ public final class GpuCheck {
         failed = true;
       }
     }
-    if (words.contains("broken")) {
+    if (choice.broken()) {
       failed |= brokenContext(seed) > 0;
     }
     if (failed) {
@@ -93,7 +95,7 @@ public final class GpuCheck {
   /** The last check of a process: what a GPU says that an illegal access has broken. */
   private static int brokenContext(long seed) {
     try (CudaContext context = CudaContext.open(0)) {
-      GpuCheck check = new GpuCheck(context, seed, true);
+      GpuCheck check = new GpuCheck(context, seed, CheckChoice.whole());
       new FailureCheck(context, check::report).broken();
       return check.summarize();
     }
@@ -115,23 +117,27 @@ public final class GpuCheck {
         everyPlan(operand);
       }
       portable(operand);
-      if (!quick) {
+      if (choice.extent() == CheckChoice.Extent.WHOLE) {
         layers(operand);
       }
     }
     if (hopper) {
       blockwise();
     }
-    new QuantizeCheck(context, random, this::report).run();
+    new QuantizeCheck(context, random, choice, this::report).run();
   }
 
   /** Checks the operations of the backend. */
   private void backend() {
-    new BackendCheck(random, this::report).run(quick ? 2 : 20);
+    new BackendCheck(random, this::report).run(choice);
   }
 
   private int summarize() {
     System.out.println(checks + " checks, " + failures + " failures");
+    if (checks == 0) {
+      System.out.println("no title contains any of " + choice.only());
+      return 1;
+    }
     return failures;
   }
 
@@ -140,7 +146,7 @@ public final class GpuCheck {
   }
 
   private void tails(DType operand) {
-    for (int i = 0; i < (quick ? 6 : 120); i++) {
+    for (int i = 0; i < choice.extent().of(6, 6, 120); i++) {
       matmul(operand, tail(), tail(), tail(), null, null);
     }
   }
@@ -157,10 +163,10 @@ public final class GpuCheck {
           sum == GemmPlan.Sum.FAST
               || sum == GemmPlan.Sum.TOGETHER
               || sum == GemmPlan.Sum.PRECISE && operand == DType.F8_E4M3;
-      for (int i = 0; applies && i < (quick ? 2 : 6); i++) {
+      for (int i = 0; applies && i < choice.extent().of(2, 2, 6); i++) {
         int m = i == 0 ? 300 : i == 1 ? 1 + random.nextInt(8) : tail();
         int n = i == 0 ? 519 : tail();
-        int k = i == 0 ? 1040 : tail();
+        int k = i == 0 ? choice.extent().of(700, 1040, 1040) : tail();
         long blocks = Math.ceilDiv(k * operand.byteSize(), GemmPlan.STEP_BYTES);
         for (GemmPlan plan : GemmPlanSet.of(operand, sum, m, n, blocks, context.processors())) {
           matmul(operand, m, n, k, plan, null);
@@ -175,17 +181,17 @@ public final class GpuCheck {
     if (!family.multiplies(operand) || context.capability() < 89) {
       return;
     }
-    for (int i = 0; i < (quick ? 2 : 30); i++) {
+    for (int i = 0; i < choice.extent().of(2, 2, 30); i++) {
       matmul(operand, tail(), tail(), tail(), null, family);
     }
-    matmul(operand, 300, 519, 1040, null, family);
+    matmul(operand, 300, 519, choice.extent().of(300, 1040, 1040), null, family);
   }
 
   private void blockwise() {
-    for (int i = 0; i < (quick ? 3 : 40); i++) {
-      int m = i == 0 ? 1000 : tail();
-      int n = i == 0 ? 1024 : tail();
-      int k = i == 0 ? 2048 : tail();
+    for (int i = 0; i < choice.extent().of(1, 3, 40); i++) {
+      int m = i == 0 ? choice.extent().of(300, 1000, 1000) : tail();
+      int n = i == 0 ? choice.extent().of(519, 1024, 1024) : tail();
+      int k = i == 0 ? choice.extent().of(700, 2048, 2048) : tail();
       try (GpuCase test = new GpuCase(context, random.nextLong(), DType.F8_E4M3, m, n, k, true)) {
         blockwise(test, "blockwise %d x %d x %d".formatted(m, n, k), null);
         long blocks = Math.ceilDiv(k, GemmPlan.STEP_BYTES);
@@ -200,6 +206,9 @@ public final class GpuCheck {
   }
 
   private void blockwise(GpuCase test, String title, GemmPlan plan) {
+    if (!choice.wants(title)) {
+      return;
+    }
     CudaMatmul matmul = new CudaMatmul(context);
     double error =
         test.error(
@@ -222,6 +231,9 @@ public final class GpuCheck {
 
   private void matmul(DType operand, int m, int n, int k, GemmPlan plan, GemmFamily family) {
     List<DType> outTypes = List.of(DType.BF16, DType.F16, DType.F32);
+    if (!choice.wants(title(operand, "", m, n, k, plan, family))) {
+      return;
+    }
     try (GpuCase test = new GpuCase(context, random.nextLong(), operand, m, n, k, false)) {
       CudaMatmul matmul =
           family == null ? new CudaMatmul(context) : new CudaMatmul(context, family);
@@ -282,6 +294,8 @@ public final class GpuCheck {
     if (!(error <= 1)) {
       failures++;
       System.out.println("FAILED " + title + ": error " + error + " of what is allowed");
+    } else if (choice.extent() == CheckChoice.Extent.TINY) {
+      System.out.println("right " + title);
     }
   }
 }
