@@ -164,8 +164,9 @@ public final class GpuCheck {
               || sum == GemmPlan.Sum.TOGETHER
               || sum == GemmPlan.Sum.PRECISE && operand == DType.F8_E4M3;
       for (int i = 0; applies && i < choice.extent().of(2, 2, 6); i++) {
-        int m = i == 0 ? 300 : i == 1 ? 1 + random.nextInt(8) : tail();
-        int n = i == 0 ? 519 : tail();
+        int m =
+            i == 0 ? choice.extent().of(150, 300, 300) : i == 1 ? 1 + random.nextInt(8) : tail();
+        int n = i == 0 ? choice.extent().of(390, 519, 519) : tail();
         int k = i == 0 ? choice.extent().of(700, 1040, 1040) : tail();
         long blocks = Math.ceilDiv(k * operand.byteSize(), GemmPlan.STEP_BYTES);
         for (GemmPlan plan : GemmPlanSet.of(operand, sum, m, n, blocks, context.processors())) {
