@@ -31,13 +31,17 @@ final class FewRows {
 
   private static final int MOST_COLUMNS = 128;
 
+  /** Tiles up to which there is little time to ask for the next strip. */
+  private static final int FEW_TILES = 4;
+
   /** Rows of x that are packed together. */
   private static final int GRAIN = 8;
 
   private static final long A_STRIDE = (long) Gemm.A_STRIDE * Float.BYTES;
 
   private final Threads threads;
-  private final TileKernel kernel;
+  private final TileKernel ahead;
+  private final TileKernel wellAhead;
   private final TurnKernel turn;
   private final int leastRows;
   private final int width;
@@ -47,10 +51,11 @@ final class FewRows {
 
   FewRows(Threads threads, KernelChoice kernels) {
     this.threads = threads;
-    this.kernel = kernels.ahead();
+    this.ahead = kernels.ahead();
+    this.wellAhead = kernels.wellAhead();
     this.turn = kernels.turn();
     this.leastRows = leastRows(kernels.dots().bits());
-    this.width = kernel.columns();
+    this.width = ahead.columns();
     this.termBytes = (long) width * Float.BYTES;
     long strip = Gemm.A_STRIDE * termBytes;
     this.strips = ThreadLocal.withInitial(() -> Scratch.allocate(strip + MOST_ROWS * termBytes));
@@ -97,6 +102,7 @@ final class FewRows {
     private final Operand.Raw raw;
     private final Result out;
     private final int rows;
+    private final TileKernel kernel;
     private final int depth;
     private final int passes;
     private final MemorySegment left;
@@ -107,6 +113,7 @@ final class FewRows {
       this.raw = w.raw();
       this.out = out;
       this.rows = (int) x.outer();
+      this.kernel = rows <= FEW_TILES * ahead.rows() ? wellAhead : ahead;
       this.depth = Gemm.depth(x.inner());
       this.passes = Math.toIntExact(Math.ceilDiv(x.inner(), depth));
       this.left = scratch.take((long) passes * rows * A_STRIDE);

@@ -16,6 +16,7 @@ import jdk.incubator.vector.FloatVector;
  *
  * @param floats the kernel of F32 products, or null for the Vector API
  * @param ahead the same, which asks for the next strip of b while it multiplies
+ * @param wellAhead the same for a few rows, asking for more at a time
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
  * @param pairs the kernel of BF16 products, or null where they become F32 on their way
  * @param turn packs right-hand sides, or null for the Vector API
@@ -27,6 +28,7 @@ import jdk.incubator.vector.FloatVector;
 record KernelChoice(
     TileKernel floats,
     TileKernel ahead,
+    TileKernel wellAhead,
     TileKernel bytes,
     TileKernel pairs,
     TurnKernel turn,
@@ -43,7 +45,7 @@ record KernelChoice(
 
   /** Makes the packed blocks of products by a kernel of machine code. */
   Supplier<Panels> panels(TileKernel kernel) {
-    return () -> new MachinePanels(kernel, kernel == floats ? ahead : null, turn);
+    return () -> new MachinePanels(kernel, kernel == floats ? ahead : kernel, turn);
   }
 
   /** Machine code where it runs, otherwise the Vector API. */
@@ -113,7 +115,8 @@ record KernelChoice(
     TileKernel pairs = pairKind == null ? null : new TileKernel(pairKind, bits, Gemm.A_STRIDE);
     return new KernelChoice(
         floats,
-        new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, true),
+        new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, TileKernel.AHEAD),
+        new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, 2 * TileKernel.AHEAD),
         bytes,
         pairs,
         new TurnKernel(floats.columns()),
@@ -164,6 +167,7 @@ record KernelChoice(
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         null,

@@ -19,9 +19,6 @@ final class MachinePanels implements Panels {
 
   private static final int ROW_BYTES = 1 << 20;
 
-  /** Rows up to which strips of b, used once, had better be asked for in time. */
-  private static final int FEW_ROWS = 24;
-
   private final TileKernel kernel;
   private final TileKernel ahead;
   private final TurnKernel turn;
@@ -272,7 +269,7 @@ final class MachinePanels implements Panels {
     int height = ready && columns == width ? Math.max(0, task.endRow - row) : 0;
     if (height > 0) {
       boolean last = pass + 1 == block.passes();
-      (height <= FEW_ROWS && ahead != null ? ahead : kernel)
+      (block.rows() <= Gemm.TASK_ROWS ? ahead : kernel)
           .multiply(
               block.depth(pass),
               height,

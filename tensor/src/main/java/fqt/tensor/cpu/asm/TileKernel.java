@@ -84,7 +84,7 @@ public final class TileKernel {
   private final int aStride;
   private final int rows;
   private final int columns;
-  private final boolean ahead;
+  private final int ahead;
   private final MethodHandle set;
   private final MethodHandle add;
 
@@ -97,18 +97,17 @@ public final class TileKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public TileKernel(Kind kind, int bits, int aStride) throws ExecutableMemory.Refused {
-    this(kind, bits, aStride, false);
+    this(kind, bits, aStride, 0);
   }
 
   /**
    * Assembles the kernel.
    *
-   * @param ahead whether it asks for memory that is wanted next, {@link #AHEAD_ROWS} rows for each
-   *     tile
+   * @param ahead how many rows of what is wanted next it asks for while it computes a tile: 0, or
+   *     {@link #AHEAD} where there are several tiles, or twice as many for two or three
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  public TileKernel(Kind kind, int bits, int aStride, boolean ahead)
-      throws ExecutableMemory.Refused {
+  public TileKernel(Kind kind, int bits, int aStride, int ahead) throws ExecutableMemory.Refused {
     this.ahead = ahead;
     this.kind = kind;
     this.bits = bits;
@@ -216,7 +215,7 @@ public final class TileKernel {
           cStride,
           alpha,
           adding,
-          next + tiles * AHEAD_ROWS * nextStride,
+          next + tiles * ahead * nextStride,
           nextStride);
     }
   }
@@ -287,8 +286,8 @@ public final class TileKernel {
         : vectorCode(adding);
   }
 
-  /** Rows of what is wanted next that are asked for while a tile is computed. */
-  public static final int AHEAD_ROWS = 8;
+  /** Rows of what is wanted next that registers hold together. */
+  public static final int AHEAD = 4;
 
   /**
    * rdi depth, rsi whole tiles, rdx a, rcx b, r8 c, r9 stride of c, xmm0 alpha; on the stack the
@@ -298,7 +297,7 @@ public final class TileKernel {
     Assembler code = new Assembler();
     code.saveAll();
     code.vector(Op.VMOVSS_STORE, 128, 0, Reg.RSP, -8);
-    if (ahead) {
+    if (ahead > 0) {
       code.load(Reg.R15, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
       code.load(Reg.R12, Reg.RSP, Assembler.STACK_ARGUMENTS + 16);
       code.triple(Reg.R13, Reg.R12);
@@ -334,7 +333,7 @@ public final class TileKernel {
   private void tile(Assembler code, int height, boolean adding) {
     code.move(Reg.R10, Reg.RCX);
     code.move(Reg.R11, Reg.RDX);
-    if (ahead) {
+    if (ahead > 0) {
       code.move(Reg.RBP, Reg.R15);
       code.move(Reg.R14, Reg.R15);
       code.add(Reg.R14, Reg.R12);
@@ -345,8 +344,8 @@ public final class TileKernel {
     }
     terms(code, height);
     store(code, height, adding);
-    if (ahead) {
-      for (int half = 0; half < 2; half++) {
+    if (ahead > 0) {
+      for (int row = 0; row < ahead; row += AHEAD) {
         code.add(Reg.R15, Reg.R12);
         code.add(Reg.R15, Reg.R13);
       }
@@ -367,7 +366,7 @@ public final class TileKernel {
     for (int row = 0; row < rows && height == rows; row++) {
       code.prefetch(Mem.at(Reg.R11, (rows + row) * aStride));
     }
-    if (ahead) {
+    if (ahead > 0) {
       askForNext(code);
     }
     steps(code, height, UNROLL);
@@ -383,10 +382,10 @@ public final class TileKernel {
     code.land(noneLeft);
   }
 
-  private static void askForNext(Assembler code) {
-    for (int row = 0; row < AHEAD_ROWS / 2; row++) {
-      code.prefetchSecond(Mem.inRow(Reg.RBP, Reg.R12, Reg.R13, row, 0));
-      code.prefetchSecond(Mem.inRow(Reg.R14, Reg.R12, Reg.R13, row, 0));
+  private void askForNext(Assembler code) {
+    for (int row = 0; row < ahead; row++) {
+      Reg first = row < AHEAD ? Reg.RBP : Reg.R14;
+      code.prefetchSecond(Mem.inRow(first, Reg.R12, Reg.R13, row % AHEAD, 0));
     }
     code.add(Reg.RBP, UNROLL * Float.BYTES);
     code.add(Reg.R14, UNROLL * Float.BYTES);
