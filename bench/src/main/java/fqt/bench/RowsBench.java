@@ -57,6 +57,7 @@ public class RowsBench {
     "f8 to f32",
     "f32 to f8",
     "quantize per token",
+    "quantize per token to f8",
     "quantize per group",
     "dequantize per group",
     "gptq columns",
@@ -110,14 +111,18 @@ public class RowsBench {
           case "f32 to f16" -> conversion(x, Ops.to(x, DType.F16));
           case "f8 to f32" -> conversion(Ops.to(x, DType.F8_E4M3), y);
           case "f32 to f8" -> conversion(x, Ops.to(x, DType.F8_E4M3));
-          case "quantize per token" -> () -> quantize(x);
+          case "quantize per token" -> () -> QuantOps.quantizeRows(x, DType.I8);
+          case "quantize per token to f8" -> () -> QuantOps.quantizeRows(x, DType.F8_E4M3);
           case "quantize per group" -> groups(x);
           case "dequantize per group" -> groupsBack(x);
           default -> throw new IllegalArgumentException("no operation '" + operation + "'");
         };
     switch (operation) {
       case "gated silu", "add" -> bytes += x.byteSize();
-      case "quantize per token", "quantize per group", "dequantize per group" ->
+      case "quantize per token",
+          "quantize per token to f8",
+          "quantize per group",
+          "dequantize per group" ->
           bytes = x.byteSize() + x.count();
       default -> {}
     }
@@ -131,14 +136,6 @@ public class RowsBench {
   private static Tensor into(Tensor from, Tensor to) {
     Ops.copyInto(from, to);
     return to;
-  }
-
-  /** Range, scale and codes of each row, as activations are quantized. */
-  private static Tensor quantize(Tensor x) {
-    QuantOps.Range range = QuantOps.blockRange(x, Blocks.PER_ROW);
-    Tensor largest = Ops.binary(BinaryOp.MAX, range.max(), Ops.affine(range.min(), -1, 0));
-    Tensor scale = Ops.affine(largest, 1 / 127f, 1e-12f);
-    return QuantOps.quantize(x, Blocks.PER_ROW, scale, null, -127, 127, DType.I8);
   }
 
   private static Supplier<Object> groups(Tensor x) {
@@ -157,15 +154,16 @@ public class RowsBench {
   /** One block of columns of GPTQ: each column's errors are taken out of those behind it. */
   private void columnLoop() {
     Tensor w = GemmBench.random(1, FEATURES, GROUP);
+    Tensor own = Ops.copy(w);
     Tensor u = Ops.affine(GemmBench.random(2, GROUP, GROUP), 0.01f, 1);
-    Tensor scale = Ops.full(Device.CPU, DType.F32, 0.1, FEATURES, GROUP);
-    Tensor zero = Ops.full(Device.CPU, DType.F32, 8, FEATURES, GROUP);
+    Tensor scale = Ops.full(Device.CPU, DType.F32, 0.1, GROUP, FEATURES).transpose(0, 1);
+    Tensor zero = Ops.full(Device.CPU, DType.F32, 8, GROUP, FEATURES).transpose(0, 1);
     Tensor codes = Ops.empty(Device.CPU, DType.U8, FEATURES, GROUP);
     Tensor error = Ops.empty(Device.CPU, DType.F32, FEATURES, GROUP);
     flop = (long) FEATURES * GROUP * GROUP;
     run =
         () -> {
-          Tensor own = Ops.copy(w);
+          Ops.copyInto(w, own);
           QuantOps.gptqBlock(own, u, scale, zero, 15, codes, error);
           return own;
         };

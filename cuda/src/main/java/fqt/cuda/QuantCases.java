@@ -171,6 +171,7 @@ final class QuantCases {
     long columns = twin.choose(1L, 3L, 16L, 17L, 32L, 64L, 100L, 127L, 128L, 128L, 129L, 300L);
     int bits = twin.choose(2, 3, 4, 8);
     float high = (1 << bits) - 1;
+    boolean turned = twin.random().nextBoolean();
     Tensor w = twin.normal(rows, columns + 9);
     Tensor mixing = Ops.affine(twin.normal(columns + 5, columns + 3), 0.1f, 0);
     Tensor pivots = Ops.affine(Ops.multiply(mixing, mixing), 1, 0.3f);
@@ -190,8 +191,8 @@ final class QuantCases {
           QuantOps.gptqBlock(
               work.slice(1, 4, columns + 4),
               upper.slice(0, 0, columns).slice(1, 0, columns),
-              in[3],
-              in[4],
+              turned ? Ops.copy(in[3].transpose(0, 1)).transpose(0, 1) : in[3],
+              turned ? Ops.copy(in[4].transpose(0, 1)).transpose(0, 1) : in[4],
               high,
               codes.slice(1, 5, columns + 5),
               error);

@@ -100,8 +100,8 @@ final class GptqSolver {
       QuantOps.gptqBlock(
           work.slice(1, start, end),
           upper.slice(1, start, end),
-          Ops.copy(Ops.gatherRows(scales, index).transpose(0, 1)),
-          Ops.copy(Ops.gatherRows(zeros, index).transpose(0, 1)),
+          Ops.gatherRows(scales, index).transpose(0, 1),
+          Ops.gatherRows(zeros, index).transpose(0, 1),
           quantizer.high(),
           codes.slice(1, start, end),
           error);

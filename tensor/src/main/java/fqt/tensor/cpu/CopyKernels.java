@@ -21,8 +21,9 @@ final class CopyKernels {
   private final DType target;
   private final long toOffset;
   private final CopyPlan plan;
+  private final MachineFloat8 machine;
 
-  private CopyKernels(Tensor from, Tensor to) {
+  private CopyKernels(RowKernels machine, Tensor from, Tensor to) {
     // Elements of one type are moved as bits: through F32 a NaN would lose its payload.
     boolean same = from.dtype() == to.dtype();
     this.source = same ? bits(from.dtype()) : from.dtype();
@@ -32,13 +33,14 @@ final class CopyKernels {
     this.fromOffset = from.offset();
     this.toOffset = to.offset();
     this.plan = CopyPlan.of(from, to);
+    this.machine = MachineFloat8.between(machine, source, target);
   }
 
-  static void copy(Threads threads, Tensor from, Tensor to) {
+  static void copy(Threads threads, RowKernels machine, Tensor from, Tensor to) {
     if (from.count() == 0) {
       return;
     }
-    CopyKernels kernels = new CopyKernels(from, to);
+    CopyKernels kernels = new CopyKernels(machine, from, to);
     CopyPlan.Axis inner = kernels.plan.inner();
     int run = kernels.plan.sourceRun();
     if (inner.from() == 1 && inner.to() == 1 || run < 0 || inner.to() != 1) {
@@ -83,7 +85,8 @@ final class CopyKernels {
       long size = source.byteSize();
       MemorySegment.copy(from, a * size, to, b * size, n * size);
     } else if (together && source != DType.I64 && target != DType.I64) {
-      for (long i = 0; i < n; i += Carrier.CAPACITY) {
+      long begun = machine == null ? 0 : machine.convert(from, a, to, b, n);
+      for (long i = begun; i < n; i += Carrier.CAPACITY) {
         int length = (int) Math.min(Carrier.CAPACITY, n - i);
         carrier.convert(from, source, a + i, to, target, b + i, length);
       }

@@ -62,7 +62,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void copy(Tensor source, Tensor target) {
-    CopyKernels.copy(threads, source, target);
+    CopyKernels.copy(threads, kernels.rows(), source, target);
   }
 
   @Override
@@ -250,6 +250,6 @@ final class CpuBackend implements Backend {
   @Override
   public void gptqBlock(
       Tensor w, Tensor u, Tensor scale, Tensor zero, float high, Tensor codes, Tensor error) {
-    GptqKernel.run(threads, w, u, scale, zero, high, codes, error);
+    GptqKernel.run(threads, kernels.rows(), w, u, scale, zero, high, codes, error);
   }
 }

@@ -44,7 +44,7 @@ final class GptqKernel {
   private final Tensor codes;
   private final Tensor error;
 
-  private GptqKernel(
+  GptqKernel(
       Tensor w, Tensor u, Tensor scale, Tensor zero, float high, Tensor codes, Tensor error) {
     this.width = Math.toIntExact(w.dim(1));
     this.high = high;
@@ -71,6 +71,7 @@ final class GptqKernel {
 
   static void run(
       Threads threads,
+      RowKernels machine,
       Tensor w,
       Tensor u,
       Tensor scale,
@@ -78,13 +79,20 @@ final class GptqKernel {
       float high,
       Tensor codes,
       Tensor error) {
+    if (machine != null) {
+      new MachineGptq(machine, w, u, scale, zero, high, codes, error).run(threads);
+      return;
+    }
     GptqKernel kernel = new GptqKernel(w, u, scale, zero, high, codes, error);
-    threads.forEach(
-        w.dim(0),
-        STRIP,
-        (from, to) -> {
-          kernel.new Strip().run(from, (int) (to - from));
-        });
+    threads.forEach(w.dim(0), STRIP, (from, to) -> kernel.rows(from, to));
+  }
+
+  /** Works on some rows. */
+  void rows(long from, long to) {
+    Strip strip = new Strip();
+    for (long row = from; row < to; row += STRIP) {
+      strip.run(row, (int) Math.min(STRIP, to - row));
+    }
   }
 
   /** Some rows on their side: {@code STRIP} numbers to each column. */
@@ -119,6 +127,13 @@ final class GptqKernel {
 
     /** Absent rows are filled up. */
     private void load(Operand from, long row, int rows, float fill, float[] turned) {
+      if (from.outerIsDense()) {
+        for (int i = 0; i < width; i++) {
+          from.readOuter(row, i, rows, turned, i * STRIP);
+          Arrays.fill(turned, i * STRIP + rows, (i + 1) * STRIP, fill);
+        }
+        return;
+      }
       for (int r = 0; r < rows; r++) {
         from.readInner(row + r, 0, width, lines, r * width);
       }

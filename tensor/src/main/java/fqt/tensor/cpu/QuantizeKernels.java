@@ -94,6 +94,10 @@ final class QuantizeKernels {
           ? blockByBlock(bytes::quantize)
           : rowByRow(code.quantizing(bytes, from, to));
     }
+    MachineFloat8 float8 = MachineFloat8.between(machine, DType.F32, codes.dtype());
+    if (hasWideBlocks() && float8 != null && float8.hasRange(low, high)) {
+      return blockByBlock((index, n, s, z) -> float8.quantize(from, index, n, s, to));
+    }
     return runByRun(
         (run, index, n) -> {
           run.carrier.readFloats(from, DType.F32, index, n);

@@ -2,12 +2,15 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.UnaryOp;
 import fqt.tensor.cpu.asm.CodeKernel;
+import fqt.tensor.cpu.asm.ColumnKernel;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.ExpKernel;
+import fqt.tensor.cpu.asm.Float8Kernel;
 import fqt.tensor.cpu.asm.GateKernel;
 import fqt.tensor.cpu.asm.NormKernel;
 import fqt.tensor.cpu.asm.RangeKernel;
 import fqt.tensor.cpu.asm.ScoreKernel;
+import fqt.tensor.cpu.asm.SquareKernel;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
@@ -18,6 +21,7 @@ final class RowKernels {
   private final int bits;
   private final ConcurrentMap<Class<?>, Object> kernels = new ConcurrentHashMap<>();
   private final ConcurrentMap<Boolean, CodeKernel> codes = new ConcurrentHashMap<>();
+  private final ConcurrentMap<Float8Kernel.Type, Float8Kernel> float8 = new ConcurrentHashMap<>();
   private final ConcurrentMap<UnaryOp, GateKernel> gates = new ConcurrentHashMap<>();
 
   /** Kernels for vectors of that many bits. */
@@ -43,6 +47,21 @@ final class RowKernels {
   /** The kernel of smallest and largest numbers. */
   RangeKernel range() {
     return kernel(RangeKernel.class, size -> new RangeKernel());
+  }
+
+  /** The column loop of GPTQ. */
+  ColumnKernel columns() {
+    return kernel(ColumnKernel.class, ColumnKernel::new);
+  }
+
+  /** Turns matrices on their side. */
+  SquareKernel squares() {
+    return kernel(SquareKernel.class, size -> new SquareKernel());
+  }
+
+  /** The conversions of an 8-bit float type. */
+  Float8Kernel float8(Float8Kernel.Type type) {
+    return float8.computeIfAbsent(type, wanted -> made(size -> new Float8Kernel(wanted)));
   }
 
   /** The kernel of codes of a byte. */

@@ -11,13 +11,23 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import java.util.Random;
-import org.junit.jupiter.api.Test;
+import java.util.stream.Stream;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.MethodSource;
 
 class GptqKernelTest {
+  private static final RowKernels MACHINE = KernelChoice.best().rows();
+
   private final Threads threads = new Threads(2);
 
-  @Test
-  void codesValuesAndErrorsEqualTheTwinBitForBit() {
+  /** By machine code, where it runs, and by the Vector API. */
+  static Stream<RowKernels> tiers() {
+    return Stream.of(MACHINE, null).distinct();
+  }
+
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void codesValuesAndErrorsEqualTheTwinBitForBit(RowKernels machine) {
     Random random = new Random(1);
     for (int i = 0; i < 60; i++) {
       int rows = size(random);
@@ -31,7 +41,61 @@ class GptqKernelTest {
         nudge(scale, j, bits);
         Element.f32(zero.storage().segment(), zero.offset() + j, random.nextInt(1 << bits));
       }
-      check(w, u, scale, zero, (1 << bits) - 1);
+      check(machine, w, u, scale, zero, (1 << bits) - 1);
+    }
+  }
+
+  /** As the solver calls it: a part of the columns, scales by columns, few rows with a NaN. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void slicesAndRowsThatHoldNoNumbers(RowKernels machine) {
+    Random random = new Random(2);
+    float[] special = {Float.NaN, Float.POSITIVE_INFINITY, Float.MAX_VALUE, 0, -0f};
+    for (int width : new int[] {1, 4, 8, 20, 32, 64, 96, 128, 160}) {
+      for (int rows : new int[] {1, 8, 47, 48, 49, 104}) {
+        Tensor w = random(random, DType.F32, rows, width + 40).slice(1, 24, 24 + width);
+        Tensor u = random(random, DType.F32, width + 3, width + 8).slice(0, 3, width + 3);
+        Tensor scale = random(random, DType.F32, width, rows).transpose(0, 1);
+        Tensor zero = empty(DType.F32, width, rows).transpose(0, 1);
+        for (long i = 0; i < (long) rows * width; i++) {
+          nudge(scale, i, 4);
+          Element.f32(zero.storage().segment(), zero.offset() + i, random.nextInt(16));
+        }
+        for (float value : special) {
+          long at = random.nextInt(rows) * w.stride(0) + random.nextInt(width);
+          Element.f32(w.storage().segment(), w.offset() + at, value);
+        }
+        check(machine, w, u.slice(1, 0, width), scale, zero, 15);
+      }
+    }
+  }
+
+  /** Nothing is read or written behind the end. */
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void memoryBehindTheEndIsLeftAlone(RowKernels machine) {
+    Random random = new Random(3);
+    for (int width : new int[] {1, 7, 8, 31, 32, 128}) {
+      for (int rows : new int[] {1, 8, 48, 50, 56}) {
+        try (GuardedPages pages = new GuardedPages()) {
+          Tensor w = pages.copy(random(random, DType.F32, rows, width));
+          Tensor u = pages.copy(random(random, DType.F32, width, width));
+          Tensor scale = pages.copy(empty(DType.F32, rows, width));
+          Tensor zero = pages.copy(empty(DType.F32, rows, width));
+          ScalarCopy.fill(scale, 0.1);
+          ScalarCopy.fill(zero, 8);
+          Tensor twin = copy(w);
+          Tensor[] twins = {empty(DType.U8, rows, width), empty(DType.F32, rows, width)};
+          Tensor codes = pages.copy(twins[0]);
+          Tensor error = pages.copy(twins[1]);
+          ScalarMatrix.gptqBlock(twin, u, scale, zero, 15, twins[0], twins[1]);
+          GptqKernel.run(threads, machine, w, u, scale, zero, 15, codes, error);
+          String what = rows + " x " + width;
+          assertSameBits(twins[0], codes, "codes of " + what);
+          assertSameBits(twin, w, "values of " + what);
+          assertSameBits(twins[1], error, "errors of " + what);
+        }
+      }
     }
   }
 
@@ -42,8 +106,9 @@ class GptqKernelTest {
     Element.f32(scale.storage().segment(), at, (Math.abs(value) + 0.5f) / (1 << bits - 1));
   }
 
-  @Test
-  void extremesSaturateAndNotANumberBecomesTheZeroPoint() {
+  @ParameterizedTest
+  @MethodSource("tiers")
+  void extremesSaturateAndNotANumberBecomesTheZeroPoint(RowKernels machine) {
     Tensor w = empty(DType.F32, 1, 6);
     float[] values = {
       Float.NaN, Float.POSITIVE_INFINITY, Float.NEGATIVE_INFINITY, 3e38f, -3e38f, 0
@@ -65,6 +130,7 @@ class GptqKernelTest {
       Tensor column = copy(w.slice(1, i, i + 1));
       GptqKernel.run(
           threads,
+          machine,
           column,
           u.slice(0, 0, 1).slice(1, 0, 1),
           scale.slice(1, 0, 1),
@@ -76,7 +142,8 @@ class GptqKernelTest {
     }
   }
 
-  private void check(Tensor w, Tensor u, Tensor scale, Tensor zero, float high) {
+  private void check(
+      RowKernels machine, Tensor w, Tensor u, Tensor scale, Tensor zero, float high) {
     long rows = w.dim(0);
     long width = w.dim(1);
     Tensor twin = copy(w);
@@ -85,7 +152,7 @@ class GptqKernelTest {
     ScalarMatrix.gptqBlock(twin, u, scale, zero, high, twinCodes, twinError);
     Tensor codes = empty(DType.U8, rows, width);
     Tensor error = empty(DType.F32, rows, width);
-    GptqKernel.run(threads, w, u, scale, zero, high, codes, error);
+    GptqKernel.run(threads, machine, w, u, scale, zero, high, codes, error);
     String what = w + " high " + high;
     assertSameBits(twinCodes, codes, "codes of " + what);
     assertSameBits(twin, w, "values of " + what);

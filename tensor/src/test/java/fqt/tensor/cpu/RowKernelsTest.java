@@ -265,4 +265,72 @@ class RowKernelsTest {
       }
     }
   }
+
+  /** Every code, and beside and halfway between all neighbours, where rounding changes its mind. */
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F8_E4M3", "F8_E5M2"})
+  void float8IsExactAndTiesGoToEven(DType type) {
+    Tensor codes = Twins.empty(type, 256);
+    for (int i = 0; i < 256; i++) {
+      codes.segment().set(Element.BYTE, i, (byte) i);
+    }
+    for (DType wide : new DType[] {DType.F32, DType.BF16}) {
+      Twins.same(type + " to " + wide, wide, new long[] {256}, (cpu, out) -> cpu.copy(codes, out));
+    }
+    float[] values = Ops.to(codes, DType.F32).toFloats();
+    float[] near = new float[6 * 256];
+    for (int i = 0; i < 256; i++) {
+      float middle = (values[i] + values[i + 1 & 0xff]) / 2;
+      float[] hard = {
+        values[i],
+        Math.nextUp(values[i]),
+        Math.nextDown(values[i]),
+        middle,
+        Math.nextUp(middle),
+        Math.nextDown(middle)
+      };
+      System.arraycopy(hard, 0, near, 6 * i, 6);
+    }
+    Tensor x = Ops.of(near, near.length);
+    long[] dims = {near.length};
+    Twins.same("ties to " + type, type, dims, (cpu, out) -> cpu.copy(x, out));
+    Tensor half = Ops.to(x, DType.BF16);
+    Twins.same("BF16 ties to " + type, type, dims, (cpu, out) -> cpu.copy(half, out));
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F8_E4M3", "F8_E5M2"})
+  void float8StaysInside(DType type) {
+    float most = type == DType.F8_E4M3 ? 448 : 57344;
+    for (int n : new int[] {1, 31, 32, 33, 63, 64, 65, 100, 1056}) {
+      for (DType wide : new DType[] {DType.F32, DType.BF16}) {
+        try (GuardedPages pages = new GuardedPages()) {
+          Tensor x = pages.copy(Ops.to(Twins.random(random, most / 3, 3, n), wide));
+          Element.setFloat(x.segment(), wide, random.nextInt(3 * n), Float.NaN);
+          Element.setFloat(x.segment(), wide, random.nextInt(3 * n), Float.NEGATIVE_INFINITY);
+          Tensor codes = pages.copy(Twins.dirty(type, 3, n));
+          Tensor twin = Twins.empty(type, 3, n);
+          Twins.VECTOR.copy(x, codes);
+          Twins.SCALAR.copy(x, twin);
+          assertArrayEquals(Twins.bytes(twin), Twins.bytes(codes), wide + " to codes of " + n);
+          Tensor back = pages.copy(x);
+          Tensor twinBack = Twins.empty(wide, 3, n);
+          Twins.VECTOR.copy(codes, back);
+          Twins.SCALAR.copy(codes, twinBack);
+          assertArrayEquals(Twins.bytes(twinBack), Twins.bytes(back), "codes to " + wide);
+          if (wide == DType.F32) {
+            Tensor scale = pages.copy(Ops.full(Device.CPU, DType.F32, 0.3, 3, 1));
+            Element.f32(scale.segment(), 1, 0.7f);
+            Twins.VECTOR.quantize(x, Blocks.PER_ROW, scale, null, -most, most, codes);
+            Twins.SCALAR.quantize(x, Blocks.PER_ROW, scale, null, -most, most, twin);
+            assertArrayEquals(Twins.bytes(twin), Twins.bytes(codes), "quantized " + n);
+          }
+        }
+      }
+    }
+  }
 }

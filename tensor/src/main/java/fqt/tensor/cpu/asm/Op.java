@@ -82,6 +82,10 @@ public enum Op {
   VCVTDQ2PS(0, 1, 0x5b, 0),
   /** f32 to i32, towards zero. */
   VCVTTPS2DQ(2, 1, 0x5b, 0),
+  /** f32 to i32, to the nearest, ties to even. */
+  VCVTPS2DQ(1, 1, 0x5b, 0),
+  /** f32 to whole f32 as a constant says; in EVEX it is called vrndscaleps. */
+  VROUNDPS(1, 3, 0x08, 0),
   /** f16 to f32; memory of half the width. */
   VCVTPH2PS(1, 2, 0x13, -2),
   /** i16, added. */
@@ -96,6 +100,16 @@ public enum Op {
   VPAND(1, 1, 0xdb, 0),
   /** Bitwise exclusive or; in EVEX it is called vpxord. */
   VPXOR(1, 1, 0xef, 0),
+  /** Bitwise or; VEX only. */
+  VPOR(1, 1, 0xeb, 0),
+  /** All bits where vvvv > rm, i32; VEX only. */
+  VPCMPGTD(1, 1, 0x66, 0),
+  /** All bits where vvvv = rm, i16; VEX only. */
+  VPCMPEQW(1, 1, 0x75, 0),
+  /** i32 of two vectors to u16, saturating, within each 128 bits. */
+  VPACKUSDW(1, 2, 0x2b, 0),
+  /** i16 shifted left by a constant. */
+  VPSLLW(1, 1, 0x71, 0, 6, false),
   /** i32 shifted left by a constant. */
   VPSLLD(1, 1, 0x72, 0, 6, false),
   /** u32 shifted right by a constant. */

@@ -79,11 +79,11 @@ class AssemblerTest {
       case "{vex}" -> vexDotBytes(code, words);
       case "prefetcht0" -> code.prefetch(memory(words[1]));
       case "prefetcht1" -> code.prefetchSecond(memory(words[1]));
-      case "vpslld", "vpsrld", "vpsrlw" ->
+      case "vpslld", "vpsrld", "vpsllw", "vpsrlw" ->
           code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
       case "vextractf128", "vextractf32x8" ->
           code.extract(op(words), bits(words[2]), number(words[1]), number(words[2]), value(words));
-      case "vpermilps" ->
+      case "vpermilps", "vroundps", "vrndscaleps" ->
           code.permute(
               op(words), bits(words[1]), number(words[1]), 0, number(words[2]), value(words));
       case "vperm2f128", "vshuff32x4" ->
@@ -140,9 +140,11 @@ class AssemblerTest {
   /** GNU as calls the bitwise operations on 512 bits by the width of their elements. */
   private static Op op(String[] words) {
     String name =
-        words[0].equals("vpandd") || words[0].equals("vpxord")
-            ? words[0].substring(0, 5)
-            : words[0];
+        switch (words[0]) {
+          case "vpandd", "vpxord" -> words[0].substring(0, 5);
+          case "vrndscaleps" -> "vroundps";
+          default -> words[0];
+        };
     return Op.valueOf(name.toUpperCase(Locale.ROOT));
   }
 
