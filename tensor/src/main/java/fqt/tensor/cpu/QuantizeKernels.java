@@ -77,8 +77,8 @@ final class QuantizeKernels {
                     : MachineRows.range(machine.range(), from, offset, columns);
             float largest = Math.max(-range.min(), range.max());
             Element.f32(kernels.scale, m, ScalarQuantize.scaleOf(largest, high));
+            quantizing.run(m, m + 1);
           }
-          quantizing.run(first, end);
         });
   }
 

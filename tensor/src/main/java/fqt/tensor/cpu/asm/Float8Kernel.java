@@ -40,6 +40,7 @@ public final class Float8Kernel {
     }
   }
 
+  private static final int LINE = 64;
   private static final int BITS = 256;
   private static final int BYTES = BITS / 8;
   private static final int INFINITE = 0x7f800000;
@@ -131,6 +132,10 @@ public final class Float8Kernel {
       code.vector(Op.VBROADCASTSS, BITS, SCALE, Reg.RCX, 0);
     }
     int block = code.here();
+    if (divides) {
+      code.prefetch(Mem.at(Reg.RSI, CodeKernel.AHEAD));
+      code.prefetch(Mem.at(Reg.RSI, CodeKernel.AHEAD + LINE));
+    }
     for (int v = 0; v < 4; v++) {
       if (half) {
         code.vector(Op.VPMOVZXWD, BITS, v, 0, Mem.at(Reg.RSI, v * BYTES / 2));
