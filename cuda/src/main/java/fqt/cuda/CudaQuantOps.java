@@ -28,7 +28,7 @@ final class CudaQuantOps {
     blocks = new CudaBlocks(launcher);
     gptq = new CudaGptq(launcher);
     packed = new CudaPackedLinear(launcher, products);
-    tokens = new CudaQuantize(launcher.context(), false);
+    tokens = new CudaQuantize(launcher.context());
   }
 
   void blockRange(Tensor x, Blocks shape, Tensor min, Tensor max) {

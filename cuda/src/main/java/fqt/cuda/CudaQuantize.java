@@ -31,7 +31,6 @@ public final class CudaQuantize {
   private static final List<String> TYPES = List.of("_bf16", "_f16", "_f32");
 
   private final CudaContext context;
-  private final boolean early;
 
   /**
    * Quantization on a GPU.
@@ -39,13 +38,7 @@ public final class CudaQuantize {
    * @param context the GPU that quantizes
    */
   public CudaQuantize(CudaContext context) {
-    this(context, context.capability() >= 90);
-  }
-
-  /** With kernels that start while the one before still runs, or only when it has ended. */
-  CudaQuantize(CudaContext context, boolean early) {
     this.context = context;
-    this.early = early;
   }
 
   /**
@@ -138,7 +131,7 @@ public final class CudaQuantize {
               + TYPES.get(Checks.floatCode(x.dtype(), "x"));
       long function = context.kernels().find(module(context), kernel, 0);
       context.check(
-          block.launch(stream.handle().address(), function, false, early),
+          block.launch(stream.handle().address(), function, false, context.capability() >= 90),
           "launching " + kernel + " for " + x);
     }
   }

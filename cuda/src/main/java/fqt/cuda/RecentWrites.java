@@ -8,9 +8,10 @@ import java.util.List;
  * What may still be on its way to memory when the next matrix product starts. A product may fetch
  * its weights before the kernel before it has ended ({@link MatmulOptions#withSettledWeights}), and
  * that one may have started early too. A plain kernel starts only when everything before it has
- * ended. So weights are at rest if what was launched from the last plain kernel on is known, to the
- * last launch, and wrote something else. Nothing is assumed of what models do with their weights:
- * one that is written and used at once is waited for.
+ * ended; those of {@link CudaQuantize} start early, but wait until then before they let the next
+ * one start, which comes to the same. So weights are at rest if what was launched from the last
+ * plain kernel on is known, to the last launch, and wrote something else. Nothing is assumed of
+ * what models do with their weights: one that is written and used at once is waited for.
  *
  * <p>Launches are known by their number ({@link CudaContext#writes}); a launch in between that
  * nobody told of, by whatever thread, ends the knowledge.
