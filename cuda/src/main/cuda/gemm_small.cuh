@@ -173,9 +173,23 @@ DEVICE void sumByTurns(
 #pragma unroll
     for (int j = 0; j < S::BC / 2; j++) acc[j] += part[turn][j];
   };
-  if (count == 0) return;
+#pragma unroll
+  for (int h = 0; h < S::Held; h++) {
+    if (h >= count) break;
+    barrierWait(barriers.fullTokens + tokens.slot * 8, tokens.phase);
+    const uint64_t descA = tileDescriptor(memory + S::tokens + tokens.slot * S::tokenBytes);
+    multiplyStep<T, true, true>(part[0], held.step[h], 0, descA);
+    wgmmaWait<0>();
+    pin(part[0]);
+    if (threadIdx.x == 0) barrierArrive(barriers.emptyTokens + tokens.slot * 8);
+#pragma unroll
+    for (int j = 0; j < S::BC / 2; j++) acc[j] += part[0][j];
+    weights.next();
+    tokens.next();
+  }
+  if (count <= S::Held) return;
   multiply(0);
-  uint32_t i = 1;
+  uint32_t i = S::Held + 1;
 #pragma unroll 1
   for (; i + 1 < count; i += 2) {
     multiply(1);
@@ -267,7 +281,7 @@ DEVICE void multiplyPart(
   Acc acc[S::BC / 2];
 #pragma unroll
   for (int i = 0; i < S::BC / 2; i++) acc[i] = 0;
-  if constexpr (Precise && S::Groups == 1 && S::Held == 0) {
+  if constexpr (Precise && S::Groups == 1 && S::BC >= 64) {
     sumByTurns<T, S>(acc, held, memory, barriers, count);
   } else {
     sumPart<T, Precise, S>(acc, held, memory, barriers, count);

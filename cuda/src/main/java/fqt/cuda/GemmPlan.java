@@ -144,8 +144,10 @@ record GemmPlan(
         best = cheaper(best, large(operand, way, tile, 1, m, n, blocks, processors));
       }
       for (Tile tile : shared(way)) {
-        best = cheaper(best, shared(operand, way, tile, 2, m, n, blocks, processors, 1));
-        best = cheaper(best, shared(operand, way, tile, 2, m, n, blocks, processors, 2));
+        for (int cluster = 2; cluster >= 1; cluster--) {
+          best = cheaper(best, shared(operand, way, tile, cluster, m, n, blocks, processors, 1));
+          best = cheaper(best, shared(operand, way, tile, cluster, m, n, blocks, processors, 2));
+        }
       }
     }
     for (SmallTile tile : SMALL) {
