@@ -152,11 +152,11 @@ DEVICE float reciprocal(float x) {
   return __fmaf_rn(__fmaf_rn(-x, r, 1.0f), r, r);
 }
 
-/// The scale of a row whose largest magnitude is known.
+/// The scale of a row whose largest magnitude is known: normal, or infinite, or NaN.
 template <bool Float8>
 DEVICE float scaleOf(float largest) {
-  const float scale = largest == 0.0f ? 1.0f : __fdiv_rn(largest, kLimit<Float8>);
-  return scale == 0.0f ? 1.17549435e-38f : scale;  // the row's values are denormal
+  const float scale = __fdiv_rn(largest, kLimit<Float8>);
+  return scale < 0x1p-126f ? 0x1p-126f : scale;
 }
 
 /// How a row becomes codes. A norm's factor is in every element and in the largest, so it is not in
@@ -172,11 +172,12 @@ struct RowScale {
   DEVICE_MEMBER RowScale(Found f, float given) : given(given), found(f) {
     const float largest = __uint_as_float(f.largest), squares = __uint_as_float(f.squares);
     if (How == NORM) {
-      ordinary = largest > 0x1p-40f && largest < 0x1p40f && squares > 0x1p-100f && squares < 0x1p100f;
-      multiplier = kLimit<Float8> * reciprocal(largest);
+      ordinary = largest == 0.0f || (largest > 0x1p-40f && largest < 0x1p40f && squares > 0x1p-100f && squares < 0x1p100f);
+      multiplier = largest == 0.0f ? 0.0f : kLimit<Float8> * reciprocal(largest);
     } else {
       if (How == TOKEN) this->given = scaleOf<Float8>(largest);
-      ordinary = this->given > 0x1p-80f && this->given < 0x1p80f && f.largest < 0x7F800000u;
+      ordinary = (this->given > 0x1p-80f && this->given < 0x1p80f && f.largest < 0x7F800000u) ||
+                 (How == TOKEN && f.largest == 0);
       multiplier = __frcp_rn(this->given);
     }
   }

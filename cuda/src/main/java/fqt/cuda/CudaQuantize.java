@@ -11,9 +11,9 @@ import java.util.List;
 
 /**
  * Activations to 8 bits on one GPU: {@code code = x / scale}, rounded half to even and saturated.
- * Per token, {@code scale = max |x| / 127} for int8 and {@code / 448} for e4m3, 1 for a row of
- * zeros; a NaN makes the scale, and so the row's results, NaN. Codes may be a view into wider rows;
- * matrix multiply is fastest where those are multiples of 16 bytes.
+ * Per token, {@code scale = max |x| / 127} for int8 and {@code / 448} for e4m3, but at least
+ * 2^-126; a NaN makes the scale, and so the row's results, NaN. Codes may be a view into wider
+ * rows; matrix multiply is fastest where those are multiples of 16 bytes.
  */
 public final class CudaQuantize {
   /** Longest row: what the threads of one block keep in registers. */

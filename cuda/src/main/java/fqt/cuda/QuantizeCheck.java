@@ -182,8 +182,7 @@ final class QuantizeCheck {
     for (float value : row) {
       largest = Math.max(largest, Math.abs(value));
     }
-    float scale = largest == 0 ? 1 : largest / (codes == DType.I8 ? 127f : Float8.E4M3_MAX);
-    return scale == 0 ? Float.MIN_NORMAL : scale;
+    return Math.max(largest / (codes == DType.I8 ? 127f : Float8.E4M3_MAX), Float.MIN_NORMAL);
   }
 
   private static boolean near(float got, float expected, float slack) {
