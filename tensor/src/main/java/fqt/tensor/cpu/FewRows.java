@@ -66,7 +66,7 @@ final class FewRows {
    * With vectors of 512 bits four rows are one pass of it, while turning takes as long as ever.
    */
   private static int leastRows(int bits) {
-    return bits == 256 ? DotKernel.mostRows(bits) + 1 : 3 * DotKernel.mostRows(bits) + 1;
+    return 1 + (bits == 256 ? DotKernel.mostRows(bits) : Streaming.MOST_ROWS);
   }
 
   /** Whether {@link #multiply} is the way to multiply these, or packing if that was done before. */
