@@ -144,9 +144,11 @@ record GemmPlan(
         best = cheaper(best, large(operand, way, tile, 1, m, n, blocks, processors));
       }
       for (Tile tile : shared(way)) {
-        for (int cluster = 2; cluster >= 1; cluster--) {
-          best = cheaper(best, shared(operand, way, tile, cluster, m, n, blocks, processors, 1));
-          best = cheaper(best, shared(operand, way, tile, cluster, m, n, blocks, processors, 2));
+        best = cheaper(best, shared(operand, way, tile, 2, m, n, blocks, processors, 1));
+        best = cheaper(best, shared(operand, way, tile, 2, m, n, blocks, processors, 2));
+        if (Math.ceilDiv(m, ROWS) * Math.ceilDiv(n, tile.width) < processors) {
+          // Single blocks: worse where there are more rounds of tiles.
+          best = cheaper(best, shared(operand, way, tile, 1, m, n, blocks, processors, 1));
         }
       }
     }

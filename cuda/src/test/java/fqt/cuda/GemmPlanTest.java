@@ -1,6 +1,7 @@
 package fqt.cuda;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.tensor.DType;
@@ -90,6 +91,10 @@ class GemmPlanTest {
     assertEquals("gemm_small_s8_128x64 2", some.kernel() + " " + some.cluster());
     GemmPlan precise = GemmPlan.of(DType.F8_E4M3, GemmPlan.Sum.PRECISE, 128, 4608, 28, 132);
     assertEquals("gemm_small_e4m3_precise_128x64", precise.kernel());
+    GemmPlan odd = GemmPlan.of(DType.F8_E4M3, GemmPlan.Sum.PRECISE, 300, 3584, 148, 132);
+    assertTrue(odd.shares().any() && odd.cluster() == 1, odd.toString());
+    GemmPlan rounds = GemmPlan.of(DType.BF16, GemmPlan.Sum.FAST, 300, 28672, 64, 132);
+    assertFalse(rounds.shares().any(), rounds.toString());
     GemmPlan many = GemmPlan.of(DType.I8, GemmPlan.Sum.FAST, 4096, 3584, 28, 132);
     assertTrue(many.kernel().startsWith("gemm_large_s8"), many.toString());
     assertEquals(132, many.gridX());

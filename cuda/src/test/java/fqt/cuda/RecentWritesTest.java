@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.tensor.Ops;
 import fqt.tensor.Storage;
+import java.nio.charset.StandardCharsets;
 import org.junit.jupiter.api.Test;
 
 /** When weights count as being at rest: the numbers are those of launches. */
@@ -60,5 +61,19 @@ class RecentWritesTest {
     recent.plain(7, 8, codes);
     recent.product(8, 10, result);
     assertFalse(recent.leave(weights, 10));
+  }
+
+  /** What {@link RecentWrites} says of these kernels, as it stands in their PTX. */
+  @Test
+  void quantizeKernelsWaitBeforeTheyLetTheNextOneStart() {
+    String ptx = new String(KernelSet.read("quantize_sm90a"), StandardCharsets.US_ASCII);
+    String[] kernels = ptx.split("\\.entry quantize_");
+    assertTrue(kernels.length > 1);
+    for (int i = 1; i < kernels.length; i++) {
+      int waits = kernels[i].indexOf("griddepcontrol.wait");
+      int releases = kernels[i].indexOf("griddepcontrol.launch_dependents");
+      String name = kernels[i].substring(0, kernels[i].indexOf('('));
+      assertTrue(waits >= 0 && waits < releases, name);
+    }
   }
 }
