@@ -219,6 +219,11 @@ struct StageScales {
   }
 };
 
+/// Arrivals of a warpgroup by which it gives a stage back. Its matrix instructions end for all of it at once, but
+/// each warp has read the scales by itself; in wide tiles a barrier follows that.
+template <int BN, Sum Mode>
+constexpr uint32_t kGivers = Mode == BLOCKWISE && BN <= 128 ? 4 : 1;
+
 /// Sums `Count` stages of a narrow tile: each is multiplied afresh and added in float32 while the next one is
 /// multiplied.
 template <class T, int BN, Sum Mode, int Stages, int Count>
@@ -232,7 +237,9 @@ DEVICE void sumNarrow(
   StageScales of[2];
   const auto finish = [&](int k, uint32_t slot) {
     pin(part[k % 2]);
-    if (thread < cluster) barrierArriveAt(empty + slot * 8, thread);
+    const uint32_t giver = kGivers<BN, Mode> == 1 ? thread : thread % 32;
+    if (kGivers<BN, Mode> > 1) __syncwarp();
+    if (giver < cluster) barrierArriveAt(empty + slot * 8, giver);
     const float factor[2] = {of[k % 2].a[0] * of[k % 2].left, of[k % 2].a[1] * of[k % 2].left};
 #pragma unroll
     for (int i = 0; i < BN / 2; i++) {
@@ -438,7 +445,7 @@ DEVICE void gemmLarge(
     if (g.vector && g.outType <= OUT_F16) prefetchMap(mapOut);
     for (int i = 0; i < Stages; i++) {
       barrierInit(full + i * 8, Mode == BLOCKWISE ? 33 : 1);
-      barrierInit(empty + i * 8, (kAlternate<Mode> ? 1 : kConsumers) * cluster);
+      barrierInit(empty + i * 8, (kAlternate<Mode> ? 1 : kConsumers) * kGivers<BN, Mode> * cluster);
     }
     barrierInit(empty + Stages * 8, 1);
     barrierInit(empty + Stages * 8 + 8, 1);
