@@ -37,7 +37,10 @@ public final class NibbleKernel {
           ValueLayout.JAVA_LONG);
 
   /** How far ahead in each stream codes are asked for, in bytes. */
-  private static final int AHEAD = 512;
+  private static final int AHEAD = 1024;
+
+  /** The same where vectors have 512 bits. */
+  private static final int WIDE_AHEAD = 512;
 
   // The first four registers are sums of four rows. Behind them come the sums of digits of two rows
   // by turns: one is scaled while the other is multiplied.
@@ -154,9 +157,10 @@ public final class NibbleKernel {
     }
     code.move(Reg.R12, Reg.RDX);
     code.move(Reg.RAX, Reg.RDI);
+    int ahead = bits == 512 ? WIDE_AHEAD : AHEAD;
     int group = code.here();
     for (int row = 0; row < 4; row++) {
-      code.prefetch(Mem.inRow(Reg.RCX, Reg.R8, Reg.R10, row, AHEAD));
+      code.prefetch(Mem.inRow(Reg.RCX, Reg.R8, Reg.R10, row, ahead));
       sums(code, row, DIGIT[row % 2]);
       if (row > 0) {
         scale(code, row - 1, DIGIT[(row - 1) % 2]);
