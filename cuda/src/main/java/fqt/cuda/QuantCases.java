@@ -26,7 +26,8 @@ final class QuantCases {
     return List.of(
         new BackendCheck.Case("blockRange", QuantCases::blockRange),
         new BackendCheck.Case("quantize", QuantCases::quantize),
-        new BackendCheck.Case("quantizeRows", QuantCases::quantizeRows),
+        new BackendCheck.Case("quantizeRows", twin -> quantizeRows(twin, strange(twin))),
+        new BackendCheck.Case("quantizeRows, long", QuantCases::quantizeLongRows),
         new BackendCheck.Case("dequantize", QuantCases::dequantize),
         new BackendCheck.Case("quantizationError", QuantCases::quantizationError),
         new BackendCheck.Case("pack", QuantCases::pack),
@@ -91,7 +92,16 @@ final class QuantCases {
         : twin.integers(DType.F32, 0, 15, scale.shape().toArray());
   }
 
-  private static void quantizeRows(Twin twin) {
+  /** Rows that no block of threads holds. */
+  private static void quantizeLongRows(Twin twin) {
+    long columns = CudaQuantize.MAX_COLUMNS + twin.size();
+    Tensor x = twin.normal(3, columns);
+    Ops.fill(x.slice(0, 1, 2), 0);
+    Ops.fill(x.slice(0, 2, 3).slice(1, columns - 1, columns), Float.NaN);
+    quantizeRows(twin, x);
+  }
+
+  private static void quantizeRows(Twin twin, Tensor x) {
     DType codes = twin.choose(DType.I8, DType.F8_E4M3);
     twin.same(
         codes.toString(),
@@ -99,7 +109,7 @@ final class QuantCases {
           QuantOps.RowCodes rows = QuantOps.quantizeRows(in[0], codes);
           return new Tensor[] {rows.codes(), rows.scale()};
         },
-        strange(twin));
+        x);
   }
 
   private static void quantize(Twin twin) {
