@@ -13,6 +13,7 @@ import java.nio.file.Path;
 import java.util.Arrays;
 import java.util.List;
 import java.util.Locale;
+import java.util.Optional;
 import java.util.stream.Stream;
 
 /**
@@ -23,6 +24,9 @@ final class Blas {
   private static final int ROW_MAJOR = 101;
   private static final int NO_TRANSPOSE = 111;
   private static final int TRANSPOSE = 112;
+  private static final List<String> BLIS = List.of("blis-pthread/libblis.so.4", "libblis.so.4");
+  private static final List<String> OPENBLAS =
+      List.of("openblas-pthread/libopenblas.so.0", "libopenblas.so.0");
 
   private final MethodHandle sgemm;
   private final String description;
@@ -56,7 +60,7 @@ final class Blas {
    * @throws IllegalStateException if it is not installed
    */
   static Blas blis(int threads) {
-    Path file = find("blis", List.of("blis-pthread/libblis.so.4", "libblis.so.4"));
+    Path file = find("blis", BLIS);
     SymbolLookup symbols = SymbolLookup.libraryLookup(file, Arena.global());
     call(symbols, "bli_thread_set_num_threads", ValueLayout.JAVA_LONG, (long) threads);
     return new Blas(symbols, "BLIS, " + file);
@@ -69,7 +73,7 @@ final class Blas {
    * @throws IllegalStateException if it is not installed, or leaves AVX-512 unused
    */
   static Blas openblas(int threads) {
-    Path file = find("openblas", List.of("openblas-pthread/libopenblas.so.0", "libopenblas.so.0"));
+    Path file = find("openblas", OPENBLAS);
     SymbolLookup symbols = SymbolLookup.libraryLookup(file, Arena.global());
     call(symbols, "openblas_set_num_threads", ValueLayout.JAVA_INT, threads);
     String core = text(symbols, "openblas_get_corename");
@@ -112,30 +116,26 @@ final class Blas {
     }
   }
 
+  /** Whether there is an OpenBLAS to compare with. */
+  static boolean hasOpenblas() {
+    return file("openblas", OPENBLAS).isPresent();
+  }
+
   private static Path find(String name, List<String> places) {
+    String debian = name.equals("blis") ? "blis4-pthread" : "openblas0-pthread";
+    String missing = "no %s; install lib%s, or name its file with -Dfqt.bench.%s=...";
+    return file(name, places)
+        .orElseThrow(() -> new IllegalStateException(missing.formatted(name, debian, name)));
+  }
+
+  private static Optional<Path> file(String name, List<String> places) {
     String wanted = System.getProperty("fqt.bench." + name);
     if (wanted != null) {
-      return Path.of(wanted);
+      return Optional.of(Path.of(wanted));
     }
-    Path folder =
-        Path.of(
-            "/usr/lib",
-            System.getProperty("os.arch").equals("amd64")
-                ? "x86_64-linux-gnu"
-                : "aarch64-linux-gnu");
-    return places.stream()
-        .map(folder::resolve)
-        .filter(Files::exists)
-        .findFirst()
-        .orElseThrow(
-            () ->
-                new IllegalStateException(
-                    "no %s in %s; install lib%s, or name its file with -Dfqt.bench.%s=..."
-                        .formatted(
-                            name,
-                            folder,
-                            name.equals("blis") ? "blis4-pthread" : "openblas0-pthread",
-                            name)));
+    boolean intel = System.getProperty("os.arch").equals("amd64");
+    Path folder = Path.of("/usr/lib", intel ? "x86_64-linux-gnu" : "aarch64-linux-gnu");
+    return places.stream().map(folder::resolve).filter(Files::exists).findFirst();
   }
 
   /** Whether the processor has 512-bit vectors. */

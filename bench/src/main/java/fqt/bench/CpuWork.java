@@ -76,12 +76,12 @@ final class CpuWork implements AutoCloseable {
     return threads;
   }
 
-  /** Whether a library computes such layers on this processor. */
+  /** Whether a library is here and computes such layers on this processor. */
   static boolean exists(String library, String type) {
     return switch (library) {
       case "fqt" -> true;
       case "onednn" -> !type.startsWith("int4") && Onednn.multiplies(dtype(type));
-      default -> type.equals("f32");
+      default -> type.equals("f32") && Blas.hasOpenblas();
     };
   }
 
