@@ -1,15 +1,18 @@
 package fqt.tensor.cpu;
 
-import java.util.concurrent.BlockingQueue;
-import java.util.concurrent.LinkedBlockingQueue;
-import java.util.concurrent.atomic.AtomicLong;
-import java.util.concurrent.atomic.AtomicReference;
+import java.util.concurrent.atomic.AtomicInteger;
+import java.util.concurrent.atomic.AtomicReferenceArray;
 import java.util.concurrent.locks.LockSupport;
 
 /**
  * A small pool of daemon threads beside which the caller works too. Work is cut into ranges whose
  * bounds depend on the work alone, never on the number of threads, so that a kernel whose ranges do
  * not share sums gives the same bits however many threads share the ranges out.
+ *
+ * <p>The caller of a loop puts it where helpers look, calls some of them, and begins. Each thread
+ * takes the ranges of a part of its own, which are neighbours in memory, and then those that others
+ * have left. The caller never waits for a helper that has not begun a range: one that wakes too
+ * late finds nothing to do.
  */
 final class Threads {
   /** A part of a loop. */
@@ -20,16 +23,33 @@ final class Threads {
   }
 
   /**
-   * How long a thread looks out for work, or for others' to end, before it sleeps: waking it takes
-   * as long, and the next part of a product follows at once. Not done where threads would take
-   * processors from each other.
+   * Nanoseconds for which a helper looks out for work before it sleeps: waking it takes as long,
+   * and the next part of a product follows at once.
    */
-  private static final long PATIENCE = 50_000;
+  private static final long PATIENCE = 100_000;
+
+  /**
+   * Nanoseconds for which a caller looks out for the end of ranges that helpers have begun, before
+   * it sleeps: most ranges are shorter.
+   */
+  private static final long LAST_RANGE = 500_000;
+
+  /** Loops of different callers that helpers can see; the callers of more work alone. */
+  private static final int OPEN = 16;
+
+  /** How many sleepers one thread wakes: each of them wakes as many again. */
+  private static final int WAKES = 2;
 
   private final int count;
-  private final long patience;
-  private final BlockingQueue<Job> jobs = new LinkedBlockingQueue<>();
-  private boolean started;
+
+  /**
+   * Whether threads look out for anything: not where they would take processors from each other.
+   */
+  private final boolean alert;
+
+  private final AtomicReferenceArray<Loop> open = new AtomicReferenceArray<>(OPEN);
+  private final Helper[] helpers;
+  private volatile boolean started;
 
   /** A pool with which {@code count} threads work, the caller included. */
   Threads(int count) {
@@ -37,7 +57,11 @@ final class Threads {
       throw new IllegalArgumentException(count + " threads; expected at least 1");
     }
     this.count = count;
-    this.patience = count <= Runtime.getRuntime().availableProcessors() ? PATIENCE : 0;
+    this.alert = count <= Runtime.getRuntime().availableProcessors();
+    this.helpers = new Helper[count - 1];
+    for (int i = 0; i < helpers.length; i++) {
+      helpers[i] = new Helper(i + 1);
+    }
   }
 
   /**
@@ -74,104 +98,149 @@ final class Threads {
       }
       return;
     }
-    Job job = new Job(body, total, grain);
     start();
-    long helpers = Math.min(count - 1, job.ranges - 1);
-    for (long i = 0; i < helpers; i++) {
-      jobs.add(job);
+    Loop loop = new Loop(body, total, grain, count);
+    int slot = 0;
+    while (slot < OPEN && !open.compareAndSet(slot, null, loop)) {
+      slot++;
     }
-    job.work();
-    job.await(patience);
+    if (slot < OPEN) {
+      call(loop.parts() - 1);
+    }
+    loop.work(Loop.FIRST);
+    if (slot < OPEN) {
+      open.set(slot, null);
+    }
+    loop.await(alert ? LAST_RANGE : 0);
   }
 
-  private synchronized void start() {
-    for (int i = 1; !started && i < count; i++) {
-      Thread thread = new Thread(this::serve, "fqt-cpu-" + i);
-      thread.setDaemon(true);
-      thread.start();
+  private void start() {
+    if (started) {
+      return;
     }
-    started = true;
+    synchronized (helpers) {
+      for (int i = 0; !started && i < helpers.length; i++) {
+        helpers[i].thread.start();
+      }
+      started = true;
+    }
   }
 
-  private void serve() {
-    while (true) {
-      try {
-        next().work();
-      } catch (InterruptedException ended) {
-        return;
+  /**
+   * Sees to it that so many helpers are coming, if so many have nothing to do, on processors other
+   * than this one.
+   */
+  private void call(int wanted) {
+    int processor = alert ? Processors.current() : Processors.UNKNOWN;
+    int coming = 0;
+    int woken = 0;
+    for (int i = 0; i < helpers.length && coming < wanted && woken < WAKES; i++) {
+      Helper helper = helpers[i];
+      int state = helper.state.get();
+      if (state == Helper.AWAKE) {
+        if (helper.processor == processor) {
+          helper.keepOff(processor);
+        }
+        coming++;
+      } else if (state == Helper.ASLEEP
+          && helper.state.compareAndSet(Helper.ASLEEP, Helper.AWAKE)) {
+        helper.keepOff(processor);
+        LockSupport.unpark(helper.thread);
+        coming++;
+        woken++;
       }
     }
   }
 
-  private Job next() throws InterruptedException {
-    long end = System.nanoTime() + patience;
-    while (System.nanoTime() < end) {
-      Job job = jobs.poll();
-      if (job != null) {
-        return job;
+  /** A loop of which ranges are left, or null. */
+  private Loop find() {
+    for (int slot = 0; slot < OPEN; slot++) {
+      Loop loop = open.get(slot);
+      if (loop != null && !loop.isTaken()) {
+        return loop;
+      }
+    }
+    return null;
+  }
+
+  /** A thread of the pool. */
+  private final class Helper implements Runnable {
+    static final int AWAKE = 0;
+    static final int AT_WORK = 1;
+    static final int ASLEEP = 2;
+
+    final AtomicInteger state = new AtomicInteger(AWAKE);
+    final Thread thread;
+
+    /** The system's number of the thread, when it runs. */
+    private volatile int id = Processors.UNKNOWN;
+
+    /** Where the thread was seen last. */
+    private volatile int processor = Processors.UNKNOWN;
+
+    /** Whether it must not run everywhere. */
+    private volatile boolean confined;
+
+    Helper(int number) {
+      thread = new Thread(this, "fqt-cpu-" + number);
+      thread.setDaemon(true);
+    }
+
+    @Override
+    public void run() {
+      id = Processors.thread();
+      long patience = alert ? PATIENCE : 0;
+      long end = System.nanoTime() + patience;
+      while (true) {
+        Loop loop = find();
+        if (loop != null) {
+          help(loop);
+        } else if (System.nanoTime() < end) {
+          lookOut();
+          continue;
+        } else {
+          sleep();
+        }
+        // Whoever interrupts a helper, its next loop is not meant.
+        Thread.interrupted();
+        end = System.nanoTime() + patience;
+      }
+    }
+
+    private void lookOut() {
+      int here = Processors.current();
+      if (here != processor) {
+        processor = here;
       }
       Thread.onSpinWait();
     }
-    return jobs.take();
-  }
 
-  /** One loop: whoever is free takes the next range. */
-  private static final class Job {
-    private final Range body;
-    private final long total;
-    private final long grain;
-    private final long ranges;
-    private final Thread caller = Thread.currentThread();
-    private final AtomicLong next = new AtomicLong();
-    private final AtomicLong done = new AtomicLong();
-    private final AtomicReference<Throwable> failure = new AtomicReference<>();
-
-    Job(Range body, long total, long grain) {
-      this.body = body;
-      this.total = total;
-      this.grain = grain;
-      this.ranges = Math.ceilDiv(total, grain);
+    private void help(Loop loop) {
+      state.set(AT_WORK);
+      if (confined) {
+        confined = false;
+        Processors.release();
+      }
+      int place = loop.join();
+      call(loop.parts() - 1 - place);
+      loop.work(place);
+      state.set(AWAKE);
     }
 
-    void work() {
-      long range = next.getAndIncrement();
-      while (range < ranges) {
-        if (failure.get() == null) {
-          run(range * grain);
-        }
-        if (done.incrementAndGet() == ranges) {
-          LockSupport.unpark(caller);
-        }
-        range = next.getAndIncrement();
+    private void sleep() {
+      state.set(ASLEEP);
+      // A caller puts its loop there first and looks who sleeps then: one of both sees the other.
+      if (find() == null) {
+        LockSupport.park(Threads.this);
       }
+      state.set(AWAKE);
     }
 
-    private void run(long from) {
-      try {
-        body.run(from, Math.min(from + grain, total));
-      } catch (RuntimeException | Error thrown) {
-        failure.compareAndSet(null, thrown);
-      }
-    }
-
-    void await(long patience) {
-      long end = System.nanoTime() + patience;
-      while (done.get() < ranges && System.nanoTime() < end) {
-        Thread.onSpinWait();
-      }
-      boolean interrupted = false;
-      while (done.get() < ranges) {
-        LockSupport.park(this);
-        interrupted |= Thread.interrupted();
-      }
-      if (interrupted) {
-        Thread.currentThread().interrupt();
-      }
-      switch (failure.get()) {
-        case null -> {}
-        case RuntimeException thrown -> throw thrown;
-        case Error thrown -> throw thrown;
-        case Throwable thrown -> throw new AssertionError(thrown);
+    /** Keeps it off a processor until it begins to work. */
+    void keepOff(int taken) {
+      if (taken != Processors.UNKNOWN && id != Processors.UNKNOWN) {
+        confined = true;
+        Processors.keepOff(id, taken);
       }
     }
   }

@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import static org.junit.jupiter.api.Assertions.assertArrayEquals;
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import fqt.tensor.Axis;
 import fqt.tensor.Backend;
@@ -11,9 +12,21 @@ import fqt.tensor.ReduceOp;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import fqt.tensor.UnaryOp;
+import java.util.ArrayList;
+import java.util.List;
 import java.util.Random;
+import java.util.concurrent.BrokenBarrierException;
+import java.util.concurrent.CyclicBarrier;
+import java.util.concurrent.ExecutionException;
+import java.util.concurrent.ExecutorService;
+import java.util.concurrent.Executors;
+import java.util.concurrent.Future;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.TimeoutException;
+import java.util.concurrent.atomic.AtomicInteger;
 import java.util.concurrent.atomic.AtomicIntegerArray;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.concurrent.locks.LockSupport;
 import java.util.function.BiConsumer;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -72,6 +85,117 @@ class ThreadsTest {
     threads.forEach(
         20, 1, (from, end) -> threads.forEach(10, 1, (i, j) -> sum.addAndGet(from * 10 + i)));
     assertEquals(19900, sum.get());
+  }
+
+  /** Each range waits for the other: a helper has to come, however long it slept. */
+  @Test
+  void helpersWakeUp() throws InterruptedException {
+    Threads threads = new Threads(2);
+    for (int round = 0; round < 20; round++) {
+      CyclicBarrier both = new CyclicBarrier(2);
+      threads.forEach(2, 1, (from, end) -> meet(both));
+      Thread.sleep(round % 3);
+    }
+  }
+
+  @Test
+  void helpersSurviveInterruptions() {
+    Threads threads = new Threads(2);
+    for (int round = 0; round < 20; round++) {
+      CyclicBarrier both = new CyclicBarrier(2);
+      Thread caller = Thread.currentThread();
+      threads.forEach(
+          2,
+          1,
+          (from, end) -> {
+            meet(both);
+            if (Thread.currentThread() != caller) {
+              Thread.currentThread().interrupt();
+            }
+          });
+    }
+  }
+
+  @Test
+  void interruptedCallersWaitAndStayInterrupted() {
+    Threads threads = new Threads(2);
+    AtomicLong done = new AtomicLong();
+    CyclicBarrier both = new CyclicBarrier(2);
+    Thread caller = Thread.currentThread();
+    threads.forEach(
+        2,
+        1,
+        (from, end) -> {
+          meet(both);
+          if (Thread.currentThread() != caller) {
+            caller.interrupt();
+            LockSupport.parkNanos(3_000_000);
+          }
+          done.incrementAndGet();
+        });
+    assertEquals(2, done.get());
+    assertTrue(Thread.interrupted());
+  }
+
+  private static void meet(CyclicBarrier barrier) {
+    try {
+      barrier.await(1, TimeUnit.MINUTES);
+    } catch (InterruptedException | BrokenBarrierException | TimeoutException failed) {
+      throw new IllegalStateException(failed);
+    }
+  }
+
+  /** Small loops of several callers, nested, with exceptions, and pauses in which helpers sleep. */
+  @ParameterizedTest
+  @ValueSource(ints = {2, 3, 8})
+  void callersDoNotDisturbEachOther(int count) throws InterruptedException, ExecutionException {
+    Threads threads = new Threads(count);
+    try (ExecutorService callers = Executors.newFixedThreadPool(24)) {
+      List<Future<?>> all = new ArrayList<>();
+      for (int caller = 0; caller < 24; caller++) {
+        int seed = caller;
+        all.add(callers.submit(() -> smallLoops(threads, new Random(seed))));
+      }
+      for (Future<?> one : all) {
+        one.get();
+      }
+    }
+  }
+
+  private static void smallLoops(Threads threads, Random random) {
+    for (int i = 0; i < 400; i++) {
+      int total = 1 + random.nextInt(40);
+      int grain = 1 + random.nextInt(5);
+      int failing = random.nextInt(4) == 0 ? random.nextInt(total) : -1;
+      int inner = random.nextInt(3) == 0 ? random.nextInt(20) : 0;
+      AtomicIntegerArray runs = new AtomicIntegerArray(total);
+      AtomicInteger nested = new AtomicInteger();
+      Threads.Range body =
+          (from, end) -> {
+            threads.forEach(inner, 1, (first, last) -> nested.incrementAndGet());
+            for (long n = from; n < end; n++) {
+              runs.incrementAndGet((int) n);
+              if (n == failing) {
+                throw new IllegalStateException("iteration " + n);
+              }
+            }
+          };
+      if (failing >= 0) {
+        String message =
+            assertThrows(IllegalStateException.class, () -> threads.forEach(total, grain, body))
+                .getMessage();
+        assertEquals("iteration " + failing, message);
+      } else {
+        threads.forEach(total, grain, body);
+        assertEquals(inner * Math.ceilDiv(total, grain), nested.get());
+      }
+      for (int n = 0; n < total; n++) {
+        assertTrue(runs.get(n) == 1 || failing >= 0 && runs.get(n) == 0, "iteration " + n);
+      }
+      if (random.nextInt(30) == 0) {
+        LockSupport.parkNanos(random.nextInt(500_000));
+      }
+    }
   }
 
   /** Sizes large enough that two and three threads do share the work. */
