@@ -21,7 +21,7 @@ final class CopyKernels {
   private final DType target;
   private final long toOffset;
   private final CopyPlan plan;
-  private final MachineFloat8 machine;
+  private final MachineCopies.Run machine;
 
   private CopyKernels(RowKernels machine, Tensor from, Tensor to) {
     // Elements of one type are moved as bits: through F32 a NaN would lose its payload.
@@ -33,7 +33,7 @@ final class CopyKernels {
     this.fromOffset = from.offset();
     this.toOffset = to.offset();
     this.plan = CopyPlan.of(from, to);
-    this.machine = MachineFloat8.between(machine, source, target);
+    this.machine = MachineCopies.between(machine, source, target, to.count());
   }
 
   static void copy(Threads threads, RowKernels machine, Tensor from, Tensor to) {
@@ -81,11 +81,11 @@ final class CopyKernels {
 
   private void copyRun(Carrier carrier, long a, long b, long n, CopyPlan.Axis inner) {
     boolean together = inner.from() == 1 && inner.to() == 1;
+    long begun = machine == null || !together ? 0 : machine.copy(from, a, to, b, n);
     if (together && source == target) {
       long size = source.byteSize();
-      MemorySegment.copy(from, a * size, to, b * size, n * size);
+      MemorySegment.copy(from, (a + begun) * size, to, (b + begun) * size, (n - begun) * size);
     } else if (together && source != DType.I64 && target != DType.I64) {
-      long begun = machine == null ? 0 : machine.convert(from, a, to, b, n);
       for (long i = begun; i < n; i += Carrier.CAPACITY) {
         int length = (int) Math.min(Carrier.CAPACITY, n - i);
         carrier.convert(from, source, a + i, to, target, b + i, length);

@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.NormKernel;
+import fqt.tensor.cpu.asm.Store;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
@@ -72,7 +73,9 @@ final class MachineNorms {
       state.setAtIndex(ValueLayout.JAVA_DOUBLE, i, i < 4 ? shift : 0);
     }
     if (whole > 0) {
-      kernel.sums(whole / NormKernel.BLOCK, run(from, at), state, run(to, at));
+      // What is written past the caches needs no fetching; then the row itself is named.
+      MemorySegment next = store(at) == Store.FAR ? from : to;
+      kernel.sums(bias != null, whole / NormKernel.BLOCK, run(from, at), state, run(next, at));
     }
   }
 
@@ -90,7 +93,13 @@ final class MachineNorms {
     parameters.set(Element.FLOAT, Float.BYTES, factor);
     if (whole > 0) {
       kernel.normalize(
-          whole / NormKernel.BLOCK, run(from, at), parameters, weight, bias, run(to, at));
+          whole / NormKernel.BLOCK,
+          run(from, at),
+          parameters,
+          weight,
+          bias,
+          run(to, at),
+          store(at));
     }
     for (int i = whole; i < columns; i++) {
       long place = at + (long) i * Float.BYTES;
@@ -102,6 +111,10 @@ final class MachineNorms {
               : Math.fma((x - mean) * factor, w, bias.getAtIndex(Element.FLOAT, i));
       to.set(Element.FLOAT, place, value);
     }
+  }
+
+  private Store store(long at) {
+    return Store.of(to.address() + at, to.byteSize());
   }
 
   /** What machine code may go through: it checks no bounds itself. */

@@ -7,10 +7,12 @@ import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.ExpKernel;
 import fqt.tensor.cpu.asm.Float8Kernel;
 import fqt.tensor.cpu.asm.GateKernel;
+import fqt.tensor.cpu.asm.HalfKernel;
 import fqt.tensor.cpu.asm.NormKernel;
 import fqt.tensor.cpu.asm.RangeKernel;
 import fqt.tensor.cpu.asm.ScoreKernel;
 import fqt.tensor.cpu.asm.SquareKernel;
+import fqt.tensor.cpu.asm.StreamKernel;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
@@ -22,6 +24,7 @@ final class RowKernels {
   private final ConcurrentMap<Class<?>, Object> kernels = new ConcurrentHashMap<>();
   private final ConcurrentMap<Boolean, CodeKernel> codes = new ConcurrentHashMap<>();
   private final ConcurrentMap<Float8Kernel.Type, Float8Kernel> float8 = new ConcurrentHashMap<>();
+  private final ConcurrentMap<HalfKernel.Type, HalfKernel> halves = new ConcurrentHashMap<>();
   private final ConcurrentMap<UnaryOp, GateKernel> gates = new ConcurrentHashMap<>();
 
   /** Kernels for vectors of that many bits. */
@@ -57,6 +60,16 @@ final class RowKernels {
   /** Turns matrices on their side. */
   SquareKernel squares() {
     return kernel(SquareKernel.class, size -> new SquareKernel());
+  }
+
+  /** Copies past the caches. */
+  StreamKernel stream() {
+    return kernel(StreamKernel.class, size -> new StreamKernel());
+  }
+
+  /** The conversions of a float type of 16 bits. */
+  HalfKernel half(HalfKernel.Type type) {
+    return halves.computeIfAbsent(type, wanted -> made(size -> new HalfKernel(wanted)));
   }
 
   /** The conversions of an 8-bit float type. */

@@ -108,7 +108,7 @@ final class Rows {
 
     @Override
     public double exp(long offset, float shift, MemorySegment out, int n) {
-      return MachineRows.exp(kernel, x, offset, shift, out, n);
+      return MachineRows.exp(kernel, x, offset, shift, out, offset, n, null);
     }
   }
 
@@ -120,7 +120,11 @@ final class Rows {
         x.dim(0),
         Pointwise.rowsAtOnce(columns),
         (first, end) -> {
-          Exponentials row = exponentials(kernels, from);
+          if (kernels != null) {
+            MachineRows.softmax(kernels.exp(), from, to, columns, first, end);
+            return;
+          }
+          Exponentials row = exponentials(null, from);
           for (long m = first; m < end; m++) {
             long at = m * columns * Float.BYTES;
             float largest = row.max(at, columns);

@@ -44,7 +44,8 @@ class RowKernelsTest {
   private static float[] weights(float... x) {
     Tensor in = Ops.of(x, x.length);
     Tensor out = Twins.dirty(DType.F32, x.length);
-    double sum = MachineRows.exp(KERNELS.exp(), in.segment(), 0, 0, out.segment(), x.length);
+    double sum =
+        MachineRows.exp(KERNELS.exp(), in.segment(), 0, 0, out.segment(), 0, x.length, null);
     float[] y = out.toFloats();
     double expected = 0;
     for (float value : y) {
@@ -78,7 +79,7 @@ class RowKernelsTest {
     float[] y = new float[3];
     Tensor nan = Ops.of(new float[] {-1, Float.intBitsToFloat(0x7fabcdef), -2}, 3);
     Tensor out = Twins.dirty(DType.F32, 3);
-    double sum = MachineRows.exp(KERNELS.exp(), nan.segment(), 0, 0, out.segment(), 3);
+    double sum = MachineRows.exp(KERNELS.exp(), nan.segment(), 0, 0, out.segment(), 0, 3, null);
     assertTrue(Double.isNaN(sum));
     System.arraycopy(out.toFloats(), 0, y, 0, 3);
     assertTrue(!Float.isNaN(y[0]) && Float.isNaN(y[1]) && !Float.isNaN(y[2]));
@@ -298,6 +299,31 @@ class RowKernelsTest {
     Twins.same("ties to " + type, type, dims, (cpu, out) -> cpu.copy(x, out));
     Tensor half = Ops.to(x, DType.BF16);
     Twins.same("BF16 ties to " + type, type, dims, (cpu, out) -> cpu.copy(half, out));
+  }
+
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"BF16", "F16"})
+  void halvesStayInsideAndEqualTheirTwin(DType type) {
+    for (int n : new int[] {1, 31, 32, 33, 63, 64, 65, 100, 1056}) {
+      try (GuardedPages pages = new GuardedPages()) {
+        Tensor x = pages.copy(Twins.random(random, 100, 3, n));
+        for (int bits : new int[] {0x7f800001, 0xffffffff, 0xff800000, 0x7f7fffff, 1, 0x477ff000}) {
+          x.segment().set(Element.INT, 4L * random.nextInt(3 * n), bits);
+        }
+        Tensor codes = pages.copy(Twins.dirty(type, 3, n));
+        Tensor twin = Twins.empty(type, 3, n);
+        Twins.VECTOR.copy(x, codes);
+        Twins.SCALAR.copy(x, twin);
+        assertArrayEquals(Twins.bytes(twin), Twins.bytes(codes), "F32 to codes of " + n);
+        Tensor back = pages.copy(x);
+        Tensor twinBack = Twins.empty(DType.F32, 3, n);
+        Twins.VECTOR.copy(codes, back);
+        Twins.SCALAR.copy(codes, twinBack);
+        assertArrayEquals(Twins.bytes(twinBack), Twins.bytes(back), "codes to F32");
+      }
+    }
   }
 
   @ParameterizedTest

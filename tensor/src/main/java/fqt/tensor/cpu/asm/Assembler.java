@@ -392,6 +392,11 @@ public final class Assembler {
     memory(level, memory, 1);
   }
 
+  /** {@code sfence}: what was stored past the caches is seen before what is stored from here on. */
+  public void storeFence() {
+    put(0x0f, 0xae, 0xf8);
+  }
+
   /** {@code ret}. */
   public void ret() {
     put(0xc3);

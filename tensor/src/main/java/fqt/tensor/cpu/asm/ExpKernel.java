@@ -6,9 +6,9 @@ import java.lang.foreign.ValueLayout;
 import java.lang.invoke.MethodHandle;
 
 /**
- * The two passes of a softmax over a row of whole vectors: its largest number, and the exponentials
- * of the distances from it with their sum. While the second pass computes, what comes after the row
- * is fetched into the cache.
+ * The passes of a softmax over a row of whole vectors: its largest number, the exponentials of the
+ * distances from it with their sum, and their products with a factor. While the second pass
+ * computes, what comes after the row is fetched into the cache.
  */
 public final class ExpKernel {
   private static final FunctionDescriptor MAX =
@@ -16,14 +16,26 @@ public final class ExpKernel {
   private static final FunctionDescriptor WEIGH =
       FunctionDescriptor.ofVoid(
           ValueLayout.JAVA_LONG,
+          ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
           ValueLayout.JAVA_LONG,
           ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
+          ValueLayout.ADDRESS,
           ValueLayout.ADDRESS);
+  private static final FunctionDescriptor SCALE =
+      FunctionDescriptor.ofVoid(
+          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
+
+  /** Sums that {@link #weigh} keeps. */
+  public static final int SUMS = 4;
 
   private final MethodHandle max;
   private final MethodHandle weigh;
+  private final MethodHandle weighAndScale;
   private final MethodHandle sum;
+  private final MethodHandle scale;
+  private final MethodHandle scaleFar;
 
   /**
    * Assembles the kernels.
@@ -33,8 +45,11 @@ public final class ExpKernel {
    */
   public ExpKernel(int bits) throws ExecutableMemory.Refused {
     max = ExecutableMemory.function(maxCode(bits), MAX);
-    weigh = ExecutableMemory.function(weighCode(bits, true), WEIGH);
-    sum = ExecutableMemory.function(weighCode(bits, false), WEIGH);
+    weigh = ExecutableMemory.function(weighCode(bits, true, false), WEIGH);
+    weighAndScale = ExecutableMemory.function(weighCode(bits, true, true), WEIGH);
+    sum = ExecutableMemory.function(weighCode(bits, false, false), WEIGH);
+    scale = ExecutableMemory.function(scaleCode(bits, Store.NEAR), SCALE);
+    scaleFar = ExecutableMemory.function(scaleCode(bits, Store.FAR), SCALE);
   }
 
   /**
@@ -55,21 +70,71 @@ public final class ExpKernel {
    * {@code out = e^(x − shift)} for x that are no larger than the shift, as {@link Exponential} has
    * it.
    *
-   * @param vectors at least 1
+   * @param blocks at least 1: their sums are made in F32, those of several in F64
+   * @param vectors in a block, at least 1
    * @param ahead bytes from x on to what will be wanted next
-   * @param state two vectors: the shift in all lanes, and sums to which the results are added
+   * @param state a vector with the shift in all lanes, and {@link #SUMS} F64 to which the results
+   *     are added
    * @param out may be x; null if only the sums are wanted
    */
   public void weigh(
-      long vectors, MemorySegment x, long ahead, MemorySegment state, MemorySegment out) {
+      long blocks,
+      long vectors,
+      MemorySegment x,
+      long ahead,
+      MemorySegment state,
+      MemorySegment out) {
     try {
       if (out == null) {
-        sum.invokeExact(vectors, x, ahead, state, state);
+        sum.invokeExact(blocks, vectors, x, ahead, state, state, x, x);
       } else {
-        weigh.invokeExact(vectors, x, ahead, state, out);
+        weigh.invokeExact(blocks, vectors, x, ahead, state, out, x, x);
       }
     } catch (Throwable thrown) {
       throw new IllegalStateException("the kernel of exponentials failed", thrown);
+    }
+  }
+
+  /**
+   * The same, and as many numbers of another row times a factor, written past the caches.
+   *
+   * @param state has the factor in all lanes of a third vector
+   * @param scaled begins at a multiple of {@link Store#ALIGNMENT}
+   */
+  public void weigh(
+      long blocks,
+      long vectors,
+      MemorySegment x,
+      long ahead,
+      MemorySegment state,
+      MemorySegment out,
+      MemorySegment row,
+      MemorySegment scaled) {
+    try {
+      weighAndScale.invokeExact(blocks, vectors, x, ahead, state, out, row, scaled);
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the kernel of exponentials failed", thrown);
+    }
+  }
+
+  /**
+   * {@code out = x * factor}.
+   *
+   * @param vectors at least 1
+   * @param factor one F32
+   * @param out may be x
+   * @param store FAR only if out begins at a multiple of {@link Store#ALIGNMENT}
+   */
+  public void scale(
+      long vectors, MemorySegment x, MemorySegment factor, MemorySegment out, Store store) {
+    try {
+      if (store == Store.FAR) {
+        scaleFar.invokeExact(vectors, x, factor, out);
+      } else {
+        scale.invokeExact(vectors, x, factor, out);
+      }
+    } catch (Throwable thrown) {
+      throw new IllegalStateException("the kernel of products failed", thrown);
     }
   }
 
@@ -88,31 +153,72 @@ public final class ExpKernel {
     return code.bytes();
   }
 
-  /** rdi vectors, rsi x, rdx ahead, rcx state, r8 out. */
-  private static byte[] weighCode(int bits, boolean stores) {
+  /** rdi blocks, rsi vectors, rdx x, rcx ahead, r8 state, r9 out; on the stack row and scaled. */
+  private static byte[] weighCode(int bits, boolean stores, boolean scales) {
     int bytes = bits / 8;
-    int shift = 3;
-    int sum = 4;
+    int sum = Exponential.FREE;
     Assembler code = new Assembler();
     Exponential.constants(code, bits);
-    code.vector(Op.VMOVUPS, bits, shift, Reg.RCX, 0);
-    code.vector(Op.VMOVUPS, bits, sum, Reg.RCX, bytes);
+    if (scales) {
+      code.load(Reg.R11, Reg.RSP, Long.BYTES);
+      code.load(Reg.RAX, Reg.RSP, 2 * Long.BYTES);
+    }
+    int block = code.here();
+    code.vector(Op.VXORPS, bits, sum, sum, sum);
+    code.move(Reg.R10, Reg.RSI);
     int vector = code.here();
-    code.prefetch(Mem.at(Reg.RSI, Reg.RDX, 1, 0));
-    code.vector(Op.VMOVUPS, bits, 0, Reg.RSI, 0);
-    code.vector(Op.VSUBPS, bits, 0, 0, shift);
-    Exponential.emit(code, bits, 0, 1, 2);
+    code.prefetch(Mem.at(Reg.RDX, Reg.RCX, 1, 0));
+    code.vector(Op.VMOVUPS, bits, 0, Reg.RDX, 0);
+    code.vector(Op.VSUBPS, bits, 0, 0, Reg.R8, 0);
+    Exponential.emit(code, bits);
     code.vector(Op.VADDPS, bits, sum, sum, 2);
     if (stores) {
-      code.vector(Op.VMOVUPS_STORE, bits, 2, Reg.R8, 0);
-      code.add(Reg.R8, bytes);
+      code.vector(Op.VMOVUPS_STORE, bits, 2, Reg.R9, 0);
+      code.add(Reg.R9, bytes);
     }
-    code.add(Reg.RSI, bytes);
+    if (scales) {
+      code.vector(Op.VMOVUPS, bits, 0, Reg.R11, 0);
+      code.vector(Op.VMULPS, bits, 0, 0, Reg.R8, 2 * bytes);
+      Store.FAR.emit(code, bits, 0, Reg.RAX, 0);
+      code.add(Reg.R11, bytes);
+      code.add(Reg.RAX, bytes);
+    }
+    code.add(Reg.RDX, bytes);
+    code.decrement(Reg.R10);
+    code.jumpNotZero(vector);
+    addUp(code, bits, sum);
+    code.decrement(Reg.RDI);
+    code.jumpNotZero(block);
+    (scales ? Store.FAR : Store.NEAR).end(code);
+    return code.bytes();
+  }
+
+  /** Adds the lanes of a vector to the sums of the state. */
+  private static void addUp(Assembler code, int bits, int sum) {
+    if (bits == 512) {
+      code.extract(Op.VEXTRACTF32X8, 512, 0, sum, 1);
+      code.vector(Op.VADDPS, 256, sum, sum, 0);
+    }
+    code.extract(Op.VEXTRACTF128, 256, 0, sum, 1);
+    code.vector(Op.VCVTPS2PD, 256, 0, 0, 0);
+    code.vector(Op.VCVTPS2PD, 256, 1, 0, sum);
+    code.vector(Op.VADDPD, 256, 0, 0, 1);
+    code.vector(Op.VADDPD, 256, 0, 0, Reg.R8, bits / 8);
+    code.vector(Op.VMOVUPS_STORE, 256, 0, Reg.R8, bits / 8);
+  }
+
+  /** rdi vectors, rsi x, rdx factor, rcx out. */
+  private static byte[] scaleCode(int bits, Store store) {
+    Assembler code = new Assembler();
+    code.vector(Op.VBROADCASTSS, bits, 1, Reg.RDX, 0);
+    int vector = code.here();
+    code.vector(Op.VMULPS, bits, 0, 1, Reg.RSI, 0);
+    store.emit(code, bits, 0, Reg.RCX, 0);
+    code.add(Reg.RSI, bits / 8);
+    code.add(Reg.RCX, bits / 8);
     code.decrement(Reg.RDI);
     code.jumpNotZero(vector);
-    code.vector(Op.VMOVUPS_STORE, bits, sum, Reg.RCX, bytes);
-    code.vzeroupper();
-    code.ret();
+    store.end(code);
     return code.bytes();
   }
 }

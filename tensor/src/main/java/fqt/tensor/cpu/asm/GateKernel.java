@@ -19,7 +19,9 @@ public final class GateKernel {
   private static final float MOST = 89;
 
   private final MethodHandle plain;
+  private final MethodHandle plainFar;
   private final MethodHandle gated;
+  private final MethodHandle gatedFar;
 
   /**
    * Assembles the kernel of one activation.
@@ -30,8 +32,16 @@ public final class GateKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public GateKernel(int bits, float linear, float cubic) throws ExecutableMemory.Refused {
-    plain = ExecutableMemory.function(code(bits, linear, cubic, false), TYPE);
-    gated = ExecutableMemory.function(code(bits, linear, cubic, true), TYPE);
+    plain = function(bits, linear, cubic, false, Store.NEAR);
+    plainFar = function(bits, linear, cubic, false, Store.FAR);
+    gated = function(bits, linear, cubic, true, Store.NEAR);
+    gatedFar = function(bits, linear, cubic, true, Store.FAR);
+  }
+
+  private static MethodHandle function(
+      int bits, float linear, float cubic, boolean gated, Store store)
+      throws ExecutableMemory.Refused {
+    return ExecutableMemory.function(code(bits, linear, cubic, gated, store), TYPE);
   }
 
   /**
@@ -39,56 +49,63 @@ public final class GateKernel {
    *
    * @param vectors at least 1
    * @param out may be x or up
+   * @param store FAR only if out begins at a multiple of {@link Store#ALIGNMENT}
    */
-  public void run(long vectors, MemorySegment x, MemorySegment up, MemorySegment out) {
+  public void run(long vectors, MemorySegment x, MemorySegment up, MemorySegment out, Store store) {
     try {
       if (up == null) {
-        plain.invokeExact(vectors, x, x, out);
+        (store == Store.FAR ? plainFar : plain).invokeExact(vectors, x, x, out);
       } else {
-        gated.invokeExact(vectors, x, up, out);
+        (store == Store.FAR ? gatedFar : gated).invokeExact(vectors, x, up, out);
       }
     } catch (Throwable thrown) {
       throw new IllegalStateException("the kernel of activations failed", thrown);
     }
   }
 
-  /** rdi vectors, rsi x, rdx up, rcx out; −b stands below the stack. */
-  private static byte[] code(int bits, float linear, float cubic, boolean gated) {
+  /** rdi vectors, rsi x, rdx up, rcx out; on the stack 1, −a and −b in all lanes. */
+  private static byte[] code(int bits, float linear, float cubic, boolean gated, Store store) {
     int bytes = bits / 8;
-    int factor = 3;
-    int most = 4;
+    int most = Exponential.FREE;
+    int stack = 4 * bytes;
+    Mem one = Mem.at(Reg.RSP, 0);
+    Mem factor = Mem.at(Reg.RSP, bytes);
+    Mem cube = Mem.at(Reg.RSP, 2 * bytes);
     Assembler code = new Assembler();
+    code.add(Reg.RSP, -stack);
+    float[] constants = {1, -linear, -cubic};
+    for (int i = 0; i < constants.length; i++) {
+      Exponential.broadcast(code, bits, 0, constants[i]);
+      code.vector(Op.VMOVUPS_STORE, bits, 0, Reg.RSP, i * bytes);
+    }
     Exponential.constants(code, bits);
-    Exponential.broadcast(code, bits, factor, -linear);
     Exponential.broadcast(code, bits, most, MOST);
-    code.move(Reg.RAX, Float.floatToRawIntBits(-cubic));
-    code.storeInt(Reg.RAX, Reg.RSP, -16);
     int vector = code.here();
     code.vector(Op.VMOVUPS, bits, 0, Reg.RSI, 0);
     if (cubic == 0) {
       code.vector(Op.VMULPS, bits, 0, 0, factor);
     } else {
-      code.vector(Op.VBROADCASTSS, bits, 2, Reg.RSP, -16);
       code.vector(Op.VMULPS, bits, 1, 0, 0);
-      code.vector(Op.VFMADD213PS, bits, 1, 2, factor);
+      code.vector(Op.VMULPS, bits, 1, 1, cube);
+      code.vector(Op.VADDPS, bits, 1, 1, factor);
       code.vector(Op.VMULPS, bits, 0, 0, 1);
     }
     code.vector(Op.VMINPS, bits, 0, most, 0);
-    Exponential.emit(code, bits, 0, 1, 2);
-    code.vector(Op.VADDPS, bits, 2, 2, Exponential.ONE);
+    Exponential.emitAll(code, bits, one);
+    code.vector(Op.VADDPS, bits, 2, 2, one);
     code.vector(Op.VMOVUPS, bits, 0, Reg.RSI, 0);
     code.vector(Op.VDIVPS, bits, 0, 0, 2);
     if (gated) {
       code.vector(Op.VMULPS, bits, 0, 0, Reg.RDX, 0);
       code.add(Reg.RDX, bytes);
     }
-    code.vector(Op.VMOVUPS_STORE, bits, 0, Reg.RCX, 0);
+    store.emit(code, bits, 0, Reg.RCX, 0);
     code.add(Reg.RSI, bytes);
     code.add(Reg.RCX, bytes);
     code.decrement(Reg.RDI);
     code.jumpNotZero(vector);
-    code.vzeroupper();
-    code.ret();
+    code.add(Reg.RSP, stack);
+    store.end(code);
     return code.bytes();
   }
 }

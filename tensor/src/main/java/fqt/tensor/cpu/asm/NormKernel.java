@@ -33,8 +33,11 @@ public final class NormKernel {
           ValueLayout.ADDRESS);
 
   private final MethodHandle sums;
+  private final MethodHandle squares;
   private final MethodHandle scale;
+  private final MethodHandle scaleFar;
   private final MethodHandle normalize;
+  private final MethodHandle normalizeFar;
 
   /**
    * Assembles the kernels.
@@ -43,21 +46,26 @@ public final class NormKernel {
    */
   public NormKernel() throws ExecutableMemory.Refused {
     sums = ExecutableMemory.function(sumsCode(), SUMS);
-    scale = ExecutableMemory.function(normalizeCode(false), NORMALIZE);
-    normalize = ExecutableMemory.function(normalizeCode(true), NORMALIZE);
+    squares = ExecutableMemory.function(squaresCode(), SUMS);
+    scale = ExecutableMemory.function(normalizeCode(false, Store.NEAR), NORMALIZE);
+    scaleFar = ExecutableMemory.function(normalizeCode(false, Store.FAR), NORMALIZE);
+    normalize = ExecutableMemory.function(normalizeCode(true, Store.NEAR), NORMALIZE);
+    normalizeFar = ExecutableMemory.function(normalizeCode(true, Store.FAR), NORMALIZE);
   }
 
   /**
-   * Adds up {@code x − shift} and its squares.
+   * Adds up {@code x − shift} and its squares, or the squares of x alone.
    *
+   * @param shifted whether the shift is taken off and the sums are wanted, not the squares alone
    * @param blocks at least 1
    * @param state vectors of F64: the shift in all lanes, two of sums, two of sums of squares, all
    *     of which the results are added to
    * @param next a row that will be wanted next
    */
-  public void sums(long blocks, MemorySegment x, MemorySegment state, MemorySegment next) {
+  public void sums(
+      boolean shifted, long blocks, MemorySegment x, MemorySegment state, MemorySegment next) {
     try {
-      sums.invokeExact(blocks, x, state, next);
+      (shifted ? sums : squares).invokeExact(blocks, x, state, next);
     } catch (Throwable thrown) {
       throw new IllegalStateException("the kernel of sums failed", thrown);
     }
@@ -69,6 +77,7 @@ public final class NormKernel {
    *
    * @param blocks at least 1
    * @param parameters two F32: mean and factor
+   * @param store FAR only if out begins at a multiple of {@link Store#ALIGNMENT}
    */
   public void normalize(
       long blocks,
@@ -76,12 +85,14 @@ public final class NormKernel {
       MemorySegment parameters,
       MemorySegment weight,
       MemorySegment bias,
-      MemorySegment out) {
+      MemorySegment out,
+      Store store) {
+    boolean far = store == Store.FAR;
     try {
       if (bias == null) {
-        scale.invokeExact(blocks, x, parameters, weight, weight, out);
+        (far ? scaleFar : scale).invokeExact(blocks, x, parameters, weight, weight, out);
       } else {
-        normalize.invokeExact(blocks, x, parameters, weight, bias, out);
+        (far ? normalizeFar : normalize).invokeExact(blocks, x, parameters, weight, bias, out);
       }
     } catch (Throwable thrown) {
       throw new IllegalStateException("the kernel of norms failed", thrown);
@@ -116,8 +127,33 @@ public final class NormKernel {
     return code.bytes();
   }
 
+  /** rdi blocks, rsi x, rdx state, rcx next. */
+  private static byte[] squaresCode() {
+    int sums = 4;
+    int at = 3 * BYTES;
+    Assembler code = new Assembler();
+    code.vector(Op.VMOVUPS, BITS, sums, Reg.RDX, at);
+    code.vector(Op.VMOVUPS, BITS, sums + 1, Reg.RDX, at + BYTES);
+    int block = code.here();
+    code.prefetch(Mem.at(Reg.RCX, 0));
+    for (int half = 0; half < 2; half++) {
+      code.vector(Op.VCVTPS2PD, BITS, half, Reg.RSI, half * BYTES / 2);
+      code.vector(Op.VMULPD, BITS, half, half, half);
+      code.vector(Op.VADDPD, BITS, sums + half, sums + half, half);
+    }
+    code.add(Reg.RSI, BYTES);
+    code.add(Reg.RCX, BYTES);
+    code.decrement(Reg.RDI);
+    code.jumpNotZero(block);
+    code.vector(Op.VMOVUPS_STORE, BITS, sums, Reg.RDX, at);
+    code.vector(Op.VMOVUPS_STORE, BITS, sums + 1, Reg.RDX, at + BYTES);
+    code.vzeroupper();
+    code.ret();
+    return code.bytes();
+  }
+
   /** rdi blocks, rsi x, rdx parameters, rcx weight, r8 bias, r9 out; the next row follows x. */
-  private static byte[] normalizeCode(boolean hasBias) {
+  private static byte[] normalizeCode(boolean hasBias, Store store) {
     int mean = 1;
     int factor = 2;
     Assembler code = new Assembler();
@@ -139,14 +175,13 @@ public final class NormKernel {
     } else {
       code.vector(Op.VMULPS, BITS, 0, 0, Reg.RCX, 0);
     }
-    code.vector(Op.VMOVUPS_STORE, BITS, 0, Reg.R9, 0);
+    store.emit(code, BITS, 0, Reg.R9, 0);
     for (Reg next : new Reg[] {Reg.RSI, Reg.RCX, Reg.R9}) {
       code.add(next, BYTES);
     }
     code.decrement(Reg.RDI);
     code.jumpNotZero(block);
-    code.vzeroupper();
-    code.ret();
+    store.end(code);
     return code.bytes();
   }
 }

@@ -18,6 +18,8 @@ public enum Op {
   VMOVUPS(0, 1, 0x10, 0),
   /** Stores a vector. */
   VMOVUPS_STORE(0, 1, 0x11, 0),
+  /** Stores a vector past the caches; to a multiple of its size. */
+  VMOVNTPS(0, 1, 0x2b, 0),
   /** Stores the lowest f32. */
   VMOVSS_STORE(2, 1, 0x11, 4),
   /** One f32 from memory to all lanes. */
@@ -88,6 +90,8 @@ public enum Op {
   VROUNDPS(1, 3, 0x08, 0),
   /** f16 to f32; memory of half the width. */
   VCVTPH2PS(1, 2, 0x13, -2),
+  /** f32 to f16 as a constant says, 0 for the nearest; half as wide; registers in VEX only. */
+  VCVTPS2PH(1, 3, 0x1d, -2),
   /** i16, added. */
   VPADDW(1, 1, 0xfd, 0),
   /** Products of u8 (vvvv) by s8 (rm), added in pairs to i16, saturating. */
@@ -102,6 +106,10 @@ public enum Op {
   VPXOR(1, 1, 0xef, 0),
   /** Bitwise or; VEX only. */
   VPOR(1, 1, 0xeb, 0),
+  /** Bits of rm that vvvv has not; VEX only. */
+  VPANDN(1, 1, 0xdf, 0),
+  /** All bits where vvvv and rm compare as a constant says, f32: 3 where one is NaN; VEX only. */
+  VCMPPS(0, 1, 0xc2, 0),
   /** All bits where vvvv > rm, i32; VEX only. */
   VPCMPGTD(1, 1, 0x66, 0),
   /** All bits where vvvv = rm, i16; VEX only. */

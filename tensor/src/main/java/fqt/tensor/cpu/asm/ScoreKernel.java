@@ -76,8 +76,8 @@ public final class ScoreKernel {
    */
   private byte[] code() {
     int bytes = bits / 8;
-    int largest = 3;
-    int sum = 4;
+    int largest = 0;
+    int sum = Exponential.FREE;
     Assembler code = new Assembler();
     Exponential.constants(code, bits);
     int row = code.here();
@@ -88,10 +88,10 @@ public final class ScoreKernel {
     code.vector(Op.VMAXPS, bits, largest, largest, Reg.R10, 0);
     next(code, each);
     spreadLargest(code, largest);
-    code.vector(Op.VMOVUPS, bits, 0, Reg.R8, 0);
+    code.vector(Op.VMOVUPS, bits, 1, Reg.R8, 0);
     code.vector(Op.VMOVUPS_STORE, bits, largest, Reg.R8, 0);
-    code.vector(Op.VSUBPS, bits, 0, 0, largest);
-    Exponential.emit(code, bits, 0, 1, 2);
+    code.vector(Op.VSUBPS, bits, 0, 1, largest);
+    Exponential.emit(code, bits);
     code.vector(Op.VMULPS, bits, sum, 2, Reg.R8, bytes);
     code.move(Reg.R10, Reg.R9);
     code.load(Reg.R11, Reg.RSP, Long.BYTES);
@@ -103,8 +103,8 @@ public final class ScoreKernel {
     code.move(Reg.R11, Reg.RSI);
     int score = code.here();
     code.vector(Op.VMOVUPS, bits, 0, Reg.R10, 0);
-    code.vector(Op.VSUBPS, bits, 0, 0, largest);
-    Exponential.emit(code, bits, 0, 1, 2);
+    code.vector(Op.VSUBPS, bits, 0, 0, Reg.R8, 0);
+    Exponential.emit(code, bits);
     code.vector(Op.VMOVUPS_STORE, bits, 2, Reg.R10, 0);
     code.vector(Op.VADDPS, bits, sum, sum, 2);
     next(code, score);

@@ -73,6 +73,7 @@ class AssemblerTest {
       case "cpuid" -> code.cpuid();
       case "xgetbv" -> code.xgetbv();
       case "ret" -> code.ret();
+      case "sfence" -> code.storeFence();
       case "vmovss" ->
           code.vector(
               Op.VMOVSS_STORE, 128, number(words[2]), base(words[1]), displacement(words[1]));
@@ -81,12 +82,12 @@ class AssemblerTest {
       case "prefetcht1" -> code.prefetchSecond(memory(words[1]));
       case "vpslld", "vpsrld", "vpsllw", "vpsrlw" ->
           code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
-      case "vextractf128", "vextractf32x8" ->
+      case "vextractf128", "vextractf32x8", "vcvtps2ph" ->
           code.extract(op(words), bits(words[2]), number(words[1]), number(words[2]), value(words));
       case "vpermilps", "vroundps", "vrndscaleps" ->
           code.permute(
               op(words), bits(words[1]), number(words[1]), 0, number(words[2]), value(words));
-      case "vperm2f128", "vshuff32x4" ->
+      case "vperm2f128", "vshuff32x4", "vcmpps" ->
           code.permute(
               op(words),
               bits(words[1]),
@@ -124,7 +125,8 @@ class AssemblerTest {
 
   private static void vector(Assembler code, String[] words) {
     if (isMemory(words[1])) {
-      code.vector(Op.VMOVUPS_STORE, bits(words[2]), number(words[2]), 0, memory(words[1]));
+      Op store = words[0].equals("vmovntps") ? Op.VMOVNTPS : Op.VMOVUPS_STORE;
+      code.vector(store, bits(words[2]), number(words[2]), 0, memory(words[1]));
       return;
     }
     String last = words[words.length - 1];
