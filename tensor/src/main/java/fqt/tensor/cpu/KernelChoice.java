@@ -15,6 +15,7 @@ import jdk.incubator.vector.FloatVector;
  * JVM prefers, so {@code -XX:UseAVX=2} chooses its AVX2 kernels on a machine that has AVX-512.
  *
  * @param floats the kernel of F32 products, or null for the Vector API
+ * @param steady the same for many rows: it asks for the next strip of b row by row, tile by tile
  * @param ahead the same, which asks for the next strip of b while it multiplies
  * @param wellAhead the same for a few rows, asking for more at a time
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
@@ -27,6 +28,7 @@ import jdk.incubator.vector.FloatVector;
  */
 record KernelChoice(
     TileKernel floats,
+    TileKernel steady,
     TileKernel ahead,
     TileKernel wellAhead,
     TileKernel bytes,
@@ -45,7 +47,9 @@ record KernelChoice(
 
   /** Makes the packed blocks of products by a kernel of machine code. */
   Supplier<Panels> panels(TileKernel kernel) {
-    return () -> new MachinePanels(kernel, kernel == floats ? ahead : kernel, turn);
+    return () ->
+        new MachinePanels(
+            kernel, kernel == floats ? steady : kernel, kernel == floats ? ahead : kernel, turn);
   }
 
   /** Machine code where it runs, otherwise the Vector API. */
@@ -115,6 +119,7 @@ record KernelChoice(
     TileKernel pairs = pairKind == null ? null : new TileKernel(pairKind, bits, Gemm.A_STRIDE);
     return new KernelChoice(
         floats,
+        bits == 256 ? new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, 1) : floats,
         new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, TileKernel.AHEAD),
         new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, 2 * TileKernel.AHEAD),
         bytes,
@@ -167,6 +172,7 @@ record KernelChoice(
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
         null,
         null,
         null,

@@ -20,6 +20,7 @@ final class MachinePanels implements Panels {
   private static final int ROW_BYTES = 1 << 20;
 
   private final TileKernel kernel;
+  private final TileKernel steady;
   private final TileKernel ahead;
   private final TurnKernel turn;
   private final int step;
@@ -40,8 +41,9 @@ final class MachinePanels implements Panels {
   private long stripPitch;
   private long excessAt;
 
-  MachinePanels(TileKernel kernel, TileKernel ahead, TurnKernel turn) {
+  MachinePanels(TileKernel kernel, TileKernel steady, TileKernel ahead, TurnKernel turn) {
     this.kernel = kernel;
+    this.steady = steady;
     this.ahead = ahead;
     this.turn = turn;
     this.step = kernel.rows();
@@ -268,8 +270,7 @@ final class MachinePanels implements Panels {
     }
     int height = ready && columns == width ? Math.max(0, task.endRow - row) : 0;
     if (height > 0) {
-      boolean last = pass + 1 == block.passes();
-      (block.rows() <= Gemm.TASK_ROWS ? ahead : kernel)
+      (block.rows() <= Gemm.TASK_ROWS ? ahead : steady)
           .multiply(
               block.depth(pass),
               height,
@@ -279,12 +280,20 @@ final class MachinePanels implements Panels {
               task.stride(),
               task.out.alpha(),
               task.adds(pass),
-              last ? strip(block, column + width, 0) : strip(block, column, pass + 1),
-              (long) block.depth(last ? 0 : pass + 1) * Float.BYTES);
+              next(task, pass, column),
+              block.depth(pass) * (long) Float.BYTES);
     }
     for (int r = row + height; r < task.endRow; r += step) {
       edge(task, pass, r, Math.min(step, task.endRow - r), column, columns);
     }
+  }
+
+  /** The address of the strip that a task goes through next, or of one that the next task may. */
+  private long next(Task task, int pass, int column) {
+    boolean again = column + width >= task.endColumn && pass + 1 < task.block.passes();
+    return again
+        ? strip(task.block, task.firstColumn, pass + 1)
+        : strip(task.block, column + width, pass);
   }
 
   private void scaledColumn(Task task, int pass, int column, int columns) {

@@ -103,8 +103,9 @@ public final class TileKernel {
   /**
    * Assembles the kernel.
    *
-   * @param ahead how many rows of what is wanted next it asks for while it computes a tile: 0, or
-   *     {@link #AHEAD} where there are several tiles, or twice as many for two or three
+   * @param ahead how many rows of what is wanted next it asks for while it computes a tile: 0; 1
+   *     where there are about {@link #columns()} tiles, so that each row is asked for once; {@link
+   *     #AHEAD} where there are several, or twice as many for two or three
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public TileKernel(Kind kind, int bits, int aStride, int ahead) throws ExecutableMemory.Refused {
@@ -345,7 +346,10 @@ public final class TileKernel {
     terms(code, height);
     store(code, height, adding);
     if (ahead > 0) {
-      for (int row = 0; row < ahead; row += AHEAD) {
+      for (int row = 0; row < ahead % AHEAD; row++) {
+        code.add(Reg.R15, Reg.R12);
+      }
+      for (int row = 0; row < ahead / AHEAD; row++) {
         code.add(Reg.R15, Reg.R12);
         code.add(Reg.R15, Reg.R13);
       }
