@@ -80,12 +80,36 @@ final class Gemm {
     this.panels = panels;
   }
 
+  /** Where a left-hand side may have numbers other than 0. */
+  enum Shape {
+    /** Everywhere. */
+    FULL,
+    /** On the diagonal and below it. */
+    LOWER,
+    /** On the diagonal and above it. */
+    UPPER
+  }
+
   /**
    * A part of a product whose operands are packed together.
    *
    * @param depth terms of a pass; the last may have fewer
+   * @param shape of the whole left-hand side
    */
-  record Block(long row, int rows, long column, int columns, long term, int terms, int depth) {
+  record Block(
+      long row, int rows, long column, int columns, long term, int terms, int depth, Shape shape) {
+    /** The first term of a pass that some rows from one on need, a multiple of 16. */
+    int firstTerm(int pass, int row) {
+      long zeros = this.row + row - term - (long) pass * depth;
+      return shape == Shape.UPPER ? Math.clamp(zeros, 0, depth(pass)) / 16 * 16 : 0;
+    }
+
+    /** The end of the terms of a pass that the rows before one need. */
+    int endTerm(int pass, int endRow) {
+      long needed = row + endRow - term - (long) pass * depth;
+      return shape == Shape.LOWER ? Math.clamp(needed, 0, depth(pass)) : depth(pass);
+    }
+
     /** Whether it is the first that adds to its part of the result. */
     boolean first() {
       return term == 0;
@@ -113,6 +137,11 @@ final class Gemm {
    * @param kept what {@link #pack} made of b, or null
    */
   void multiply(Operand a, Operand b, MemorySegment kept, Result out) {
+    multiply(a, Shape.FULL, b, kept, out);
+  }
+
+  /** The same with a left-hand side that may be a triangle, whose zeros need not be multiplied. */
+  void multiply(Operand a, Shape shape, Operand b, MemorySegment kept, Result out) {
     if (a.outer() == 0 || b.outer() == 0) {
       return;
     }
@@ -121,7 +150,7 @@ final class Gemm {
       packed = panels.get();
     }
     try {
-      multiply(a, b, kept, out, packed);
+      multiply(a, shape, b, kept, out, packed);
     } finally {
       // The kernels know addresses only.
       Reference.reachabilityFence(out);
@@ -129,7 +158,8 @@ final class Gemm {
     idle.addFirst(packed);
   }
 
-  private void multiply(Operand a, Operand b, MemorySegment kept, Result out, Panels packed) {
+  private void multiply(
+      Operand a, Shape shape, Operand b, MemorySegment kept, Result out, Panels packed) {
     int depth = depth(a.inner());
     boolean small = a.inner() <= (long) BLOCK_PASSES * depth || a.outer() * a.inner() <= WHOLE_SIZE;
     boolean whole = small || out.scaling() != null;
@@ -152,7 +182,7 @@ final class Gemm {
           int height = (int) Math.min(rows, a.outer() - row);
           int width = (int) Math.min(columns, b.outer() - column);
           if (out.wants(row, height, column)) {
-            Block block = new Block(row, height, column, width, term, length, depth);
+            Block block = new Block(row, height, column, width, term, length, depth, shape);
             boolean newLeft = last == null || last.row != row || last.term != term;
             boolean newRight = last == null || last.column != column || last.term != term;
             pack(newLeft ? a : null, newRight && kept == null ? b : null, packed, block);
@@ -194,7 +224,7 @@ final class Gemm {
     int terms = Math.toIntExact(b.inner());
     for (long column = 0; column < b.outer(); column += BLOCK_COLUMNS) {
       int columns = (int) Math.min(BLOCK_COLUMNS, b.outer() - column);
-      pack(null, b, packed, new Block(0, 0, column, columns, 0, terms, depth(terms)));
+      pack(null, b, packed, new Block(0, 0, column, columns, 0, terms, depth(terms), Shape.FULL));
     }
   }
 

@@ -19,6 +19,9 @@ final class MachinePanels implements Panels {
 
   private static final int ROW_BYTES = 1 << 20;
 
+  /** Tiles of a triangle that are computed together: half as many rows are zeros on average. */
+  private static final int TRIANGLE_TILES = 4;
+
   private final TileKernel kernel;
   private final TileKernel steady;
   private final TileKernel ahead;
@@ -269,7 +272,11 @@ final class MachinePanels implements Panels {
       row += step;
     }
     int height = ready && columns == width ? Math.max(0, task.endRow - row) : 0;
-    if (height > 0) {
+    if (height > 0 && block.shape() != Gemm.Shape.FULL) {
+      for (int r = row; r < task.endRow; r += TRIANGLE_TILES * step) {
+        partOfTriangle(task, pass, column, r, Math.min(r + TRIANGLE_TILES * step, task.endRow));
+      }
+    } else if (height > 0) {
       (block.rows() <= Gemm.TASK_ROWS ? ahead : steady)
           .multiply(
               block.depth(pass),
@@ -294,6 +301,24 @@ final class MachinePanels implements Panels {
     return again
         ? strip(task.block, task.firstColumn, pass + 1)
         : strip(task.block, column + width, pass);
+  }
+
+  /** The terms of some rows of a triangle that are not all zeros. */
+  private void partOfTriangle(Task task, int pass, int column, int row, int endRow) {
+    Gemm.Block block = task.block;
+    int first = block.firstTerm(pass, row);
+    int count = Math.max(0, block.endTerm(pass, endRow) - first);
+    if (count > 0 || !task.adds(pass)) {
+      kernel.multiply(
+          count,
+          endRow - row,
+          a.address() + rowAt(pass, row) + (long) first * Float.BYTES,
+          strip(block, column, pass) + first * stripStride,
+          task.to(row, column),
+          task.stride(),
+          task.out.alpha(),
+          task.adds(pass));
+    }
   }
 
   private void scaledColumn(Task task, int pass, int column, int columns) {

@@ -98,6 +98,12 @@ final class Matrices {
     gemm.multiply(Operand.left(panel), Operand.left(f), Result.of(panel, 1, 0, null, false));
   }
 
+  /** {@code out = alpha * triangle b}. */
+  void timesTriangle(float alpha, Tensor triangle, Gemm.Shape shape, Tensor b, Tensor out) {
+    Result result = Result.of(out, alpha, 0, null, false);
+    gemm.multiply(Operand.left(triangle), shape, Operand.right(b), null, result);
+  }
+
   /** Copies what is below the diagonal to its place above it. */
   void mirror(Tensor out) {
     int block = 64;

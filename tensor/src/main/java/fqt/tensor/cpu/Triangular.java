@@ -20,9 +20,6 @@ final class Triangular {
   /** Columns that are finished before they are taken out of the rest of the matrix. */
   private static final int PANEL = 256;
 
-  /** The strips of a triangle whose empty part a product leaves out. */
-  private static final int STRIP = 256;
-
   private static final VectorSpecies<Double> LANES = Lanes.D;
 
   private final Matrices matrices;
@@ -102,19 +99,10 @@ final class Triangular {
     invertLower(square(l, half, size), second);
     Tensor below = l.slice(0, half, size).slice(1, 0, half);
     Tensor scratch = out.slice(0, 0, half).slice(1, half, size);
-    for (long i = 0; i < half; i += STRIP) {
-      long end = Math.min(i + STRIP, half);
-      Tensor strip = first.slice(0, i, half).slice(1, i, end).transpose(0, 1);
-      Tensor terms = below.slice(1, i, half).transpose(0, 1);
-      matrices.gemm(1, strip, terms, 0, scratch.slice(0, i, end));
-    }
+    matrices.timesTriangle(
+        1, first.transpose(0, 1), Gemm.Shape.UPPER, below.transpose(0, 1), scratch);
     Tensor corner = out.slice(0, half, size).slice(1, 0, half);
-    for (long i = 0; i < size - half; i += STRIP) {
-      long end = Math.min(i + STRIP, size - half);
-      Tensor strip = second.slice(0, i, end).slice(1, 0, end);
-      Tensor terms = scratch.slice(1, 0, end).transpose(0, 1);
-      matrices.gemm(-1, strip, terms, 0, corner.slice(0, i, end));
-    }
+    matrices.timesTriangle(-1, second, Gemm.Shape.LOWER, scratch.transpose(0, 1), corner);
     for (long i = 0; i < half; i++) {
       clear(out, i, half, size);
     }

@@ -17,6 +17,7 @@ import org.junit.jupiter.params.provider.ValueSource;
 
 class TriangularTest {
   private final Matrices matrices = new Matrices(new Threads(2), KernelChoice.best());
+  private final Gemm gemm = new Gemm(new Threads(1), KernelChoice.best().panels());
   private final Triangular triangular = new Triangular(matrices);
 
   /** {@code x xᵀ + size · I} for random x: well conditioned. */
@@ -71,6 +72,30 @@ class TriangularTest {
         assertEquals(i == j ? 1 : 0, product.get(i, j), 1e-5, i + ", " + j);
       }
     }
+  }
+
+  /** Zeros that are not multiplied change no bit, whatever part of a pass they take. */
+  @ParameterizedTest
+  @ValueSource(ints = {1, 17, 100, 513, 1100})
+  void triangleTimesMatrixEqualsTheProductWithItsZeros(int size) {
+    Random random = new Random(size);
+    Tensor lower = random(random, DType.F32, size, size);
+    for (int i = 0; i < size; i++) {
+      long row = (lower.offset() + i * lower.stride(0)) * Float.BYTES;
+      long from = row + (i + 1L) * Float.BYTES;
+      lower.storage().segment().asSlice(from, (size - i - 1L) * Float.BYTES).fill((byte) 0);
+    }
+    Tensor b = random(random, DType.F32, size, 67);
+    Tensor expected = empty(DType.F32, size, 67);
+    Tensor actual = empty(DType.F32, size, 67);
+    gemm.multiply(Operand.left(lower), Operand.right(b), Result.of(expected, -1, 0, null, false));
+    matrices.timesTriangle(-1, lower, Gemm.Shape.LOWER, b, actual);
+    assertSameBits(expected, actual, "lower triangle of " + size);
+    assertSurroundingsIntact(actual);
+    Tensor upper = lower.transpose(0, 1);
+    gemm.multiply(Operand.left(upper), Operand.right(b), Result.of(expected, 1, 0, null, false));
+    matrices.timesTriangle(1, upper, Gemm.Shape.UPPER, b, actual);
+    assertSameBits(expected, actual, "upper triangle of " + size);
   }
 
   @ParameterizedTest
