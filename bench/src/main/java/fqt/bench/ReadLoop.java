@@ -2,13 +2,12 @@ package fqt.bench;
 
 import fqt.tensor.cpu.asm.Assembler;
 import fqt.tensor.cpu.asm.ExecutableMemory;
+import fqt.tensor.cpu.asm.MachineFunction;
 import fqt.tensor.cpu.asm.Mem;
 import fqt.tensor.cpu.asm.Op;
 import fqt.tensor.cpu.asm.Reg;
-import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
+import java.lang.ref.Reference;
 
 /**
  * Reads memory once and does nothing else, in machine code: four streams side by side. With {@link
@@ -24,7 +23,7 @@ final class ReadLoop {
   private static final int VECTOR = 32;
 
   private final int stride;
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the loop.
@@ -34,17 +33,16 @@ final class ReadLoop {
    */
   ReadLoop(int stride) throws ExecutableMemory.Refused {
     this.stride = stride;
-    this.function =
-        ExecutableMemory.function(
-            code(), FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS));
+    this.function = new MachineFunction(2, code());
   }
 
   /** Reads all but what is behind the last whole block of four streams. */
   void read(MemorySegment memory) {
+    long blocks = memory.byteSize() / ((long) STREAMS * stride);
     try {
-      function.invokeExact(memory.byteSize() / ((long) STREAMS * stride), memory);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the loop that reads failed", thrown);
+      function.call(blocks, MachineFunction.address(memory));
+    } finally {
+      Reference.reachabilityFence(memory);
     }
   }
 

@@ -235,13 +235,6 @@ public final class Assembler {
     arithmetic(4, to, value);
   }
 
-  /** {@code or to, from}. */
-  public void or(Reg to, Reg from) {
-    wide(from.number(), to.number());
-    put(0x09);
-    registers(from, to);
-  }
-
   private void arithmetic(int operation, Reg to, int value) {
     wide(0, to.number());
     if (value == (byte) value) {

@@ -1,9 +1,10 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * F32 to whole codes of a byte and back, for neighbouring groups that have a scale and a zero point
@@ -33,22 +34,11 @@ public final class CodeKernel {
   /** 1.5 · 2^23: added to a number, it leaves the nearest whole one in the lowest bits. */
   private static final int ROUND = Float.floatToRawIntBits(0x1.8p23f);
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS);
-
   private static final int SCALE = 4;
   private static final int ZERO = 5;
 
-  private final MethodHandle quantize;
-  private final MethodHandle dequantize;
+  private final MachineFunction quantize;
+  private final MachineFunction dequantize;
 
   /**
    * Assembles the kernels.
@@ -57,8 +47,8 @@ public final class CodeKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public CodeKernel(boolean signed) throws ExecutableMemory.Refused {
-    quantize = ExecutableMemory.function(quantizeCode(signed), TYPE);
-    dequantize = ExecutableMemory.function(dequantizeCode(signed), TYPE);
+    quantize = new MachineFunction(8, quantizeCode(signed));
+    dequantize = new MachineFunction(7, dequantizeCode(signed));
   }
 
   /** Writes the bounds of codes, whole numbers, and what else {@link #quantize} wants to know. */
@@ -89,11 +79,17 @@ public final class CodeKernel {
       MemorySegment zeros,
       long step,
       MemorySegment parameters) {
-    try {
-      quantize.invokeExact(groups, blocks, x, codes, scales, zeros, step, parameters);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of codes failed", thrown);
-    }
+    quantize.call(
+        groups,
+        blocks,
+        address(x),
+        address(codes),
+        address(scales),
+        address(zeros),
+        step,
+        address(parameters));
+    keep(x, codes, scales);
+    keep(zeros, parameters);
     float flags = 0;
     for (int i = 0; i < BYTES; i += Float.BYTES) {
       flags += parameters.get(ValueLayout.JAVA_FLOAT, FLAGS + i);
@@ -110,11 +106,10 @@ public final class CodeKernel {
       MemorySegment scales,
       MemorySegment zeros,
       long step) {
-    try {
-      dequantize.invokeExact(groups, blocks, codes, out, scales, zeros, step, scales);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of codes failed", thrown);
-    }
+    dequantize.call(
+        groups, blocks, address(codes), address(out), address(scales), address(zeros), step);
+    keep(codes, out);
+    keep(scales, zeros);
   }
 
   /**

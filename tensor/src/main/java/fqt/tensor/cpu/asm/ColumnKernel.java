@@ -1,9 +1,10 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * The column loop of GPTQ for {@link #ROWS} rows that lie on their side: the numbers of one column
@@ -46,18 +47,7 @@ public final class ColumnKernel {
   /** Rounds to the nearest whole number, ties to even, and says nothing about it. */
   private static final int NEAREST = 8;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS);
-
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -66,7 +56,7 @@ public final class ColumnKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public ColumnKernel(int bits) throws ExecutableMemory.Refused {
-    function = ExecutableMemory.function(code(bits), TYPE);
+    function = new MachineFunction(8, code(bits));
   }
 
   /** Numbers of the factor for that many groups of four columns, as {@link #run} reads it. */
@@ -115,11 +105,18 @@ public final class ColumnKernel {
       MemorySegment parameters) {
     parameters.asSlice(FLAGS).fill((byte) 0);
     parameters.set(ValueLayout.JAVA_FLOAT, 0, high);
-    try {
-      function.invokeExact(groups, x, scale, zero, error, codes, factor, parameters);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of columns failed", thrown);
-    }
+    function.call(
+        groups,
+        address(x),
+        address(scale),
+        address(zero),
+        address(error),
+        address(codes),
+        address(factor),
+        address(parameters));
+    keep(x, scale, zero);
+    keep(error, codes);
+    keep(factor, parameters);
     float flags = 0;
     for (int i = 0; i < 16; i++) {
       flags += parameters.get(ValueLayout.JAVA_FLOAT, FLAGS + (long) i * Float.BYTES);

@@ -1,10 +1,8 @@
 package fqt.tensor.cpu.asm;
 
 import java.lang.foreign.Arena;
-import java.lang.foreign.FunctionDescriptor;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 import java.util.StringJoiner;
 
 /**
@@ -38,15 +36,11 @@ public record CpuFeatures(
   public static CpuFeatures detect() throws ExecutableMemory.Refused {
     try (Arena arena = Arena.ofConfined()) {
       MemorySegment out = arena.allocate(16, 16);
-      MethodHandle cpuid =
-          ExecutableMemory.function(
-              cpuidCode(),
-              FunctionDescriptor.ofVoid(
-                  ValueLayout.JAVA_INT, ValueLayout.JAVA_INT, ValueLayout.ADDRESS));
+      MachineFunction cpuid = new MachineFunction(3, cpuidCode());
       int[] none = new int[4];
       int[] basic = ask(cpuid, 1, 0, out);
       boolean saved = (basic[2] >>> 27 & 1) == 1;
-      long enabled = saved ? enabledState() : 0;
+      long enabled = saved ? enabledState(out) : 0;
       boolean extended = ask(cpuid, 0, 0, out)[0] >= 7;
       int[] seven = extended ? ask(cpuid, 7, 0, out) : none;
       int[] sevenOne = extended && seven[0] >= 1 ? ask(cpuid, 7, 1, out) : none;
@@ -106,7 +100,7 @@ public record CpuFeatures(
     return (word >>> index & 1) == 1;
   }
 
-  /** {@code void cpuid(int leaf, int subleaf, int[4] out)}; rbx belongs to the caller. */
+  /** {@code void cpuid(long leaf, long subleaf, int[4] out)}; rbx belongs to the caller. */
   private static byte[] cpuidCode() {
     Assembler code = new Assembler();
     code.push(Reg.RBX);
@@ -123,29 +117,20 @@ public record CpuFeatures(
     return code.bytes();
   }
 
-  private static int[] ask(MethodHandle cpuid, int leaf, int subleaf, MemorySegment out) {
-    try {
-      cpuid.invokeExact(leaf, subleaf, out);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("cpuid failed", thrown);
-    }
+  private static int[] ask(MachineFunction cpuid, int leaf, int subleaf, MemorySegment out) {
+    cpuid.call(leaf, subleaf, MachineFunction.address(out));
     return out.toArray(ValueLayout.JAVA_INT);
   }
 
-  /** {@code long xcr0()}. */
-  private static long enabledState() throws ExecutableMemory.Refused {
+  /** The register XCR0, by {@code void xgetbv(long register, int[2] out)}. */
+  private static long enabledState(MemorySegment out) throws ExecutableMemory.Refused {
     Assembler code = new Assembler();
-    code.clear(Reg.RCX);
+    code.move(Reg.RCX, Reg.RDI);
     code.xgetbv();
-    code.shiftLeft(Reg.RDX, 32);
-    code.or(Reg.RAX, Reg.RDX);
+    code.storeInt(Reg.RAX, Reg.RSI, 0);
+    code.storeInt(Reg.RDX, Reg.RSI, Integer.BYTES);
     code.ret();
-    MethodHandle xgetbv =
-        ExecutableMemory.function(code.bytes(), FunctionDescriptor.of(ValueLayout.JAVA_LONG));
-    try {
-      return (long) xgetbv.invokeExact();
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("xgetbv failed", thrown);
-    }
+    new MachineFunction(2, code.bytes()).call(0, MachineFunction.address(out));
+    return out.get(ValueLayout.JAVA_LONG, 0);
   }
 }

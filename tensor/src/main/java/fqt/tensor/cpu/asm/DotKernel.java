@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * Dot products of a few rows of x with many rows of a weight, which is read once, four rows side by
@@ -57,24 +57,11 @@ public final class DotKernel {
     }
   }
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG);
-
   private final Kind kind;
   private final int bits;
   private final int rows;
   private final int passes;
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -90,7 +77,7 @@ public final class DotKernel {
     this.bits = bits;
     this.rows = rows;
     this.passes = passes;
-    this.function = ExecutableMemory.function(code(), TYPE);
+    this.function = new MachineFunction(10, code());
   }
 
   /** Rows of x whose sums fit into the registers. */
@@ -131,11 +118,18 @@ public final class DotKernel {
       int pass) {
     long size = groups * wStep;
     long ahead = passes == 1 ? NEAR : size + pass * size / passes;
-    try {
-      function.invokeExact(steps, groups, x, w, wStride, sums, xStride, sumStride, ahead, wStep);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the " + kind + " kernel failed", thrown);
-    }
+    function.call(
+        steps,
+        groups,
+        address(x),
+        address(w),
+        wStride,
+        address(sums),
+        xStride,
+        sumStride,
+        ahead,
+        wStep);
+    keep(x, w, sums);
   }
 
   private static final int ARGUMENTS = Assembler.STACK_ARGUMENTS;

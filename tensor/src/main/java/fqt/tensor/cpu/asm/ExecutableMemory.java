@@ -5,11 +5,10 @@ import java.lang.foreign.Linker;
 import java.lang.foreign.MemorySegment;
 import java.lang.foreign.SymbolLookup;
 import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
- * Makes functions of machine code. The pages live until the JVM ends. They are mapped writable,
- * filled, and then made executable and read-only: no page is ever writable and executable.
+ * Pages of machine code. They live until the JVM ends. They are mapped writable, filled, and then
+ * made executable and read-only: no page is ever writable and executable.
  */
 public final class ExecutableMemory {
   private static final int READ = 1;
@@ -30,12 +29,11 @@ public final class ExecutableMemory {
   }
 
   /**
-   * The function that some machine code is. Calls do not leave the Java state of the thread
-   * ("critical"), so a function should return within microseconds.
+   * New pages with some machine code at their beginning.
    *
    * @throws Refused if this is not Linux on x86-64, or the system or the JVM does not allow it
    */
-  public static MethodHandle function(byte[] code, FunctionDescriptor type) throws Refused {
+  static MemorySegment holding(byte[] code) throws Refused {
     String system = System.getProperty("os.name") + " on " + System.getProperty("os.arch");
     if (!system.equals("Linux on amd64")) {
       throw new Refused("machine code is for Linux on amd64; this is " + system, null);
@@ -44,7 +42,7 @@ public final class ExecutableMemory {
       MemorySegment pages = map(code.length);
       MemorySegment.copy(code, 0, pages, ValueLayout.JAVA_BYTE, 0, code.length);
       protect(pages);
-      return Linker.nativeLinker().downcallHandle(pages, type, Linker.Option.critical(false));
+      return pages;
     } catch (IllegalCallerException denied) {
       throw new Refused("native access is denied: " + denied.getMessage(), denied);
     }

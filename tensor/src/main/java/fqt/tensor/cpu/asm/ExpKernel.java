@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * The passes of a softmax over a row of whole vectors: its largest number, the exponentials of the
@@ -11,31 +11,15 @@ import java.lang.invoke.MethodHandle;
  * computes, what comes after the row is fetched into the cache.
  */
 public final class ExpKernel {
-  private static final FunctionDescriptor MAX =
-      FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-  private static final FunctionDescriptor WEIGH =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS);
-  private static final FunctionDescriptor SCALE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-
   /** Sums that {@link #weigh} keeps. */
   public static final int SUMS = 4;
 
-  private final MethodHandle max;
-  private final MethodHandle weigh;
-  private final MethodHandle weighAndScale;
-  private final MethodHandle sum;
-  private final MethodHandle scale;
-  private final MethodHandle scaleFar;
+  private final MachineFunction max;
+  private final MachineFunction weigh;
+  private final MachineFunction weighAndScale;
+  private final MachineFunction sum;
+  private final MachineFunction scale;
+  private final MachineFunction scaleFar;
 
   /**
    * Assembles the kernels.
@@ -44,12 +28,12 @@ public final class ExpKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public ExpKernel(int bits) throws ExecutableMemory.Refused {
-    max = ExecutableMemory.function(maxCode(bits), MAX);
-    weigh = ExecutableMemory.function(weighCode(bits, true, false), WEIGH);
-    weighAndScale = ExecutableMemory.function(weighCode(bits, true, true), WEIGH);
-    sum = ExecutableMemory.function(weighCode(bits, false, false), WEIGH);
-    scale = ExecutableMemory.function(scaleCode(bits, Store.NEAR), SCALE);
-    scaleFar = ExecutableMemory.function(scaleCode(bits, Store.FAR), SCALE);
+    max = new MachineFunction(3, maxCode(bits));
+    weigh = new MachineFunction(6, weighCode(bits, true, false));
+    weighAndScale = new MachineFunction(8, weighCode(bits, true, true));
+    sum = new MachineFunction(5, weighCode(bits, false, false));
+    scale = new MachineFunction(4, scaleCode(bits, Store.NEAR));
+    scaleFar = new MachineFunction(4, scaleCode(bits, Store.FAR));
   }
 
   /**
@@ -59,11 +43,8 @@ public final class ExpKernel {
    * @param largest a vector, from which the search starts
    */
   public void max(long vectors, MemorySegment x, MemorySegment largest) {
-    try {
-      max.invokeExact(vectors, x, largest);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of maxima failed", thrown);
-    }
+    max.call(vectors, address(x), address(largest));
+    keep(x, largest);
   }
 
   /**
@@ -84,15 +65,12 @@ public final class ExpKernel {
       long ahead,
       MemorySegment state,
       MemorySegment out) {
-    try {
-      if (out == null) {
-        sum.invokeExact(blocks, vectors, x, ahead, state, state, x, x);
-      } else {
-        weigh.invokeExact(blocks, vectors, x, ahead, state, out, x, x);
-      }
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of exponentials failed", thrown);
+    if (out == null) {
+      sum.call(blocks, vectors, address(x), ahead, address(state));
+    } else {
+      weigh.call(blocks, vectors, address(x), ahead, address(state), address(out));
     }
+    keep(x, state, out);
   }
 
   /**
@@ -110,11 +88,17 @@ public final class ExpKernel {
       MemorySegment out,
       MemorySegment row,
       MemorySegment scaled) {
-    try {
-      weighAndScale.invokeExact(blocks, vectors, x, ahead, state, out, row, scaled);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of exponentials failed", thrown);
-    }
+    weighAndScale.call(
+        blocks,
+        vectors,
+        address(x),
+        ahead,
+        address(state),
+        address(out),
+        address(row),
+        address(scaled));
+    keep(x, state, out);
+    keep(row, scaled);
   }
 
   /**
@@ -127,15 +111,12 @@ public final class ExpKernel {
    */
   public void scale(
       long vectors, MemorySegment x, MemorySegment factor, MemorySegment out, Store store) {
-    try {
-      if (store == Store.FAR) {
-        scaleFar.invokeExact(vectors, x, factor, out);
-      } else {
-        scale.invokeExact(vectors, x, factor, out);
-      }
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of products failed", thrown);
+    if (store == Store.FAR) {
+      scaleFar.call(vectors, address(x), address(factor), address(out));
+    } else {
+      scale.call(vectors, address(x), address(factor), address(out));
     }
+    keep(x, factor, out);
   }
 
   /** rdi vectors, rsi x, rdx largest. */

@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * F32 and BF16 to codes of an 8-bit float type and back, 32 numbers at a time, without tables.
@@ -45,10 +45,6 @@ public final class Float8Kernel {
   private static final int BYTES = BITS / 8;
   private static final int INFINITE = 0x7f800000;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-
   /** The order in which groups of four codes are written, as bytes. */
   private static final int[] ORDER = {0x05010400, 0x07030602};
 
@@ -61,11 +57,11 @@ public final class Float8Kernel {
   private static final int AWAY = 13;
   private static final int SIGNS = 15;
 
-  private final MethodHandle encode;
-  private final MethodHandle encodeHalf;
-  private final MethodHandle quantize;
-  private final MethodHandle decode;
-  private final MethodHandle decodeHalf;
+  private final MachineFunction encode;
+  private final MachineFunction encodeHalf;
+  private final MachineFunction quantize;
+  private final MachineFunction decode;
+  private final MachineFunction decodeHalf;
 
   /**
    * Assembles the kernels of one type.
@@ -73,11 +69,11 @@ public final class Float8Kernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public Float8Kernel(Type type) throws ExecutableMemory.Refused {
-    encode = ExecutableMemory.function(encodeCode(type, false, false), TYPE);
-    encodeHalf = ExecutableMemory.function(encodeCode(type, true, false), TYPE);
-    quantize = ExecutableMemory.function(encodeCode(type, false, true), TYPE);
-    decode = ExecutableMemory.function(decodeCode(type, false), TYPE);
-    decodeHalf = ExecutableMemory.function(decodeCode(type, true), TYPE);
+    encode = new MachineFunction(3, encodeCode(type, false, false));
+    encodeHalf = new MachineFunction(3, encodeCode(type, true, false));
+    quantize = new MachineFunction(4, encodeCode(type, false, true));
+    decode = new MachineFunction(3, decodeCode(type, false));
+    decodeHalf = new MachineFunction(3, decodeCode(type, true));
   }
 
   /**
@@ -87,7 +83,8 @@ public final class Float8Kernel {
    * @param half whether x is BF16, not F32
    */
   public void encode(long blocks, boolean half, MemorySegment x, MemorySegment codes) {
-    run(half ? encodeHalf : encode, blocks, x, codes, x);
+    (half ? encodeHalf : encode).call(blocks, address(x), address(codes));
+    keep(x, codes);
   }
 
   /**
@@ -98,7 +95,8 @@ public final class Float8Kernel {
    * @param scale one F32
    */
   public void quantize(long blocks, MemorySegment x, MemorySegment codes, MemorySegment scale) {
-    run(quantize, blocks, x, codes, scale);
+    quantize.call(blocks, address(x), address(codes), address(scale));
+    keep(x, codes, scale);
   }
 
   /**
@@ -108,23 +106,11 @@ public final class Float8Kernel {
    * @param half whether they are written as BF16, not F32
    */
   public void decode(long blocks, MemorySegment codes, boolean half, MemorySegment out) {
-    run(half ? decodeHalf : decode, blocks, codes, out, codes);
+    (half ? decodeHalf : decode).call(blocks, address(codes), address(out));
+    keep(codes, out);
   }
 
-  private static void run(
-      MethodHandle function,
-      long blocks,
-      MemorySegment from,
-      MemorySegment to,
-      MemorySegment scale) {
-    try {
-      function.invokeExact(blocks, from, to, scale);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of 8-bit floats failed", thrown);
-    }
-  }
-
-  /** rdi blocks, rsi x, rdx codes, rcx scale. */
+  /** rdi blocks, rsi x, rdx codes, rcx scale if it divides. */
   private static byte[] encodeCode(Type type, boolean half, boolean divides) {
     Assembler code = new Assembler();
     constants(code, type);

@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * Activations that let through a part of x: {@code x / (1 + e^−(a x + b x³)) * up}. With a = 1 and
@@ -11,17 +11,13 @@ import java.lang.invoke.MethodHandle;
  * one with a hyperbolic tangent.
  */
 public final class GateKernel {
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-
   /** e to its power is infinite, and the kernel of the exponential still right. */
   private static final float MOST = 89;
 
-  private final MethodHandle plain;
-  private final MethodHandle plainFar;
-  private final MethodHandle gated;
-  private final MethodHandle gatedFar;
+  private final MachineFunction plain;
+  private final MachineFunction plainFar;
+  private final MachineFunction gated;
+  private final MachineFunction gatedFar;
 
   /**
    * Assembles the kernel of one activation.
@@ -38,10 +34,10 @@ public final class GateKernel {
     gatedFar = function(bits, linear, cubic, true, Store.FAR);
   }
 
-  private static MethodHandle function(
+  private static MachineFunction function(
       int bits, float linear, float cubic, boolean gated, Store store)
       throws ExecutableMemory.Refused {
-    return ExecutableMemory.function(code(bits, linear, cubic, gated, store), TYPE);
+    return new MachineFunction(4, code(bits, linear, cubic, gated, store));
   }
 
   /**
@@ -52,15 +48,12 @@ public final class GateKernel {
    * @param store FAR only if out begins at a multiple of {@link Store#ALIGNMENT}
    */
   public void run(long vectors, MemorySegment x, MemorySegment up, MemorySegment out, Store store) {
-    try {
-      if (up == null) {
-        (store == Store.FAR ? plainFar : plain).invokeExact(vectors, x, x, out);
-      } else {
-        (store == Store.FAR ? gatedFar : gated).invokeExact(vectors, x, up, out);
-      }
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of activations failed", thrown);
+    if (up == null) {
+      (store == Store.FAR ? plainFar : plain).call(vectors, address(x), 0, address(out));
+    } else {
+      (store == Store.FAR ? gatedFar : gated).call(vectors, address(x), address(up), address(out));
     }
+    keep(x, up, out);
   }
 
   /** rdi vectors, rsi x, rdx up, rcx out; on the stack 1, −a and −b in all lanes. */

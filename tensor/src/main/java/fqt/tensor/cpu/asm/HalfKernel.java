@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /** F32 to a type of 16 bits and back, 32 numbers at a time. */
 public final class HalfKernel {
@@ -21,9 +21,6 @@ public final class HalfKernel {
   private static final int BITS = 256;
   private static final int BYTES = BITS / 8;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-
   private static final int ONE = 8;
   private static final int LOWEST = 9;
   private static final int HALF = 10;
@@ -32,10 +29,10 @@ public final class HalfKernel {
   /** The order in which groups of four numbers are written, as bytes. */
   private static final int[] ORDER = {0x05040100, 0x07060302};
 
-  private final MethodHandle widen;
-  private final MethodHandle widenFar;
-  private final MethodHandle narrow;
-  private final MethodHandle narrowFar;
+  private final MachineFunction widen;
+  private final MachineFunction widenFar;
+  private final MachineFunction narrow;
+  private final MachineFunction narrowFar;
 
   /**
    * Assembles the kernels of one type.
@@ -43,10 +40,10 @@ public final class HalfKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public HalfKernel(Type type) throws ExecutableMemory.Refused {
-    widen = ExecutableMemory.function(widenCode(type, Store.NEAR), TYPE);
-    widenFar = ExecutableMemory.function(widenCode(type, Store.FAR), TYPE);
-    narrow = ExecutableMemory.function(narrowCode(type, Store.NEAR), TYPE);
-    narrowFar = ExecutableMemory.function(narrowCode(type, Store.FAR), TYPE);
+    widen = new MachineFunction(3, widenCode(type, Store.NEAR));
+    widenFar = new MachineFunction(3, widenCode(type, Store.FAR));
+    narrow = new MachineFunction(3, narrowCode(type, Store.NEAR));
+    narrowFar = new MachineFunction(3, narrowCode(type, Store.FAR));
   }
 
   /**
@@ -70,12 +67,9 @@ public final class HalfKernel {
   }
 
   private static void run(
-      MethodHandle function, long blocks, MemorySegment from, MemorySegment to) {
-    try {
-      function.invokeExact(blocks, from, to);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of 16-bit floats failed", thrown);
-    }
+      MachineFunction function, long blocks, MemorySegment from, MemorySegment to) {
+    function.call(blocks, address(from), address(to));
+    keep(from, to);
   }
 
   /** rdi blocks, rsi numbers of 16 bits, rdx F32. */

@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * Dot products of one row of x with many rows of 4-bit codes, {@code Σ scale * (code - zero) * x}
@@ -24,18 +24,6 @@ import java.lang.invoke.MethodHandle;
  * otherwise the sum itself as f32.
  */
 public final class NibbleKernel {
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG);
-
   /** How far ahead in each stream codes are asked for, in bytes. */
   private static final int AHEAD = 1024;
 
@@ -57,7 +45,7 @@ public final class NibbleKernel {
   private final int digits;
   private final boolean dots;
   private final boolean zeros;
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -77,7 +65,7 @@ public final class NibbleKernel {
     this.digits = digits;
     this.dots = dots;
     this.zeros = zeros;
-    this.function = ExecutableMemory.function(code(), TYPE);
+    this.function = new MachineFunction(9, code());
   }
 
   /** Bytes of a vector of codes. */
@@ -128,11 +116,18 @@ public final class NibbleKernel {
       MemorySegment scales,
       MemorySegment zeroPoints,
       long scaleStride) {
-    try {
-      function.invokeExact(groups, rowGroups, x, w, wStride, sums, scales, zeroPoints, scaleStride);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of 4-bit codes failed", thrown);
-    }
+    function.call(
+        groups,
+        rowGroups,
+        address(x),
+        address(w),
+        wStride,
+        address(sums),
+        address(scales),
+        address(zeroPoints),
+        scaleStride);
+    keep(x, w, sums);
+    keep(scales, zeroPoints);
   }
 
   private static final int ARGUMENTS = Assembler.STACK_ARGUMENTS;

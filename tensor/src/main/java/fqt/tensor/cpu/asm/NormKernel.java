@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * The two passes of a normalization over a row: sums of its numbers and of their squares in F64,
@@ -20,24 +20,12 @@ public final class NormKernel {
   private static final int BITS = 256;
   private static final int BYTES = BITS / 8;
 
-  private static final FunctionDescriptor SUMS =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-  private static final FunctionDescriptor NORMALIZE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS);
-
-  private final MethodHandle sums;
-  private final MethodHandle squares;
-  private final MethodHandle scale;
-  private final MethodHandle scaleFar;
-  private final MethodHandle normalize;
-  private final MethodHandle normalizeFar;
+  private final MachineFunction sums;
+  private final MachineFunction squares;
+  private final MachineFunction scale;
+  private final MachineFunction scaleFar;
+  private final MachineFunction normalize;
+  private final MachineFunction normalizeFar;
 
   /**
    * Assembles the kernels.
@@ -45,12 +33,12 @@ public final class NormKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public NormKernel() throws ExecutableMemory.Refused {
-    sums = ExecutableMemory.function(sumsCode(), SUMS);
-    squares = ExecutableMemory.function(squaresCode(), SUMS);
-    scale = ExecutableMemory.function(normalizeCode(false, Store.NEAR), NORMALIZE);
-    scaleFar = ExecutableMemory.function(normalizeCode(false, Store.FAR), NORMALIZE);
-    normalize = ExecutableMemory.function(normalizeCode(true, Store.NEAR), NORMALIZE);
-    normalizeFar = ExecutableMemory.function(normalizeCode(true, Store.FAR), NORMALIZE);
+    sums = new MachineFunction(4, sumsCode());
+    squares = new MachineFunction(4, squaresCode());
+    scale = new MachineFunction(6, normalizeCode(false, Store.NEAR));
+    scaleFar = new MachineFunction(6, normalizeCode(false, Store.FAR));
+    normalize = new MachineFunction(6, normalizeCode(true, Store.NEAR));
+    normalizeFar = new MachineFunction(6, normalizeCode(true, Store.FAR));
   }
 
   /**
@@ -64,11 +52,8 @@ public final class NormKernel {
    */
   public void sums(
       boolean shifted, long blocks, MemorySegment x, MemorySegment state, MemorySegment next) {
-    try {
-      (shifted ? sums : squares).invokeExact(blocks, x, state, next);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of sums failed", thrown);
-    }
+    (shifted ? sums : squares).call(blocks, address(x), address(state), address(next));
+    keep(x, state, next);
   }
 
   /**
@@ -88,15 +73,16 @@ public final class NormKernel {
       MemorySegment out,
       Store store) {
     boolean far = store == Store.FAR;
-    try {
-      if (bias == null) {
-        (far ? scaleFar : scale).invokeExact(blocks, x, parameters, weight, weight, out);
-      } else {
-        (far ? normalizeFar : normalize).invokeExact(blocks, x, parameters, weight, bias, out);
-      }
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of norms failed", thrown);
+    if (bias == null) {
+      MachineFunction function = far ? scaleFar : scale;
+      function.call(blocks, address(x), address(parameters), address(weight), 0, address(out));
+    } else {
+      MachineFunction function = far ? normalizeFar : normalize;
+      function.call(
+          blocks, address(x), address(parameters), address(weight), address(bias), address(out));
     }
+    keep(x, parameters, weight);
+    keep(bias, out);
   }
 
   /** rdi blocks, rsi x, rdx state, rcx next. */

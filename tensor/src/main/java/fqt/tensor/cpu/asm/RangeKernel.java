@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /** The smallest and the largest of a run of F32, 32 numbers at a time. */
 public final class RangeKernel {
@@ -16,10 +16,7 @@ public final class RangeKernel {
   private static final int BITS = 256;
   private static final int BYTES = BITS / 8;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -27,7 +24,7 @@ public final class RangeKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public RangeKernel() throws ExecutableMemory.Refused {
-    function = ExecutableMemory.function(code(), TYPE);
+    function = new MachineFunction(3, code());
   }
 
   /**
@@ -37,11 +34,8 @@ public final class RangeKernel {
    * @param blocks at least 1
    */
   public void range(long blocks, MemorySegment x, MemorySegment result) {
-    try {
-      function.invokeExact(blocks, x, result);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of ranges failed", thrown);
-    }
+    function.call(blocks, address(x), address(result));
+    keep(x, result);
   }
 
   /**

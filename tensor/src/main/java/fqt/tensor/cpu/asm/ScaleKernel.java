@@ -1,9 +1,5 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
-
 /**
  * Turns a strip of I32 sums into results: {@code out[r][c] = (sum[r][c] - excess[c]) * (rowScale[r]
  * * scale[c]) + bias[c]}, each step rounded once, as its scalar twin does it.
@@ -13,23 +9,10 @@ public final class ScaleKernel {
   private static final int EXCESS = 2;
   private static final int BIAS = 4;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG);
-
   private static final Reg[] SAVED = {Reg.RBX, Reg.RBP, Reg.R12, Reg.R13, Reg.R14};
 
-  private final MethodHandle plain;
-  private final MethodHandle biased;
+  private final MachineFunction plain;
+  private final MachineFunction biased;
 
   /**
    * Assembles the kernel.
@@ -38,8 +21,8 @@ public final class ScaleKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public ScaleKernel(int bits) throws ExecutableMemory.Refused {
-    plain = ExecutableMemory.function(code(bits, false), TYPE);
-    biased = ExecutableMemory.function(code(bits, true), TYPE);
+    plain = new MachineFunction(10, code(bits, false));
+    biased = new MachineFunction(10, code(bits, true));
   }
 
   /**
@@ -68,16 +51,19 @@ public final class ScaleKernel {
       long scales,
       long excess,
       long bias) {
-    try {
-      if (bias == 0) {
-        plain.invokeExact(
-            rows, strips, sums, out, stride, rowScales, scales, excess, excess, pitch);
-      } else {
-        biased.invokeExact(rows, strips, sums, out, stride, rowScales, scales, excess, bias, pitch);
-      }
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the scaling kernel failed", thrown);
-    }
+    boolean hasBias = bias != 0;
+    (hasBias ? biased : plain)
+        .call(
+            rows,
+            strips,
+            sums,
+            out,
+            stride,
+            rowScales,
+            scales,
+            excess,
+            hasBias ? bias : excess,
+            pitch);
   }
 
   /**

@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * The step of attention between its two products: scores of some rows become weights {@code
@@ -14,19 +14,8 @@ public final class ScoreKernel {
   /** Where a row's largest score starts: subtracting it from −∞ gives −∞ still, not NaN. */
   public static final float NONE = -Float.MAX_VALUE;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG);
-
   private final int bits;
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -36,7 +25,7 @@ public final class ScoreKernel {
    */
   public ScoreKernel(int bits) throws ExecutableMemory.Refused {
     this.bits = bits;
-    this.function = ExecutableMemory.function(code(), TYPE);
+    this.function = new MachineFunction(8, code());
   }
 
   /** Bytes of the state of a row: its largest score in all lanes, then sums of weights. */
@@ -63,11 +52,16 @@ public final class ScoreKernel {
       MemorySegment means,
       long meanVectors,
       long meanStride) {
-    try {
-      function.invokeExact(rows, vectors, scores, stride, states, means, meanVectors, meanStride);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of scores failed", thrown);
-    }
+    function.call(
+        rows,
+        vectors,
+        address(scores),
+        stride,
+        address(states),
+        address(means),
+        meanVectors,
+        meanStride);
+    keep(scores, states, means);
   }
 
   /**

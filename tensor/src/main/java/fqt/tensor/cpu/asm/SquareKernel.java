@@ -1,29 +1,17 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
+import java.util.function.IntFunction;
 
 /** Turns squares of 8 x 8 elements of four bytes on their side, from any strides to any. */
 public final class SquareKernel {
   /** Elements of a side. */
   public static final int SIDE = 8;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG);
-
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -31,7 +19,7 @@ public final class SquareKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public SquareKernel() throws ExecutableMemory.Refused {
-    function = ExecutableMemory.function(code(), TYPE);
+    function = new MachineFunction(10, code());
   }
 
   /**
@@ -57,21 +45,18 @@ public final class SquareKernel {
       long runs, long squares, MemorySegment from, Layout source, MemorySegment to, Layout target) {
     long back = source.runStep() - squares * source.step();
     long toBack = target.runStep() - squares * target.step();
-    try {
-      function.invokeExact(
-          squares,
-          from,
-          source.stride(),
-          source.step(),
-          to,
-          target.stride(),
-          target.step(),
-          runs,
-          back,
-          toBack);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel that turns squares failed", thrown);
-    }
+    function.call(
+        squares,
+        address(from),
+        source.stride(),
+        source.step(),
+        address(to),
+        target.stride(),
+        target.step(),
+        runs,
+        back,
+        toBack);
+    keep(from, to);
   }
 
   /**
@@ -98,7 +83,7 @@ public final class SquareKernel {
     code.move(Reg.RBP, Reg.RDI);
     int square = code.here();
     half(code, 0, Reg.R8);
-    half(code, 16, Reg.R12);
+    half(code, 4 * Float.BYTES, Reg.R12);
     advance(code, Reg.RCX, Reg.R10);
     code.decrement(Reg.RBP);
     code.jumpNotZero(square);
@@ -110,6 +95,11 @@ public final class SquareKernel {
     return code.bytes();
   }
 
+  private static void half(Assembler code, int at, Reg to) {
+    IntFunction<Mem> column = i -> Mem.inRow(to, Reg.R9, Reg.RBX, i, 0);
+    half(code, Reg.RSI, Reg.R11, Reg.RDX, Reg.RAX, at, column);
+  }
+
   private static void advance(Assembler code, Reg source, Reg target) {
     code.add(Reg.RSI, source);
     code.add(Reg.R11, source);
@@ -117,21 +107,35 @@ public final class SquareKernel {
     code.add(Reg.R12, target);
   }
 
-  /** Four columns of a square: registers 0 to 3 hold rows i and i + 4. */
-  private static void half(Assembler code, int from, Reg to) {
+  /**
+   * Loads half a square, four elements of eight rows, and stores it as four columns.
+   *
+   * @param first where the first row is, {@code stride} from the next
+   * @param fifth where the fifth is
+   * @param threefold three strides
+   * @param at the first element, in bytes from the beginning of its row
+   * @param column where each of the four columns goes
+   */
+  static void half(
+      Assembler code,
+      Reg first,
+      Reg fifth,
+      Reg stride,
+      Reg threefold,
+      int at,
+      IntFunction<Mem> column) {
     for (int row = 0; row < 4; row++) {
-      code.vector(Op.VMOVUPS, 128, row, 0, Mem.inRow(Reg.RSI, Reg.RDX, Reg.RAX, row, from));
-      code.upperHalf(row, Mem.inRow(Reg.R11, Reg.RDX, Reg.RAX, row, from));
+      code.vector(Op.VMOVUPS, 128, row, 0, Mem.inRow(first, stride, threefold, row, at));
+      code.upperHalf(row, Mem.inRow(fifth, stride, threefold, row, at));
     }
     code.vector(Op.VUNPCKLPS, 256, 4, 0, 1);
     code.vector(Op.VUNPCKHPS, 256, 5, 0, 1);
     code.vector(Op.VUNPCKLPS, 256, 6, 2, 3);
     code.vector(Op.VUNPCKHPS, 256, 7, 2, 3);
-    for (int column = 0; column < 4; column++) {
-      Op pairs = column % 2 == 0 ? Op.VUNPCKLPD : Op.VUNPCKHPD;
-      code.vector(pairs, 256, 8 + column, 4 + column / 2, 6 + column / 2);
-      Mem place = Mem.inRow(to, Reg.R9, Reg.RBX, column, 0);
-      code.vector(Op.VMOVUPS_STORE, 256, 8 + column, 0, place);
+    for (int i = 0; i < 4; i++) {
+      Op pairs = i % 2 == 0 ? Op.VUNPCKLPD : Op.VUNPCKHPD;
+      code.vector(pairs, 256, 8 + i, 4 + i / 2, 6 + i / 2);
+      code.vector(Op.VMOVUPS_STORE, 256, 8 + i, 0, column.apply(i));
     }
   }
 }

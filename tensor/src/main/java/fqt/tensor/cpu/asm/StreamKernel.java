@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /** Copies memory past the caches. */
 public final class StreamKernel {
@@ -13,10 +13,7 @@ public final class StreamKernel {
   private static final int BITS = 256;
   private static final int BYTES = BITS / 8;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -24,7 +21,7 @@ public final class StreamKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public StreamKernel() throws ExecutableMemory.Refused {
-    function = ExecutableMemory.function(code(), TYPE);
+    function = new MachineFunction(3, code());
   }
 
   /**
@@ -34,11 +31,8 @@ public final class StreamKernel {
    * @param to at a multiple of {@link Store#ALIGNMENT}
    */
   public void copy(long blocks, MemorySegment from, MemorySegment to) {
-    try {
-      function.invokeExact(blocks, from, to);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of copies failed", thrown);
-    }
+    function.call(blocks, address(from), address(to));
+    keep(from, to);
   }
 
   /** rdi blocks, rsi from, rdx to. */

@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * Dot products of up to 16 rows of x with many rows of a weight by AMX. The weight is loaded from
@@ -26,20 +26,11 @@ public final class TileDotKernel {
   /** Bytes of a tile. */
   public static final int TILE = SIDE * STEP;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS,
-          ValueLayout.ADDRESS,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.ADDRESS);
-
   private static final int SUMS = 0;
   private static final int X = 2;
   private static final int W = 1;
 
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -51,7 +42,7 @@ public final class TileDotKernel {
    */
   public TileDotKernel(boolean integer, int parts, boolean ahead) throws ExecutableMemory.Refused {
     Op product = integer ? Op.TDPBSSD : Op.TDPBF16PS;
-    function = ExecutableMemory.function(code(product, parts, ahead), TYPE);
+    function = new MachineFunction(6, code(product, parts, ahead));
   }
 
   /**
@@ -65,11 +56,8 @@ public final class TileDotKernel {
    */
   public void multiply(
       long steps, long blocks, MemorySegment x, MemorySegment w, long wStride, MemorySegment sums) {
-    try {
-      function.invokeExact(steps, blocks, x, w, wStride, sums);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of tiles and few rows failed", thrown);
-    }
+    function.call(steps, blocks, address(x), address(w), wStride, address(sums));
+    keep(x, w, sums);
   }
 
   /** rdi steps, rsi blocks, rdx x, rcx w, r8 stride of w, r9 sums. */

@@ -1,10 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
-import java.lang.ref.Reference;
 
 /**
  * A matrix microkernel as machine code: {@code c = a b} or {@code c += a b} for a column of tiles,
@@ -54,39 +53,14 @@ public final class TileKernel {
   /** Terms of a run of the loop: a cache line of each row of a. */
   private static final int UNROLL = 16;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_FLOAT,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG);
-
-  private static final FunctionDescriptor TILED =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG);
-
   private final Kind kind;
   private final int bits;
   private final int aStride;
   private final int rows;
   private final int columns;
   private final int ahead;
-  private final MethodHandle set;
-  private final MethodHandle add;
+  private final MachineFunction set;
+  private final MachineFunction add;
 
   /**
    * Assembles the kernel.
@@ -115,9 +89,9 @@ public final class TileKernel {
     this.rows = kind.isTiled() ? AmxCode.ROWS : bits == 512 ? 12 : 6;
     this.columns = 2 * bits / Float.SIZE;
     this.aStride = aStride * Float.BYTES;
-    FunctionDescriptor type = kind.isTiled() ? TILED : TYPE;
-    this.set = ExecutableMemory.function(code(false), type);
-    this.add = ExecutableMemory.function(code(true), type);
+    int arguments = kind.isTiled() ? 9 : 10;
+    this.set = new MachineFunction(arguments, code(false));
+    this.add = new MachineFunction(arguments, code(true));
   }
 
   /** What is multiplied. */
@@ -165,13 +139,8 @@ public final class TileKernel {
       long cStride,
       float alpha,
       boolean adding) {
-    try {
-      multiply(depth, height, a.address(), b.address(), c.address(), cStride, alpha, adding);
-    } finally {
-      Reference.reachabilityFence(a);
-      Reference.reachabilityFence(b);
-      Reference.reachabilityFence(c);
-    }
+    multiply(depth, height, address(a), address(b), address(c), cStride, alpha, adding);
+    keep(a, b, c);
   }
 
   /**
@@ -234,15 +203,8 @@ public final class TileKernel {
       long nextStride) {
     long tiles = height / rows;
     long rest = height % rows;
-    try {
-      if (adding) {
-        add.invokeExact(depth, tiles, a, b, c, cStride, alpha, rest, next, nextStride);
-      } else {
-        set.invokeExact(depth, tiles, a, b, c, cStride, alpha, rest, next, nextStride);
-      }
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the " + kind + " kernel failed", thrown);
-    }
+    int factor = Float.floatToRawIntBits(alpha);
+    (adding ? add : set).call(depth, tiles, a, b, c, cStride, factor, rest, next, nextStride);
   }
 
   /**
@@ -270,15 +232,7 @@ public final class TileKernel {
       long cStride,
       long cStep,
       boolean adding) {
-    try {
-      if (adding) {
-        add.invokeExact(depth, tiles, a, b, c, cStride, aStride, bPitch, cStep);
-      } else {
-        set.invokeExact(depth, tiles, a, b, c, cStride, aStride, bPitch, cStep);
-      }
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the " + kind + " kernel failed", thrown);
-    }
+    (adding ? add : set).call(depth, tiles, a, b, c, cStride, aStride, bPitch, cStep);
   }
 
   private byte[] code(boolean adding) {
@@ -291,16 +245,15 @@ public final class TileKernel {
   public static final int AHEAD = 4;
 
   /**
-   * rdi depth, rsi whole tiles, rdx a, rcx b, r8 c, r9 stride of c, xmm0 alpha; on the stack the
-   * rows that are left, and what is wanted next with the distance of its rows.
+   * rdi depth, rsi whole tiles, rdx a, rcx b, r8 c, r9 stride of c; on the stack alpha, the rows
+   * that are left, and what is wanted next with the distance of its rows.
    */
   private byte[] vectorCode(boolean adding) {
     Assembler code = new Assembler();
     code.saveAll();
-    code.vector(Op.VMOVSS_STORE, 128, 0, Reg.RSP, -8);
     if (ahead > 0) {
-      code.load(Reg.R15, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
-      code.load(Reg.R12, Reg.RSP, Assembler.STACK_ARGUMENTS + 16);
+      code.load(Reg.R15, Reg.RSP, Assembler.STACK_ARGUMENTS + 16);
+      code.load(Reg.R12, Reg.RSP, Assembler.STACK_ARGUMENTS + 24);
       code.triple(Reg.R13, Reg.R12);
     }
     code.test(Reg.RSI);
@@ -311,7 +264,7 @@ public final class TileKernel {
     code.decrement(Reg.RSI);
     code.jumpNotZero(tile);
     code.land(noneWhole);
-    code.load(Reg.RSI, Reg.RSP, Assembler.STACK_ARGUMENTS);
+    code.load(Reg.RSI, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
     int[] parts = new int[rows];
     for (int height = 1; height < rows; height++) {
       code.decrement(Reg.RSI);
@@ -441,7 +394,7 @@ public final class TileKernel {
   private void store(Assembler code, int height, boolean adding) {
     int alpha = 2 * rows;
     if (kind.isFloat()) {
-      code.vector(Op.VBROADCASTSS, bits, alpha, Reg.RSP, -8);
+      code.vector(Op.VBROADCASTSS, bits, alpha, Reg.RSP, Assembler.STACK_ARGUMENTS);
     }
     for (int row = 0; row < height; row++) {
       for (int half = 0; half < 2; half++) {

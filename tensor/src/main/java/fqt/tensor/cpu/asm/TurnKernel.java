@@ -1,10 +1,10 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
-import java.lang.ref.Reference;
+import java.util.function.IntFunction;
 
 /**
  * Turns eight rows of terms of four bytes into eight columns of a packed strip, 8 x 8 terms at a
@@ -13,16 +13,9 @@ import java.lang.ref.Reference;
  */
 public final class TurnKernel {
   /** Rows that are turned together, and terms of a block. */
-  public static final int SIDE = 8;
+  public static final int SIDE = SquareKernel.SIDE;
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG,
-          ValueLayout.JAVA_LONG);
-
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -31,7 +24,7 @@ public final class TurnKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public TurnKernel(int columns) throws ExecutableMemory.Refused {
-    function = ExecutableMemory.function(code(columns * Float.BYTES), TYPE);
+    function = new MachineFunction(4, code(columns * Float.BYTES));
   }
 
   /**
@@ -42,21 +35,13 @@ public final class TurnKernel {
    * @param to the first term of the first column
    */
   public void turn(long blocks, MemorySegment from, long stride, MemorySegment to) {
-    try {
-      turn(blocks, from.address(), stride, to.address());
-    } finally {
-      Reference.reachabilityFence(from);
-      Reference.reachabilityFence(to);
-    }
+    turn(blocks, address(from), stride, address(to));
+    keep(from, to);
   }
 
   /** The same by addresses; the caller keeps the memory alive. */
   public void turn(long blocks, long from, long stride, long to) {
-    try {
-      function.invokeExact(blocks, from, stride, to);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the packing kernel failed", thrown);
-    }
+    function.call(blocks, from, stride, to);
   }
 
   /** rdi blocks, rsi from, rdx stride, rcx to; r8 three strides, r9 the fifth row. */
@@ -68,7 +53,9 @@ public final class TurnKernel {
     code.add(Reg.R9, Reg.RDX);
     int block = code.here();
     for (int half = 0; half < 2; half++) {
-      half(code, 16 * half, 4 * half * termBytes, termBytes);
+      int first = 4 * half;
+      IntFunction<Mem> term = i -> Mem.at(Reg.RCX, (first + i) * termBytes);
+      SquareKernel.half(code, Reg.RSI, Reg.R9, Reg.RDX, Reg.R8, first * Float.BYTES, term);
     }
     code.add(Reg.RSI, SIDE * Float.BYTES);
     code.add(Reg.R9, SIDE * Float.BYTES);
@@ -78,22 +65,5 @@ public final class TurnKernel {
     code.vzeroupper();
     code.ret();
     return code.bytes();
-  }
-
-  /** Four terms of eight rows: registers 0 to 3 hold rows i and i + 4. */
-  private static void half(Assembler code, int from, int to, int termBytes) {
-    for (int row = 0; row < 4; row++) {
-      code.vector(Op.VMOVUPS, 128, row, 0, Mem.inRow(Reg.RSI, Reg.RDX, Reg.R8, row, from));
-      code.upperHalf(row, Mem.inRow(Reg.R9, Reg.RDX, Reg.R8, row, from));
-    }
-    code.vector(Op.VUNPCKLPS, 256, 4, 0, 1);
-    code.vector(Op.VUNPCKHPS, 256, 5, 0, 1);
-    code.vector(Op.VUNPCKLPS, 256, 6, 2, 3);
-    code.vector(Op.VUNPCKHPS, 256, 7, 2, 3);
-    for (int term = 0; term < 4; term++) {
-      Op pairs = term % 2 == 0 ? Op.VUNPCKLPD : Op.VUNPCKHPD;
-      code.vector(pairs, 256, 8 + term, 4 + term / 2, 6 + term / 2);
-      code.vector(Op.VMOVUPS_STORE, 256, 8 + term, Reg.RCX, to + term * termBytes);
-    }
   }
 }

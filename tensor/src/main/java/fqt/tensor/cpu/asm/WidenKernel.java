@@ -1,9 +1,9 @@
 package fqt.tensor.cpu.asm;
 
-import java.lang.foreign.FunctionDescriptor;
+import static fqt.tensor.cpu.asm.MachineFunction.address;
+import static fqt.tensor.cpu.asm.MachineFunction.keep;
+
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
-import java.lang.invoke.MethodHandle;
 
 /**
  * Turns numbers into f32 and multiplies them by others, eight at a time: the scales of a weight on
@@ -30,14 +30,10 @@ public final class WidenKernel {
     }
   }
 
-  private static final FunctionDescriptor TYPE =
-      FunctionDescriptor.ofVoid(
-          ValueLayout.JAVA_LONG, ValueLayout.ADDRESS, ValueLayout.ADDRESS, ValueLayout.ADDRESS);
-
   /** How far ahead numbers are asked for, in bytes: between two calls others use the memory. */
   private static final int AHEAD = 1024;
 
-  private final MethodHandle function;
+  private final MachineFunction function;
 
   /**
    * Assembles the kernel.
@@ -46,7 +42,7 @@ public final class WidenKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public WidenKernel(Kind kind) throws ExecutableMemory.Refused {
-    function = ExecutableMemory.function(code(kind), TYPE);
+    function = new MachineFunction(4, code(kind));
   }
 
   /**
@@ -58,11 +54,8 @@ public final class WidenKernel {
    * @param to F32
    */
   public void widen(long blocks, MemorySegment from, MemorySegment times, MemorySegment to) {
-    try {
-      function.invokeExact(blocks, from, times, to);
-    } catch (Throwable thrown) {
-      throw new IllegalStateException("the kernel of scales failed", thrown);
-    }
+    function.call(blocks, address(from), address(times), address(to));
+    keep(from, times, to);
   }
 
   /** rdi blocks, rsi from, rdx times, rcx to. */

@@ -74,9 +74,6 @@ class AssemblerTest {
       case "xgetbv" -> code.xgetbv();
       case "ret" -> code.ret();
       case "sfence" -> code.storeFence();
-      case "vmovss" ->
-          code.vector(
-              Op.VMOVSS_STORE, 128, number(words[2]), base(words[1]), displacement(words[1]));
       case "{vex}" -> vexDotBytes(code, words);
       case "prefetcht0" -> code.prefetch(memory(words[1]));
       case "prefetcht1" -> code.prefetchSecond(memory(words[1]));
@@ -178,7 +175,6 @@ class AssemblerTest {
         }
       }
       case "and" -> code.and(to, value);
-      case "or" -> code.or(to, register(words[2]));
       case "shl" -> code.shiftLeft(to, value);
       case "shr" -> code.shiftRight(to, value);
       case "dec" -> code.decrement(to);
