@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import static java.nio.ByteOrder.LITTLE_ENDIAN;
 
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.SpreadKernel;
 import java.lang.foreign.MemorySegment;
 import jdk.incubator.vector.ByteVector;
 import jdk.incubator.vector.IntVector;
@@ -43,6 +44,9 @@ final class ByteTerms implements Operand {
   private static final VectorSpecies<Integer> INTS = IntVector.SPECIES_PREFERRED;
   private static final VectorSpecies<Short> SHORTS = BYTES.withLanes(short.class);
 
+  /** Pairs that {@link SpreadKernel} makes at a time. */
+  static final int PAIRS_OF_A_BLOCK = SpreadKernel.BLOCK / Form.PAIRS.numbers;
+
   private final Form form;
   private final MemorySegment bytes;
   private final long offset;
@@ -82,6 +86,26 @@ final class ByteTerms implements Operand {
   @Override
   public Raw raw() {
     return form == Form.QUADS ? new Raw(bytes, offset, stride, rows, columns / 4) : null;
+  }
+
+  /** Whether terms are two numbers as i16. */
+  boolean isPairs() {
+    return form == Form.PAIRS;
+  }
+
+  /** Terms of a row that are made of numbers only. */
+  long wholeTerms() {
+    return columns / form.numbers;
+  }
+
+  /** The address of the first number of a term; the caller keeps the memory alive. */
+  long address(long row, long term) {
+    return bytes.address() + offset + row * stride + term * form.numbers;
+  }
+
+  /** Distance of two rows, in bytes. */
+  long stride() {
+    return stride;
   }
 
   @Override

@@ -5,8 +5,10 @@ import static java.lang.System.Logger.Level.WARNING;
 import fqt.tensor.cpu.asm.CpuFeatures;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.ScaleKernel;
+import fqt.tensor.cpu.asm.SpreadKernel;
 import fqt.tensor.cpu.asm.TileKernel;
 import fqt.tensor.cpu.asm.TurnKernel;
+import fqt.tensor.cpu.asm.WidePairsKernel;
 import java.util.function.Supplier;
 import jdk.incubator.vector.FloatVector;
 
@@ -19,7 +21,9 @@ import jdk.incubator.vector.FloatVector;
  * @param ahead the same, which asks for the next strip of b while it multiplies
  * @param wellAhead the same for a few rows, asking for more at a time
  * @param bytes the kernel of I8 products, or null where F32 ones stand in for it
+ * @param wideBytes the same for two strips at a time, or null where there is none
  * @param pairs the kernel of BF16 products, or null where they become F32 on their way
+ * @param spread packs left sides of I8 products in pairs, or null for the Vector API
  * @param turn packs right-hand sides, or null for the Vector API
  * @param scale finishes sums of integers, or null for the Vector API
  * @param dots the kernels of products of a few rows, or null for the Vector API
@@ -32,7 +36,9 @@ record KernelChoice(
     TileKernel ahead,
     TileKernel wellAhead,
     TileKernel bytes,
+    WidePairsKernel wideBytes,
     TileKernel pairs,
+    SpreadKernel spread,
     TurnKernel turn,
     ScaleKernel scale,
     DotKernels dots,
@@ -49,7 +55,12 @@ record KernelChoice(
   Supplier<Panels> panels(TileKernel kernel) {
     return () ->
         new MachinePanels(
-            kernel, kernel == floats ? steady : kernel, kernel == floats ? ahead : kernel, turn);
+            kernel,
+            kernel == floats ? steady : kernel,
+            kernel == floats ? ahead : kernel,
+            kernel == bytes ? wideBytes : null,
+            turn,
+            spread);
   }
 
   /** Machine code where it runs, otherwise the Vector API. */
@@ -117,13 +128,16 @@ record KernelChoice(
     TileKernel bytes = new TileKernel(bytes(tier, features), bits, Gemm.A_STRIDE);
     TileKernel.Kind pairKind = pairs(tier, features);
     TileKernel pairs = pairKind == null ? null : new TileKernel(pairKind, bits, Gemm.A_STRIDE);
+    boolean wide = bits == 256 && bytes.kind() == TileKernel.Kind.PAIRS;
     return new KernelChoice(
         floats,
         bits == 256 ? new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, 1) : floats,
         new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, TileKernel.AHEAD),
         new TileKernel(TileKernel.Kind.F32, bits, Gemm.A_STRIDE, 2 * TileKernel.AHEAD),
         bytes,
+        wide ? new WidePairsKernel(Gemm.A_STRIDE) : null,
         pairs,
+        new SpreadKernel(),
         new TurnKernel(floats.columns()),
         new ScaleKernel(bits),
         new DotKernels(features, bits, tier == Tier.AMX),
@@ -172,6 +186,8 @@ record KernelChoice(
   /** The Vector API. */
   static KernelChoice vector(String why) {
     return new KernelChoice(
+        null,
+        null,
         null,
         null,
         null,

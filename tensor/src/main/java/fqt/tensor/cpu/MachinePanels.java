@@ -1,8 +1,10 @@
 package fqt.tensor.cpu;
 
+import fqt.tensor.cpu.asm.SpreadKernel;
 import fqt.tensor.cpu.asm.TileKernel;
 import fqt.tensor.cpu.asm.TileKernel.Kind;
 import fqt.tensor.cpu.asm.TurnKernel;
+import fqt.tensor.cpu.asm.WidePairsKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -25,7 +27,9 @@ final class MachinePanels implements Panels {
   private final TileKernel kernel;
   private final TileKernel steady;
   private final TileKernel ahead;
+  private final WidePairsKernel wide;
   private final TurnKernel turn;
+  private final SpreadKernel spread;
   private final int step;
   private final int width;
   private final long stripStride;
@@ -44,11 +48,20 @@ final class MachinePanels implements Panels {
   private long stripPitch;
   private long excessAt;
 
-  MachinePanels(TileKernel kernel, TileKernel steady, TileKernel ahead, TurnKernel turn) {
+  /** Panels for a kernel; {@code wide} multiplies two strips at a time where it is not null. */
+  MachinePanels(
+      TileKernel kernel,
+      TileKernel steady,
+      TileKernel ahead,
+      WidePairsKernel wide,
+      TurnKernel turn,
+      SpreadKernel spread) {
     this.kernel = kernel;
     this.steady = steady;
     this.ahead = ahead;
+    this.wide = wide;
     this.turn = turn;
+    this.spread = spread;
     this.step = kernel.rows();
     this.width = kernel.columns();
     this.stripStride = (long) width * Float.BYTES;
@@ -126,6 +139,10 @@ final class MachinePanels implements Panels {
     if (isDirect(rows)) {
       return true;
     }
+    if (spread != null && a instanceof ByteTerms bytes && bytes.isPairs()) {
+      spreadLeft(bytes, block, row, rows);
+      return true;
+    }
     if (raw == null || block.row() + row + rows > raw.rows()) {
       return false;
     }
@@ -143,10 +160,36 @@ final class MachinePanels implements Panels {
           FloatRuns.write(rest, 0, depth - whole, this.a, to / Float.BYTES + whole);
         }
       }
-      long missing = Gemm.roundUp(rows, step) - (long) rows;
-      this.a.asSlice(rowAt(pass, row + rows), missing * A_STRIDE).fill((byte) 0);
+      clearRows(pass, row + rows, Gemm.roundUp(rows, step) - rows);
     }
     return true;
+  }
+
+  /** Rows of I8 become pairs of i16 on their way. */
+  private void spreadLeft(ByteTerms bytes, Gemm.Block block, int row, int rows) {
+    float[] rest = new float[SpreadKernel.BLOCK];
+    for (int pass = 0; pass < block.passes(); pass++) {
+      long term = block.term() + (long) pass * block.depth();
+      int depth = block.depth(pass);
+      int blocks = (int) Math.min(depth, bytes.wholeTerms() - term) / ByteTerms.PAIRS_OF_A_BLOCK;
+      int done = Math.max(0, blocks * ByteTerms.PAIRS_OF_A_BLOCK);
+      if (done > 0) {
+        long from = bytes.address(block.row() + row, term);
+        spread.spread(blocks, rows, from, bytes.stride(), a.address() + rowAt(pass, row), A_STRIDE);
+      }
+      for (int r = row; r < row + rows; r++) {
+        for (int k = done; k < depth; k += rest.length) {
+          int count = Math.min(rest.length, depth - k);
+          bytes.readInner(block.row() + r, term + k, count, rest, 0);
+          FloatRuns.write(rest, 0, count, a, rowAt(pass, r) / Float.BYTES + k);
+        }
+      }
+      clearRows(pass, row + rows, Gemm.roundUp(rows, step) - rows);
+    }
+  }
+
+  private void clearRows(int pass, int from, int count) {
+    a.asSlice(rowAt(pass, from), count * A_STRIDE).fill((byte) 0);
   }
 
   @Override
@@ -225,7 +268,11 @@ final class MachinePanels implements Panels {
       }
     } else {
       for (int pass = 0; pass < block.passes(); pass++) {
-        for (int column = firstColumn; column < endColumn; column += width) {
+        int column = firstColumn;
+        for (; wide != null && column + width < endColumn; column += 2 * width) {
+          wideColumn(task, pass, column, Math.min(2 * width, endColumn - column));
+        }
+        for (; column < endColumn; column += width) {
           columnOfTiles(task, pass, column, Math.min(width, endColumn - column));
         }
       }
@@ -323,9 +370,7 @@ final class MachinePanels implements Panels {
 
   private void scaledColumn(Task task, int pass, int column, int columns) {
     Gemm.Block block = task.block;
-    long sums =
-        this.sums.get().address()
-            + (long) (column - task.firstColumn) / width * Gemm.TASK_ROWS * stripStride;
+    long sums = sums(task, column);
     kernel.multiply(
         block.depth(pass),
         task.height(),
@@ -338,6 +383,32 @@ final class MachinePanels implements Panels {
     if (pass + 1 == block.passes()) {
       scale(task, task.firstRow, task.height(), column, columns, sums, 0);
     }
+  }
+
+  /** The same for two strips side by side. */
+  private void wideColumn(Task task, int pass, int column, int columns) {
+    Gemm.Block block = task.block;
+    long sums = sums(task, column);
+    wide.multiply(
+        block.depth(pass),
+        task.height(),
+        a.address() + rowAt(pass, task.firstRow),
+        strip(block, column, pass),
+        stripPitch,
+        sums,
+        Gemm.TASK_ROWS * stripStride,
+        pass > 0,
+        next(task, pass, column + width));
+    if (pass + 1 == block.passes()) {
+      scale(
+          task, task.firstRow, task.height(), column, columns, sums, Gemm.TASK_ROWS * stripStride);
+    }
+  }
+
+  /** The address of a strip's sums of integers. */
+  private long sums(Task task, int column) {
+    long strip = (column - task.firstColumn) / width;
+    return sums.get().address() + strip * Gemm.TASK_ROWS * stripStride;
   }
 
   /** Tiles side by side, through which rows of a go from the first-level cache. */
