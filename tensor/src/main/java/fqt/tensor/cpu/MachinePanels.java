@@ -407,7 +407,7 @@ final class MachinePanels implements Panels {
 
   /** The address of a strip's sums of integers. */
   private long sums(Task task, int column) {
-    long strip = (column - task.firstColumn) / width;
+    long strip = (long) (column - task.firstColumn) / width;
     return sums.get().address() + strip * Gemm.TASK_ROWS * stripStride;
   }
 
