@@ -99,16 +99,17 @@ final class Loop {
     }
   }
 
-  /**
-   * Waits for the end of ranges that others have begun, and throws what any of them threw.
-   *
-   * @param patience nanoseconds before the thread sleeps
-   */
-  void await(long patience) {
+  /** Looks out for the end of ranges that others have begun, for so many nanoseconds at most. */
+  boolean endsWithin(long patience) {
     long end = System.nanoTime() + patience;
     while (left.get() > 0 && System.nanoTime() < end) {
       Thread.onSpinWait();
     }
+    return left.get() == 0;
+  }
+
+  /** Sleeps until all ranges have ended. */
+  void sleep() {
     awaited = true;
     boolean interrupted = false;
     while (left.get() > 0) {
@@ -118,6 +119,10 @@ final class Loop {
     if (interrupted) {
       Thread.currentThread().interrupt();
     }
+  }
+
+  /** Throws the first of what ranges threw. */
+  void check() {
     switch (failure.get()) {
       case null -> {}
       case RuntimeException thrown -> throw thrown;

@@ -24,6 +24,9 @@ final class Processors {
   /** No processor, or no thread: this system does not place threads. */
   static final int UNKNOWN = -1;
 
+  /** The calling thread. */
+  static final int SELF = 0;
+
   /** Bytes of the largest set of processors, one bit each. */
   private static final int MOST = 1024;
 
@@ -66,14 +69,15 @@ final class Processors {
    * @param bytes of one set
    * @param all where this process may run
    * @param without the same without the first processor, without the second, and so on
+   * @param only the first processor, the second, and so on
    */
-  private record Sets(long bytes, MemorySegment all, MemorySegment without) {
+  private record Sets(long bytes, MemorySegment all, MemorySegment without, MemorySegment only) {
     /** Null where there is one processor, or the system does not tell. */
     static Sets make() {
       byte[] allowed = new byte[MOST];
       try (Arena arena = Arena.ofConfined()) {
         MemorySegment set = arena.allocate(MOST);
-        if ((int) CALLS.get.invokeExact(0, (long) MOST, set) < 0) {
+        if ((int) CALLS.get.invokeExact(SELF, (long) MOST, set) < 0) {
           return null;
         }
         MemorySegment.copy(set, BYTE, 0, allowed, 0, MOST);
@@ -85,15 +89,19 @@ final class Processors {
         return null;
       }
       int bytes = Math.ceilDiv(all.length(), Long.SIZE) * Long.BYTES;
-      MemorySegment without = Arena.global().allocate((long) all.length() * bytes, Long.BYTES);
-      for (int processor = 0; processor < all.length(); processor++) {
-        BitSet others = (BitSet) all.clone();
-        others.clear(processor);
-        write(others, without.asSlice((long) processor * bytes, bytes));
-      }
       MemorySegment whole = Arena.global().allocate(bytes, Long.BYTES);
       write(all, whole);
-      return new Sets(bytes, whole, without);
+      MemorySegment without = Arena.global().allocate((long) all.length() * bytes, Long.BYTES);
+      MemorySegment only = Arena.global().allocate((long) all.length() * bytes, Long.BYTES);
+      for (int processor = 0; processor < all.length(); processor++) {
+        BitSet one = new BitSet();
+        one.set(processor);
+        write(one, only.asSlice((long) processor * bytes, bytes));
+        BitSet others = (BitSet) all.clone();
+        others.andNot(one);
+        write(others, without.asSlice((long) processor * bytes, bytes));
+      }
+      return new Sets(bytes, whole, without, only);
     }
 
     private static void write(BitSet processors, MemorySegment to) {
@@ -103,6 +111,10 @@ final class Processors {
 
     MemorySegment without(int processor) {
       return without.asSlice(processor * bytes, bytes);
+    }
+
+    MemorySegment only(int processor) {
+      return only.asSlice(processor * bytes, bytes);
     }
   }
 
@@ -130,14 +142,19 @@ final class Processors {
     }
   }
 
-  /** Lets a thread run everywhere but on one processor; 0 is the calling thread. */
+  /** Lets a thread run everywhere but on one processor. */
   static void keepOff(int thread, int processor) {
     set(thread, SETS.without(processor));
   }
 
+  /** Lets a thread run on one processor only. */
+  static void keepOn(int thread, int processor) {
+    set(thread, SETS.only(processor));
+  }
+
   /** Lets the calling thread run everywhere; it stays where it is. */
   static void release() {
-    set(0, SETS.all);
+    set(SELF, SETS.all);
   }
 
   private static void set(int thread, MemorySegment processors) {

@@ -32,7 +32,7 @@ final class Threads {
    * Nanoseconds for which a caller looks out for the end of ranges that helpers have begun, before
    * it sleeps: most ranges are shorter.
    */
-  private static final long LAST_RANGE = 500_000;
+  private static final long LAST_RANGE = 300_000;
 
   /** Loops of different callers that helpers can see; the callers of more work alone. */
   private static final int OPEN = 16;
@@ -111,7 +111,11 @@ final class Threads {
     if (slot < OPEN) {
       open.set(slot, null);
     }
-    loop.await(alert ? LAST_RANGE : 0);
+    if (!loop.endsWithin(alert ? LAST_RANGE : 0)) {
+      giveWay(loop);
+      loop.sleep();
+    }
+    loop.check();
   }
 
   private void start() {
@@ -152,6 +156,26 @@ final class Threads {
     }
   }
 
+  /**
+   * Lets the last helper at work on a loop run here, where its caller is about to sleep. As it
+   * takes so long, others may have taken its processor, and Linux would leave it waiting there for
+   * milliseconds.
+   */
+  private void giveWay(Loop loop) {
+    Helper last = null;
+    for (Helper helper : helpers) {
+      if (helper.loop == loop) {
+        if (last != null) {
+          return;
+        }
+        last = helper;
+      }
+    }
+    if (alert && last != null) {
+      last.bring(Processors.current());
+    }
+  }
+
   /** A loop of which ranges are left, or null. */
   private Loop find() {
     for (int slot = 0; slot < OPEN; slot++) {
@@ -178,8 +202,14 @@ final class Threads {
     /** Where the thread was seen last. */
     private volatile int processor = Processors.UNKNOWN;
 
+    /** What it works on. */
+    private volatile Loop loop;
+
     /** Whether it must not run everywhere. */
     private volatile boolean confined;
+
+    /** Whether it runs where a caller wants to go on. */
+    private volatile boolean guest;
 
     Helper(int number) {
       thread = new Thread(this, "fqt-cpu-" + number);
@@ -192,9 +222,12 @@ final class Threads {
       long patience = alert ? PATIENCE : 0;
       long end = System.nanoTime() + patience;
       while (true) {
-        Loop loop = find();
-        if (loop != null) {
-          help(loop);
+        if (confined) {
+          settle();
+        }
+        Loop found = find();
+        if (found != null) {
+          help(found);
         } else if (System.nanoTime() < end) {
           lookOut();
           continue;
@@ -215,16 +248,26 @@ final class Threads {
       Thread.onSpinWait();
     }
 
-    private void help(Loop loop) {
+    private void help(Loop found) {
       state.set(AT_WORK);
-      if (confined) {
-        confined = false;
-        Processors.release();
-      }
-      int place = loop.join();
-      call(loop.parts() - 1 - place);
-      loop.work(place);
+      loop = found;
+      int place = found.join();
+      call(found.parts() - 1 - place);
+      found.work(place);
+      loop = null;
       state.set(AWAKE);
+    }
+
+    /**
+     * From here on it may run everywhere, and stays where it is, if that is nobody else's place.
+     */
+    private void settle() {
+      confined = false;
+      if (guest) {
+        guest = false;
+        Processors.keepOff(Processors.SELF, Processors.current());
+      }
+      Processors.release();
     }
 
     private void sleep() {
@@ -236,11 +279,20 @@ final class Threads {
       state.set(AWAKE);
     }
 
-    /** Keeps it off a processor until it begins to work. */
+    /** Keeps it off a processor until it looks for work. */
     void keepOff(int taken) {
       if (taken != Processors.UNKNOWN && id != Processors.UNKNOWN) {
-        confined = true;
         Processors.keepOff(id, taken);
+        confined = true;
+      }
+    }
+
+    /** Lets it go on with its work on the processor of somebody who has nothing to do. */
+    void bring(int free) {
+      if (free != Processors.UNKNOWN && id != Processors.UNKNOWN) {
+        guest = true;
+        Processors.keepOn(id, free);
+        confined = true;
       }
     }
   }

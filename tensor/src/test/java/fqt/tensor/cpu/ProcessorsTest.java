@@ -36,11 +36,13 @@ class ProcessorsTest {
   }
 
   @Test
-  void aThreadLeavesAtOnce() {
+  void aThreadLeavesAndComesBackAtOnce() {
     assumeTrue(Processors.current() != Processors.UNKNOWN, "threads can be placed");
     int here = Processors.current();
-    Processors.keepOff(0, here);
+    Processors.keepOff(Processors.SELF, here);
     assertNotEquals(here, Processors.current());
+    Processors.keepOn(Processors.SELF, here);
+    assertEquals(here, Processors.current());
     Processors.release();
     assertNotEquals(Processors.UNKNOWN, Processors.thread());
     assertEquals(Processors.thread(), Processors.thread());
