@@ -65,7 +65,7 @@ final class ByteProducts {
       return;
     }
     if (streaming != null && m <= Streaming.MOST_ROWS) {
-      stream(x, floats(xScale, m), w, floats(wScale, n), bias, out);
+      streaming.multiplyBytes(x, floats(xScale, m), w, floats(wScale, n), bias, out);
       return;
     }
     if (kernel == null) {
@@ -105,24 +105,6 @@ final class ByteProducts {
     addExactParts(x, w, sums, both.slice(0, rows, 2 * rows));
     finish(sums.segment(), floats(xScale, rows), floats(wScale, columns), bias, out);
     scratch.give(memory);
-  }
-
-  private void stream(
-      Tensor x, float[] perRow, Tensor w, float[] perColumn, float[] bias, Tensor out) {
-    streaming.multiplyBytes(
-        x,
-        w,
-        (m, from, sums) -> {
-          float[] line = new float[sums.length];
-          for (int n = 0; n < line.length; n++) {
-            line[n] = sums[n] * (perColumn[from + n] * perRow[m]);
-          }
-          for (int n = 0; bias != null && n < line.length; n++) {
-            line[n] += bias[from + n];
-          }
-          long at = out.offset() + m * out.dim(1) + from;
-          FloatRuns.write(line, 0, line.length, out.storage().segment(), at);
-        });
   }
 
   private static float[] floats(Tensor scales, long length) {

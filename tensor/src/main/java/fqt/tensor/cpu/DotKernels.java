@@ -23,7 +23,7 @@ final class DotKernels {
   private final CpuFeatures features;
   private final int bits;
   private final boolean tiled;
-  private final ConcurrentMap<String, DotKernel> dots = new ConcurrentHashMap<>();
+  private final ConcurrentMap<Integer, DotKernel> dots = new ConcurrentHashMap<>();
   private final ConcurrentMap<String, NibbleKernel> nibbles = new ConcurrentHashMap<>();
   private final ConcurrentMap<Integer, TileDotKernel> tiles = new ConcurrentHashMap<>();
   private final Map<DType, WidenKernel> widen;
@@ -64,12 +64,13 @@ final class DotKernels {
   }
 
   /** The kernel for so many rows of x, in one of some passes over the same rows of the weight. */
-  DotKernel dots(Kind kind, int rows, int passes) {
+  DotKernel dots(Kind kind, int rows, int passes, boolean scaled, boolean biased) {
+    int ends = (scaled ? 2 : 0) + (biased ? 1 : 0);
     return dots.computeIfAbsent(
-        kind.name() + rows + "of" + passes,
+        ((kind.ordinal() * 32 + rows) * 32 + passes) * 4 + ends,
         _ -> {
           try {
-            return new DotKernel(kind, bits, rows, passes);
+            return new DotKernel(kind, bits, rows, passes, scaled, biased);
           } catch (ExecutableMemory.Refused refused) {
             throw new IllegalStateException(refused.getMessage(), refused);
           }

@@ -1,5 +1,6 @@
 package fqt.tensor.cpu;
 
+import fqt.tensor.DType;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.TileKernel;
@@ -149,6 +150,10 @@ final class Matrices {
       return null;
     }
     float[] values = new float[Math.toIntExact(bias.count())];
+    if (bias.dtype() == DType.F32 && bias.stride(0) == 1) {
+      FloatRuns.read(DType.F32, bias.storage().segment(), bias.offset(), values.length, values, 0);
+      return values;
+    }
     FloatRuns.readStrided(
         bias.dtype(),
         bias.storage().segment(),

@@ -3,11 +3,13 @@ package fqt.tensor.cpu;
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.DotKernel;
+import fqt.tensor.cpu.asm.DotKernel.End;
 import fqt.tensor.cpu.asm.DotKernel.Kind;
+import fqt.tensor.cpu.asm.MachineFunction;
 import fqt.tensor.cpu.asm.TileDotKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
-import java.lang.foreign.ValueLayout;
+import java.lang.ref.Reference;
 import java.util.concurrent.ConcurrentLinkedDeque;
 
 /**
@@ -65,23 +67,42 @@ final class Streaming {
     TileDotKernel tiles = kernels.tiles(kind, rows, depth, parts);
     int step = step(kind, tiles);
     int whole = depth / step * step;
+    Weight weight = new Weight(kind, w.bytes(), w.offset() * kind.bytes, w.outerStride());
+    boolean plain = whole == depth && out.alpha() == 1 && out.beta() == 0;
+    if (tiles == null && plain) {
+      float[] bias = out.bias();
+      Left left = left(rows, (long) depth * Float.BYTES, bias == null ? 0 : bias.length);
+      arrange(kind, x, depth, left);
+      long shift = bias == null ? 0 : left.add(bias);
+      End end = new End(out.at(0, 0), out.stride() * Float.BYTES, shift, 0, 0, 0);
+      forEach(
+          w.outer(),
+          weight,
+          left,
+          out,
+          (from, to) -> dots(weight, depth / step, left, from, (int) (to - from), end.at(0, from)));
+      return;
+    }
     float[] inputs = new float[rows * depth];
     for (int m = 0; m < rows; m++) {
       x.readInner(m, 0, depth, inputs, m * depth);
     }
     Left left =
         tiles == null
-            ? arranged(kind, inputs, rows, depth, whole)
+            ? left(rows, (long) whole * Float.BYTES, 0)
             : turned(tiles, rows, TileRows.of(inputs, rows, depth, whole, parts));
-    long stride = w.outerStride() * kind.bytes;
-    MemorySegment first = w.bytes().asSlice(w.offset() * kind.bytes);
-    threads.forEach(
+    if (tiles == null) {
+      arrange(kind, x, whole, left);
+    }
+    forEach(
         w.outer(),
-        grain(stride, w.outer()),
+        weight,
+        left,
+        out,
         (from, to) -> {
           int count = (int) (to - from);
           Sums sums = new Sums(rows, count);
-          dots(kind, whole / step, left, first.asSlice(from * stride), stride, sums);
+          sums(weight, whole / step, left, from, sums);
           float[] values = new float[count];
           float[] rest = new float[depth - whole];
           for (int m = 0; m < rows; m++) {
@@ -93,7 +114,6 @@ final class Streaming {
             out.addRow(values, m, (int) from, count);
           }
         });
-    idle.addFirst(left.memory);
   }
 
   /** Terms of one step: sums by machine code run over whole steps. */
@@ -101,34 +121,16 @@ final class Streaming {
     return tiles == null ? DotKernel.step(kind, kernels.bits()) : TileDotKernel.STEP / kind.bytes;
   }
 
-  private Left arranged(Kind kind, float[] inputs, int rows, int depth, int whole) {
-    Left left = left(rows, (long) whole * Float.BYTES);
-    float[] line = new float[whole];
-    for (int m = 0; m < rows; m++) {
-      arrange(kind, inputs, m * depth, DotKernel.step(kind, kernels.bits()) / 2, line);
-      MemorySegment.copy(line, 0, left.memory, Element.FLOAT, m * left.stride, whole);
+  private void arrange(Kind kind, Operand x, int count, Left left) {
+    for (int m = 0; m < left.rows; m++) {
+      DotInputs.floats(kind, kernels.bits(), x, m, count, left.memory, m * left.stride);
     }
-    return left;
   }
 
   private Left turned(TileDotKernel tiles, int rows, float[] table) {
     MemorySegment memory = take((long) table.length * Float.BYTES);
     MemorySegment.copy(table, 0, memory, Element.FLOAT, 0, table.length);
     return new Left(memory, rows, 0, tiles);
-  }
-
-  /** As it is, or for bf16 first the even and then the odd ones of each step. */
-  private static void arrange(Kind kind, float[] from, int at, int half, float[] to) {
-    if (kind != Kind.BF16) {
-      System.arraycopy(from, at, to, 0, to.length);
-      return;
-    }
-    for (int done = 0; done < to.length; done += 2 * half) {
-      for (int i = 0; i < half; i++) {
-        to[done + i] = from[at + done + 2 * i];
-        to[done + half + i] = from[at + done + 2 * i + 1];
-      }
-    }
   }
 
   private static float addRest(float sum, float[] x, int at, float[] w) {
@@ -138,14 +140,12 @@ final class Streaming {
     return sum;
   }
 
-  /** What takes exact sums of bytes: one row of them at a time. */
-  interface ByteSums {
-    /** Takes the sums of row {@code m} from column {@code from} on. */
-    void take(int m, int from, int[] sums);
-  }
-
-  /** {@code x wᵀ} of I8 matrices with unit column stride. */
-  void multiplyBytes(Tensor x, Tensor w, ByteSums out) {
+  /**
+   * {@code out[m][n] = (Σ x[m][k] w[n][k]) * (perRow[m] * perColumn[n]) + bias[n]} of I8 matrices
+   * with unit column stride.
+   */
+  void multiplyBytes(
+      Tensor x, float[] perRow, Tensor w, float[] perColumn, float[] bias, Tensor out) {
     Kind kind = kernels.bytes();
     int rows = (int) x.dim(0);
     int depth = Math.toIntExact(x.dim(1));
@@ -160,18 +160,33 @@ final class Streaming {
     int[] excess = new int[rows];
     Left left =
         tiles == null
-            ? stored(kind, inputs, whole, excess)
+            ? stored(kind, inputs, whole, excess, 2 * (rows + perColumn.length))
             : turned(tiles, rows, TileRows.of(inputs, whole));
-    long stride = w.stride(0);
-    MemorySegment bytes = w.storage().segment();
-    threads.forEach(
+    Weight weight = new Weight(kind, w.storage().segment(), w.offset(), w.stride(0));
+    Result result = Result.of(out, 1, 0, null, false);
+    if (tiles == null && whole == depth) {
+      long tooMuch = left.add(excess);
+      long scales = left.add(perColumn);
+      long shift = bias == null ? 0 : left.add(bias);
+      long stride = result.stride() * Float.BYTES;
+      End end = new End(result.at(0, 0), stride, shift, scales, left.add(perRow), tooMuch);
+      forEach(
+          w.dim(0),
+          weight,
+          left,
+          out,
+          (from, to) -> dots(weight, depth / step, left, from, (int) (to - from), end.at(0, from)));
+      return;
+    }
+    forEach(
         w.dim(0),
-        grain(stride, w.dim(0)),
+        weight,
+        left,
+        out,
         (from, to) -> {
           int count = (int) (to - from);
           Sums sums = new Sums(rows, count);
-          long first = w.offset() + from * stride;
-          dots(kind, whole / step, left, bytes.asSlice(first), stride, sums);
+          sums(weight, whole / step, left, from, sums);
           int[] values = new int[count];
           for (int m = 0; m < rows; m++) {
             sums.read(m, values);
@@ -179,38 +194,33 @@ final class Streaming {
               values[n] -= excess[m];
             }
             for (int n = 0; whole < depth && n < count; n++) {
-              values[n] += rest(inputs[m], bytes, first + n * stride, whole);
+              values[n] += rest(inputs[m], weight.bytes, weight.at(from + n), whole);
             }
-            out.take(m, (int) from, values);
+            float[] line = scaled(values, perRow[m], perColumn, bias, (int) from);
+            FloatRuns.write(
+                line, 0, count, result.out(), result.offset() + m * result.stride() + from);
           }
         });
-    idle.addFirst(left.memory);
   }
 
-  private Left stored(Kind kind, byte[][] inputs, int whole, int[] excess) {
-    Left left = left(inputs.length, kind == Kind.PAIRS ? 2L * whole : whole);
+  private static float[] scaled(
+      int[] sums, float ofRow, float[] perColumn, float[] bias, int from) {
+    float[] line = new float[sums.length];
+    for (int n = 0; n < line.length; n++) {
+      line[n] = sums[n] * (perColumn[from + n] * ofRow);
+    }
+    for (int n = 0; bias != null && n < line.length; n++) {
+      line[n] += bias[from + n];
+    }
+    return line;
+  }
+
+  private Left stored(Kind kind, byte[][] inputs, int whole, int[] excess, int more) {
+    Left left = left(inputs.length, DotInputs.byteRow(kind, whole), more);
     for (int m = 0; m < inputs.length; m++) {
-      excess[m] = store(kind, inputs[m], whole, left.memory.asSlice(m * left.stride));
+      excess[m] = DotInputs.bytes(kind, inputs[m], whole, left.memory, m * left.stride);
     }
     return left;
-  }
-
-  /** Stores x in the form that the kernel wants; returns what its sums will have too much. */
-  private static int store(Kind kind, byte[] x, int whole, MemorySegment to) {
-    if (kind == Kind.PAIRS) {
-      short[] wide = new short[whole];
-      for (int k = 0; k < whole; k++) {
-        wide[k] = x[k];
-      }
-      MemorySegment.copy(wide, 0, to, Element.SHORT, 0, whole);
-      return 0;
-    }
-    MemorySegment.copy(x, 0, to, ValueLayout.JAVA_BYTE, 0, whole);
-    int sum = 0;
-    for (int k = 0; k < whole; k++) {
-      sum += x[k];
-    }
-    return 128 * sum;
   }
 
   private static int rest(byte[] x, MemorySegment w, long at, int from) {
@@ -221,69 +231,87 @@ final class Streaming {
     return sum;
   }
 
-  /** Sums over whole steps: all rows of x, block by block of the weight. */
-  private void dots(Kind kind, long steps, Left left, MemorySegment w, long stride, Sums sums) {
-    if (left.tiles != null) {
-      TileRows.multiply(left.tiles, steps, left.memory, left.rows, w, stride, sums);
-      return;
+  /** A weight: where its first row is, and bytes from a row to the next. */
+  private record Weight(Kind kind, MemorySegment bytes, long start, long stride) {
+    /** With a distance in numbers. */
+    Weight {
+      stride *= kind.bytes;
     }
+
+    /** Where a row is. */
+    long at(long row) {
+      return start + row * stride;
+    }
+
+    long address(long row) {
+      return MachineFunction.address(bytes) + at(row);
+    }
+  }
+
+  /** Shares out the rows of the weight, and gives back what x lay in. */
+  private void forEach(long rows, Weight w, Left left, Object out, Threads.Range body) {
+    try {
+      threads.forEach(rows, grain(w.stride, rows), body);
+    } finally {
+      // The kernels know addresses only.
+      Reference.reachabilityFence(w);
+      Reference.reachabilityFence(left);
+      Reference.reachabilityFence(out);
+    }
+    idle.addFirst(left.memory);
+  }
+
+  /** The sums of some rows of the weight. */
+  private void sums(Weight w, long steps, Left left, long from, Sums sums) {
+    if (left.tiles == null) {
+      End end = new End(sums.memory.address(), sums.stride, 0, 0, 0, 0);
+      dots(w, steps, left, from, sums.count, end);
+    } else {
+      MemorySegment first = w.bytes.asSlice(w.at(from));
+      TileRows.multiply(left.tiles, steps, left.memory, left.rows, first, w.stride, sums);
+    }
+  }
+
+  /** Some rows of the weight with all rows of x. */
+  private void dots(Weight w, long steps, Left left, long from, int count, End end) {
     int passes = Math.ceilDiv(left.rows, DotKernel.mostRows(kernels.bits()));
-    int whole = sums.count / DotKernel.GROUP * DotKernel.GROUP;
+    int whole = count / DotKernel.GROUP * DotKernel.GROUP;
     if (passes == 1 && whole > 0) {
       // Four streams, each of a quarter of the rows.
-      sums.quarter = whole / DotKernel.GROUP;
-      kernels
-          .dots(kind, left.rows, 1)
+      int quarter = whole / DotKernel.GROUP;
+      kernel(w.kind, left.rows, 1, end)
           .multiply(
-              steps,
-              sums.quarter,
-              left.memory,
-              left.stride,
-              w,
-              sums.quarter * stride,
-              stride,
-              sums.memory,
-              sums.stride,
-              0);
+              steps, quarter, left.at(0), left.stride, w.address(from), quarter, w.stride, end, 0);
     }
-    int block = blockRows(stride);
+    int block = blockRows(w.stride);
     for (int n = 0; passes > 1 && n < whole; n += block) {
       int groups = Math.min(block, whole - n) / DotKernel.GROUP;
       for (int pass = 0; pass < passes; pass++) {
         int m = left.rows * pass / passes;
-        kernels
-            .dots(kind, left.rows * (pass + 1) / passes - m, passes)
+        kernel(w.kind, left.rows * (pass + 1) / passes - m, passes, end)
             .multiply(
                 steps,
                 groups,
-                left.row(m),
+                left.at(m),
                 left.stride,
-                w.asSlice(n * stride),
-                stride,
-                DotKernel.GROUP * stride,
-                sums.at(m, n),
-                sums.stride,
+                w.address(from + n),
+                1,
+                w.stride,
+                end.at(m, n),
                 pass);
       }
     }
-    for (int n = whole; n < sums.count; n++) {
+    for (int n = whole; n < count; n++) {
       // The same row four times: nothing is read that is not there.
       for (int m = 0; m < left.rows; m++) {
-        kernels
-            .dots(kind, 1, 1)
-            .multiply(
-                steps,
-                1,
-                left.row(m),
-                0,
-                w.asSlice(n * stride),
-                0,
-                0,
-                sums.at(m, n),
-                sums.stride,
-                0);
+        kernel(w.kind, 1, 1, end)
+            .multiply(steps, 1, left.at(m), 0, w.address(from + n), 0, w.stride, end.at(m, n), 0);
       }
     }
+  }
+
+  private DotKernel kernel(Kind kind, int rows, int passes, End end) {
+    return kernels.dots(kind, rows, passes, end.columns() != 0, end.bias() != 0);
   }
 
   /** Rows of the weight that stay in the cache while all rows of x pass. */
@@ -298,17 +326,53 @@ final class Streaming {
     return Math.max(1, bytes / Math.max(1, stride) / DotKernel.GROUP) * DotKernel.GROUP;
   }
 
-  /** The rows of x as a kernel wants them; tiles is null where vectors multiply. */
-  private record Left(MemorySegment memory, int rows, long stride, TileDotKernel tiles) {
-    MemorySegment row(int m) {
-      return memory.asSlice(m * stride);
+  /**
+   * The rows of x as a kernel wants them, and numbers behind them; tiles is null where vectors
+   * multiply.
+   */
+  private static final class Left {
+    private final MemorySegment memory;
+    private final int rows;
+    private final long stride;
+    private final TileDotKernel tiles;
+    private long used;
+
+    Left(MemorySegment memory, int rows, long stride, TileDotKernel tiles) {
+      this.memory = memory;
+      this.rows = rows;
+      this.stride = stride;
+      this.tiles = tiles;
+      this.used = rows * stride;
+    }
+
+    /** The address of a row. */
+    long at(int row) {
+      return memory.address() + row * stride;
+    }
+
+    /** Copies numbers behind what is there; their address. */
+    long add(float[] numbers) {
+      MemorySegment.copy(numbers, 0, memory, Element.FLOAT, used, numbers.length);
+      return added(numbers.length);
+    }
+
+    /** The same of whole numbers. */
+    long add(int[] numbers) {
+      MemorySegment.copy(numbers, 0, memory, Element.INT, used, numbers.length);
+      return added(numbers.length);
+    }
+
+    private long added(int count) {
+      long start = memory.address() + used;
+      used += (long) count * Float.BYTES;
+      return start;
     }
   }
 
-  private Left left(int rows, long bytes) {
+  private Left left(int rows, long bytes, int numbers) {
     // Not a power of two apart, so that rows do not share cache sets.
     long stride = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT + ALIGNMENT;
-    return new Left(take(rows * stride), rows, stride, null);
+    return new Left(take(rows * stride + (long) numbers * Float.BYTES), rows, stride, null);
   }
 
   /** Memory that an earlier product left, if it is large enough. */

@@ -1,10 +1,5 @@
 package fqt.tensor.cpu.asm;
 
-import static fqt.tensor.cpu.asm.MachineFunction.address;
-import static fqt.tensor.cpu.asm.MachineFunction.keep;
-
-import java.lang.foreign.MemorySegment;
-
 /**
  * Dot products of a few rows of x with many rows of a weight, which is read once, four rows side by
  * side. The sums of {@code rows} x 4 products stay in registers:
@@ -57,10 +52,38 @@ public final class DotKernel {
     }
   }
 
+  /**
+   * Where sums go, and what is made of them on the way: {@code (sum - excess) * (columns * rows) +
+   * bias}. All are addresses of F32 numbers, or of I32 for {@code excess}; 0 is none.
+   *
+   * @param out the result of the first row of x and the first row of the weight
+   * @param stride bytes from a row of results to the next
+   * @param bias one number for each row of the weight
+   * @param columns the same, for sums of integers; then there are {@code rows}
+   * @param rows one number for each row of x
+   * @param excess what the sums of each row of x have too much, of integers; or none
+   */
+  public record End(long out, long stride, long bias, long columns, long rows, long excess) {
+    /** The same from another row of x and another row of the weight on. */
+    public End at(int row, long column) {
+      long across = column * Float.BYTES;
+      long down = (long) row * Float.BYTES;
+      return new End(
+          out + row * stride + across,
+          stride,
+          bias == 0 ? 0 : bias + across,
+          columns == 0 ? 0 : columns + across,
+          rows == 0 ? 0 : rows + down,
+          excess == 0 ? 0 : excess + down);
+    }
+  }
+
   private final Kind kind;
   private final int bits;
   private final int rows;
   private final int passes;
+  private final boolean scaled;
+  private final boolean biased;
   private final MachineFunction function;
 
   /**
@@ -70,14 +93,19 @@ public final class DotKernel {
    * @param rows rows of x, 1 to {@link #mostRows}
    * @param passes how often the same rows of the weight are read, with other rows of x; each pass
    *     asks for its part of the rows that come after them
+   * @param scaled whether sums of integers are multiplied by scales
+   * @param biased whether something is added to sums
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  public DotKernel(Kind kind, int bits, int rows, int passes) throws ExecutableMemory.Refused {
+  public DotKernel(Kind kind, int bits, int rows, int passes, boolean scaled, boolean biased)
+      throws ExecutableMemory.Refused {
     this.kind = kind;
     this.bits = bits;
     this.rows = rows;
     this.passes = passes;
-    this.function = new MachineFunction(10, code());
+    this.scaled = scaled;
+    this.biased = biased;
+    this.function = new MachineFunction(15, code());
   }
 
   /** Rows of x whose sums fit into the registers. */
@@ -95,46 +123,57 @@ public final class DotKernel {
   }
 
   /**
-   * Computes {@code rows * 4 * groups} sums.
+   * Computes {@code rows * 4 * groups} results. The caller keeps the memory alive.
    *
    * @param steps whole steps of terms
    * @param groups groups of four rows of the weight
    * @param x prepared rows, {@code xStride} bytes apart
-   * @param w the first row of the weight, {@code wStride} bytes from the next of its group
-   * @param wStep bytes from a group of rows to the next
-   * @param sums one row of sums a row of x, {@code sumStride} bytes apart, group after group
+   * @param w the first row of the weight
+   * @param apart rows of the weight from one of a group to the next, 0 if all are the same. A
+   *     single pass goes from a group to the next row, of several each to the next four rows
+   * @param stride bytes from a row of the weight to the next
+   * @param end has scales if the kernel takes them, and a bias if it does
    * @param pass which of the passes this is, from 0 on
    */
   public void multiply(
       long steps,
       long groups,
-      MemorySegment x,
+      long x,
       long xStride,
-      MemorySegment w,
-      long wStride,
-      long wStep,
-      MemorySegment sums,
-      long sumStride,
+      long w,
+      long apart,
+      long stride,
+      End end,
       int pass) {
-    long size = groups * wStep;
+    long next = passes == 1 ? stride : GROUP * stride;
+    long size = groups * next;
     long ahead = passes == 1 ? NEAR : size + pass * size / passes;
     function.call(
         steps,
         groups,
-        address(x),
-        address(w),
-        wStride,
-        address(sums),
+        x,
+        w,
+        apart * stride,
+        end.out,
         xStride,
-        sumStride,
+        end.stride,
         ahead,
-        wStep);
-    keep(x, w, sums);
+        next,
+        apart * Float.BYTES,
+        end.bias - end.out,
+        end.columns - end.out,
+        end.rows,
+        end.excess);
   }
 
   private static final int ARGUMENTS = Assembler.STACK_ARGUMENTS;
+  private static final int APART = ARGUMENTS + 32;
+  private static final int BIAS = ARGUMENTS + 40;
+  private static final int COLUMN_SCALES = ARGUMENTS + 48;
+  private static final int ROW_SCALES = ARGUMENTS + 56;
+  private static final int EXCESS = ARGUMENTS + 64;
 
-  /** rdi steps, rsi groups, rdx x, rcx w, r8 stride of w, r9 sums; the rest on the stack. */
+  /** rdi steps, rsi groups, rdx x, rcx w, r8 stride of w, r9 results; the rest on the stack. */
   private byte[] code() {
     Assembler code = new Assembler();
     code.saveAll();
@@ -158,18 +197,73 @@ public final class DotKernel {
     code.load(Reg.RAX, Reg.RSP, ARGUMENTS + 24);
     code.add(Reg.RCX, Reg.RAX);
     terms(code);
-    code.move(Reg.RAX, Reg.R9);
-    for (int row = 0; row < rows; row++) {
-      LaneSums.addUp(code, bits, kind.integer, GROUP * row);
-      code.vector(Op.VMOVUPS_STORE, 128, GROUP * row, Reg.RAX, 0);
-      code.add(Reg.RAX, Reg.R11);
-    }
-    code.add(Reg.R9, GROUP * Float.BYTES);
+    finish(code);
+    code.add(Reg.R9, passes == 1 ? Float.BYTES : GROUP * Float.BYTES);
     code.decrement(Reg.RSI);
     code.jumpNotZero(group);
     code.vzeroupper();
     code.restoreAllAndReturn();
     return code.bytes();
+  }
+
+  /** The four results of each row of x, to where the rows of the weight belong. */
+  private void finish(Assembler code) {
+    code.load(Reg.R12, Reg.RSP, APART);
+    code.triple(Reg.R13, Reg.R12);
+    code.move(Reg.RAX, Reg.R9);
+    for (int row = 0; row < rows; row++) {
+      int sums = GROUP * row;
+      int value = sums + 1;
+      LaneSums.addUp(code, bits, kind.integer, sums);
+      if (scaled) {
+        scale(code, row);
+      }
+      if (biased) {
+        gather(code, BIAS, value);
+        code.vector(Op.VADDPS, 128, sums, sums, value);
+      }
+      code.vector(Op.VMOVSS_STORE, 128, sums, 0, result(0));
+      for (int n = 1; n < GROUP; n++) {
+        code.permute(Op.VPERMILPS, 128, value, 0, sums, n);
+        code.vector(Op.VMOVSS_STORE, 128, value, 0, result(n));
+      }
+      code.add(Reg.RAX, Reg.R11);
+    }
+  }
+
+  private void scale(Assembler code, int row) {
+    int sums = GROUP * row;
+    int scales = sums + 1;
+    int ofRow = sums + 2;
+    if (kind != Kind.PAIRS) {
+      code.load(Reg.R14, Reg.RSP, EXCESS);
+      code.vector(Op.VBROADCASTSS, 128, ofRow, 0, Mem.at(Reg.R14, row * Integer.BYTES));
+      code.vector(Op.VPSUBD, 128, sums, sums, ofRow);
+    }
+    gather(code, COLUMN_SCALES, scales);
+    code.load(Reg.R14, Reg.RSP, ROW_SCALES);
+    code.vector(Op.VBROADCASTSS, 128, ofRow, 0, Mem.at(Reg.R14, row * Float.BYTES));
+    code.vector(Op.VMULPS, 128, scales, scales, ofRow);
+    code.vector(Op.VCVTDQ2PS, 128, sums, 0, sums);
+    code.vector(Op.VMULPS, 128, sums, sums, scales);
+  }
+
+  /** The four numbers of a group, as far from the results as an argument says; uses two more. */
+  private static void gather(Assembler code, int argument, int to) {
+    code.load(Reg.R14, Reg.RSP, argument);
+    code.add(Reg.R14, Reg.R9);
+    for (int n = 0; n < GROUP; n++) {
+      int register = n == 0 ? to : n == 3 ? to + 2 : to + 1;
+      code.vector(Op.VBROADCASTSS, 128, register, 0, Mem.inRow(Reg.R14, Reg.R12, Reg.R13, n, 0));
+      if (n % 2 == 1) {
+        code.vector(Op.VUNPCKLPS, 128, register - 1, register - 1, register);
+      }
+    }
+    code.vector(Op.VUNPCKLPD, 128, to, to, to + 1);
+  }
+
+  private static Mem result(int n) {
+    return Mem.inRow(Reg.RAX, Reg.R12, Reg.R13, n, 0);
   }
 
   /** Registers behind the sums. */

@@ -20,6 +20,8 @@ public enum Op {
   VMOVUPS_STORE(0, 1, 0x11, 0),
   /** Stores a vector past the caches; to a multiple of its size. */
   VMOVNTPS(0, 1, 0x2b, 0),
+  /** Stores the lowest f32. */
+  VMOVSS_STORE(2, 1, 0x11, 4),
   /** One f32 from memory to all lanes. */
   VBROADCASTSS(1, 2, 0x18, 4),
   /** {@code reg += vvvv * rm}, f32. */

@@ -74,6 +74,9 @@ class AssemblerTest {
       case "xgetbv" -> code.xgetbv();
       case "ret" -> code.ret();
       case "sfence" -> code.storeFence();
+      case "vmovss" ->
+          code.vector(
+              Op.VMOVSS_STORE, 128, number(words[2]), base(words[1]), displacement(words[1]));
       case "{vex}" -> vexDotBytes(code, words);
       case "prefetcht0" -> code.prefetch(memory(words[1]));
       case "prefetcht1" -> code.prefetchSecond(memory(words[1]));
