@@ -66,7 +66,9 @@ public class RowsBench {
     "gemm",
     "syrk",
     "cholesky",
-    "triangular inverse"
+    "cholesky 3584",
+    "triangular inverse",
+    "triangular inverse 3584"
   })
   public String operation;
 
@@ -86,7 +88,8 @@ public class RowsBench {
       case "gptq columns" -> columnLoop();
       case "attention 512" -> attention(512);
       case "attention 2048" -> attention(2048);
-      case "gemm", "syrk", "cholesky", "triangular inverse" -> matrix(1408);
+      case "gemm", "syrk", "cholesky", "triangular inverse" -> matrix(1408, 2048);
+      case "cholesky 3584", "triangular inverse 3584" -> matrix(3584, 4096);
       default -> rows();
     }
   }
@@ -178,8 +181,8 @@ public class RowsBench {
     run = () -> Ops.attention(q, k, v, 0.125f, mask);
   }
 
-  private void matrix(long size) {
-    Tensor x = GemmBench.random(1, 2048, size);
+  private void matrix(long size, long samples) {
+    Tensor x = GemmBench.random(1, samples, size);
     Tensor sum = Ops.zeros(Device.CPU, DType.F32, size, size);
     Ops.syrkInto(1, x, 0, sum);
     Tensor factor = Ops.copy(sum);
@@ -189,12 +192,12 @@ public class RowsBench {
         switch (operation) {
           case "gemm" -> () -> Ops.matmul(x, sum);
           case "syrk" -> () -> syrk(x);
-          case "cholesky" -> () -> cholesky(sum);
+          case "cholesky", "cholesky 3584" -> () -> cholesky(sum);
           default -> () -> Ops.invertLower(factor);
         };
     switch (operation) {
-      case "gemm" -> flop = 2 * 2048 * size * size;
-      case "syrk" -> flop = 2048 * size * size;
+      case "gemm" -> flop = 2 * samples * size * size;
+      case "syrk" -> flop = samples * size * size;
       default -> {}
     }
   }

@@ -33,7 +33,7 @@ final class CpuBackend implements Backend {
     KeptForms kept = KeptForms.configured(memory);
     this.matrices = new Matrices(threads, kernels, kept);
     this.byteProducts = new ByteProducts(threads, kernels, kept);
-    this.triangular = new Triangular(matrices);
+    this.triangular = new Triangular(threads, kernels, memory, matrices);
     this.scaledProduct = new ScaledProduct(threads, matrices);
   }
 

@@ -15,21 +15,37 @@ import jdk.incubator.vector.VectorSpecies;
  */
 final class Triangular {
   /** Rows of a block that is done in F64; whole vectors. */
-  private static final int BLOCK = 64;
+  static final int BLOCK = 64;
 
   /** Columns that are finished before they are taken out of the rest of the matrix. */
   private static final int PANEL = 256;
 
   private static final VectorSpecies<Double> LANES = Lanes.D;
 
+  private final Threads threads;
+  private final KernelChoice kernels;
+  private final HostMemory memory;
   private final Matrices matrices;
 
-  Triangular(Matrices matrices) {
+  Triangular(Threads threads, KernelChoice kernels, HostMemory memory, Matrices matrices) {
+    this.threads = threads;
+    this.kernels = kernels;
+    this.memory = memory;
     this.matrices = matrices;
   }
 
   /** Overwrites a with its lower factor; returns −1 or the first pivot that is not positive. */
   long cholesky(Tensor a) {
+    long failed =
+        kernels.floats() == null ? factor(a) : PanelCholesky.factor(threads, kernels, memory, a);
+    if (failed < 0) {
+      clearAbove(a);
+    }
+    return failed;
+  }
+
+  /** The same on the Vector API, without clearing what is above the diagonal. */
+  private long factor(Tensor a) {
     long size = a.dim(0);
     double[] block = new double[BLOCK * BLOCK];
     double[] inverse = new double[BLOCK * BLOCK];
@@ -56,7 +72,6 @@ final class Triangular {
         matrices.lowerSyrk(-1, rows.slice(1, first, end), 1, rows.slice(1, end, size));
       }
     }
-    clearAbove(a);
     return -1;
   }
 
@@ -113,7 +128,7 @@ final class Triangular {
   }
 
   /** Reads a lower triangle as the upper one of its transpose, zeros around it. */
-  private static void read(Tensor a, long from, int width, double[] to) {
+  static void read(Tensor a, long from, int width, double[] to) {
     float[] row = new float[width];
     Operand rows = Operand.left(a);
     Arrays.fill(to, 0);
@@ -137,7 +152,7 @@ final class Triangular {
   }
 
   /** Writes the transpose of an upper triangle, zeros above it. */
-  private static void writeTurned(double[] from, int width, Tensor a, long at) {
+  static void writeTurned(double[] from, int width, Tensor a, long at) {
     float[] row = new float[width];
     for (int i = 0; i < width; i++) {
       for (int j = 0; j < width; j++) {
@@ -151,7 +166,7 @@ final class Triangular {
    * Factors in place, the transpose of the factor in the upper triangle; returns −1 or the pivot
    * that failed. What the lower triangle holds afterwards has no meaning.
    */
-  private static int factor(double[] a, int width) {
+  static int factor(double[] a, int width) {
     for (int k = 0; k < width; k++) {
       int row = k * BLOCK;
       double pivot = a[row + k];
@@ -175,7 +190,7 @@ final class Triangular {
    * Inverse of a lower triangle, given as its transpose, row by row: {@code x[i] = (e[i] − Σ
    * l[i][k] x[k]) / l[i][i]}.
    */
-  private static void invert(double[] l, int width, double[] to) {
+  static void invert(double[] l, int width, double[] to) {
     Arrays.fill(to, 0);
     for (int i = 0; i < width; i++) {
       int row = i * BLOCK;

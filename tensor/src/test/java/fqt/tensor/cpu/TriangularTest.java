@@ -16,9 +16,16 @@ import org.junit.jupiter.params.ParameterizedTest;
 import org.junit.jupiter.params.provider.ValueSource;
 
 class TriangularTest {
-  private final Matrices matrices = new Matrices(new Threads(2), KernelChoice.best());
+  private static final KernelChoice KERNELS = KernelChoice.best();
+
+  private final Matrices matrices = new Matrices(new Threads(2), KERNELS);
   private final Gemm gemm = new Gemm(new Threads(1), KernelChoice.best().panels());
-  private final Triangular triangular = new Triangular(matrices);
+  private final Triangular triangular = of(2, KERNELS);
+
+  private static Triangular of(int threads, KernelChoice kernels) {
+    Threads pool = new Threads(threads);
+    return new Triangular(pool, kernels, new HostMemory(1 << 20), new Matrices(pool, kernels));
+  }
 
   /** {@code x xᵀ + size · I} for random x: well conditioned. */
   private static Tensor positive(Random random, int size) {
@@ -37,7 +44,7 @@ class TriangularTest {
   }
 
   @ParameterizedTest
-  @ValueSource(ints = {1, 2, 3, 7, 31, 33, 127, 128, 129, 255, 256, 257, 400})
+  @ValueSource(ints = {1, 2, 3, 7, 31, 33, 127, 128, 129, 255, 256, 257, 400, 513, 529, 650})
   void factorEqualsItsTwinAndRebuildsTheMatrix(int size) {
     Tensor a = positive(new Random(size), size);
     Tensor factor = copy(a);
@@ -46,6 +53,9 @@ class TriangularTest {
     Tensor twin = copy(a);
     assertEquals(-1, ScalarMatrix.cholesky(twin));
     assertClose(twin, factor, 1e-5, "factor of " + size);
+    Tensor byVectors = copy(a);
+    assertEquals(-1, of(1, KernelChoice.vector("")).cholesky(byVectors));
+    assertClose(twin, byVectors, 1e-5, "factor by the Vector API of " + size);
     Tensor product = empty(DType.F32, size, size);
     ScalarMatrix.gemm(1, factor, factor.transpose(0, 1), 0, product);
     assertClose(a, product, 1e-5, "product of " + size);
@@ -111,11 +121,11 @@ class TriangularTest {
 
   @Test
   void theNumberOfThreadsChangesNoBit() {
-    Tensor a = positive(new Random(5), 400);
+    Tensor a = positive(new Random(5), 620);
     Tensor alone = copy(a);
-    new Triangular(new Matrices(new Threads(1), KernelChoice.best())).cholesky(alone);
+    of(1, KERNELS).cholesky(alone);
     Tensor shared = copy(a);
-    new Triangular(new Matrices(new Threads(3), KernelChoice.best())).cholesky(shared);
+    of(3, KERNELS).cholesky(shared);
     assertSameBits(alone, shared, "factor");
   }
 }
