@@ -1,21 +1,19 @@
 package fqt.tensor.cpu;
 
-import fqt.tensor.DType;
+import fqt.tensor.PackedWeight;
+import fqt.tensor.cpu.asm.CodeLayout;
 import fqt.tensor.cpu.asm.CpuFeatures;
 import fqt.tensor.cpu.asm.DotKernel;
 import fqt.tensor.cpu.asm.DotKernel.Kind;
 import fqt.tensor.cpu.asm.ExecutableMemory;
-import fqt.tensor.cpu.asm.NibbleKernel;
 import fqt.tensor.cpu.asm.TileDotKernel;
-import fqt.tensor.cpu.asm.WidenKernel;
-import java.util.Map;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentMap;
 
 /** The machine code for products of a few rows, each kernel assembled when it is first wanted. */
 final class DotKernels {
-  /** Groups of 4-bit codes that kernels exist for, the largest first. */
-  private static final int[] NIBBLE_GROUPS = {128, 64, 32};
+  /** Groups of codes that kernels exist for, the largest first. */
+  private static final int[] CODE_GROUPS = {128, 64, 32};
 
   /** Bytes that fit into the second-level cache beside those at work. */
   private static final long MOST_AHEAD = 1 << 18;
@@ -24,35 +22,23 @@ final class DotKernels {
   private final int bits;
   private final boolean tiled;
   private final ConcurrentMap<Integer, DotKernel> dots = new ConcurrentHashMap<>();
-  private final ConcurrentMap<String, NibbleKernel> nibbles = new ConcurrentHashMap<>();
+  private final ConcurrentMap<CodeLayout, CodeKernels> codes = new ConcurrentHashMap<>();
   private final ConcurrentMap<Integer, TileDotKernel> tiles = new ConcurrentHashMap<>();
-  private final Map<DType, WidenKernel> widen;
 
   /**
    * Kernels for vectors of that many bits.
    *
    * @param tiled whether AMX serves where it can
-   * @throws ExecutableMemory.Refused if machine code cannot run here
    */
-  DotKernels(CpuFeatures features, int bits, boolean tiled) throws ExecutableMemory.Refused {
+  DotKernels(CpuFeatures features, int bits, boolean tiled) {
     this.features = features;
     this.bits = bits;
     this.tiled = tiled;
-    this.widen =
-        Map.of(
-            DType.F32, new WidenKernel(WidenKernel.Kind.F32),
-            DType.F16, new WidenKernel(WidenKernel.Kind.F16),
-            DType.BF16, new WidenKernel(WidenKernel.Kind.BF16));
   }
 
   /** Width of the vectors. */
   int bits() {
     return bits;
-  }
-
-  /** Turns scales of a type into f32. */
-  WidenKernel widen(DType type) {
-    return widen.get(type);
   }
 
   /** How bytes are multiplied. */
@@ -102,11 +88,11 @@ final class DotKernels {
   }
 
   /**
-   * The group that a kernel of 4-bit codes takes at a time, or 0 if none suits: parts of a group
-   * share its scale.
+   * The group that a kernel of codes takes at a time, or 0 if none suits: parts of a group share
+   * its scale.
    */
-  static int nibbleGroup(long groupSize, long columns) {
-    for (int group : NIBBLE_GROUPS) {
+  static int codeGroup(long groupSize, long columns) {
+    for (int group : CODE_GROUPS) {
       if (groupSize % group == 0 && columns % groupSize == 0) {
         return group;
       }
@@ -114,17 +100,20 @@ final class DotKernels {
     return 0;
   }
 
-  /** The kernel for 4-bit codes and x of so many bytes, with zero points or without. */
-  NibbleKernel nibbles(int group, int digits, boolean zeros) {
-    return nibbles.computeIfAbsent(
-        group + " " + digits + " " + zeros,
-        _ -> {
-          try {
-            boolean dot = bits == 512 && features.avx512Vnni();
-            return new NibbleKernel(Math.min(bits, 4 * group), group, digits, dot, zeros);
-          } catch (ExecutableMemory.Refused refused) {
-            throw new IllegalStateException(refused.getMessage(), refused);
-          }
-        });
+  /** The kernels for a weight of 4-bit or 8-bit codes and numbers of x of so many digits. */
+  CodeKernels codes(PackedWeight w, int digits) {
+    int group = codeGroup(w.groupSize(), w.columns());
+    int width = w.bits() == 4 ? Math.min(bits, 4 * group) : bits;
+    CodeLayout layout = new CodeLayout(w.bits(), width, group, digits, w.zeros() != null);
+    CodeKernels known = codes.get(layout);
+    return known != null ? known : codes.computeIfAbsent(layout, this::assemble);
+  }
+
+  private CodeKernels assemble(CodeLayout layout) {
+    try {
+      return new CodeKernels(layout, bits == 512 && features.avx512Vnni());
+    } catch (ExecutableMemory.Refused refused) {
+      throw new IllegalStateException(refused.getMessage(), refused);
+    }
   }
 }

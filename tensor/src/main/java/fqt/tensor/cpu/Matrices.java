@@ -14,7 +14,7 @@ final class Matrices {
   private final Gemm bf16;
   private final Streaming streaming;
   private final FewRows fewRows;
-  private final Nibbles nibbles;
+  private final PackedProducts packed;
   private final KeptForms kept;
 
   /** Products with the kernels of a choice that keep no packed weights. */
@@ -31,7 +31,7 @@ final class Matrices {
     this.bf16 = pairs == null ? null : new Gemm(threads, kernels.panels(pairs));
     this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
     this.fewRows = kernels.floats() == null ? null : new FewRows(threads, kernels);
-    this.nibbles = kernels.dots() == null ? null : new Nibbles(threads, kernels.dots(), streaming);
+    this.packed = kernels.dots() == null ? null : new PackedProducts(threads, kernels.dots());
   }
 
   /** {@code out = alpha * a b + beta * out}. */
@@ -46,9 +46,10 @@ final class Matrices {
 
   /** {@code out = x wᵀ + bias}, w unpacked on its way into the packed block. */
   void packedLinear(Tensor x, PackedWeight w, Tensor bias, Tensor out) {
-    Operand left = Operand.left(x);
+    Operand.Strided left = Operand.left(x);
     Result result = Result.of(out, 1, 0, floats(bias), false);
-    boolean done = nibbles != null && Nibbles.serves(left, w) && nibbles.multiply(left, w, result);
+    boolean done =
+        packed != null && PackedProducts.serves(left, w) && packed.multiply(left, w, result);
     if (!done) {
       multiply(left, new PackedRows(w), w.codes(), result);
     }

@@ -46,7 +46,7 @@ sealed interface Operand permits Bf16Terms, ByteTerms, Operand.Strided, PackedRo
   }
 
   /** The left side of a product: a [outer, inner]. */
-  static Operand left(Tensor a) {
+  static Strided left(Tensor a) {
     return new Strided(
         a.dtype(), a.storage().segment(), a.offset(), a.dim(0), a.dim(1), a.stride(0), a.stride(1));
   }

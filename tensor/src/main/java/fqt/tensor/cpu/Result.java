@@ -135,6 +135,22 @@ record Result(
     addPart(sums, done, at + (long) done * Float.BYTES, count - done, beta, bias, column + done);
   }
 
+  /** Adds the bias, if there is one, to sums that are in place. */
+  void addBias(long row, int column, int count) {
+    long at = (offset + row * stride + column) * Float.BYTES;
+    int done = 0;
+    for (; bias != null && done + LANES <= count; done += LANES) {
+      long there = at + (long) done * Float.BYTES;
+      FloatVector.fromMemorySegment(SPECIES, out, there, LITTLE_ENDIAN)
+          .add(FloatVector.fromArray(SPECIES, bias, column + done))
+          .intoMemorySegment(out, there, LITTLE_ENDIAN);
+    }
+    for (; bias != null && done < count; done++) {
+      long there = at + (long) done * Float.BYTES;
+      out.set(Element.FLOAT, there, out.get(Element.FLOAT, there) + bias[column + done]);
+    }
+  }
+
   /** Adds one finished column of sums. */
   void addColumn(float[] sums, long column) {
     for (int m = 0; m < sums.length; m++) {

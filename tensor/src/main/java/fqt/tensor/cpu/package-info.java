@@ -8,10 +8,10 @@
  * fqt.tensor.cpu.KernelChoice} found it to run and by the Vector API elsewhere. Many rows: {@link
  * fqt.tensor.cpu.Gemm} packs blocks of both sides and multiplies tiles. Up to 16 rows: {@link
  * fqt.tensor.cpu.Streaming} reads the weight once, in the order of memory, and {@link
- * fqt.tensor.cpu.Nibbles} does so for 4-bit codes without unpacking them. What differs between f32,
- * bf16 and int8 is what a term of four bytes holds: {@link fqt.tensor.cpu.Bf16Terms}, {@link
- * fqt.tensor.cpu.ByteTerms}; sums of integers become results ({@link fqt.tensor.cpu.Scaling}) tile
- * by tile, while they are in the first-level cache.
+ * fqt.tensor.cpu.PackedProducts} does so for codes of 4 and 8 bits without unpacking them. What
+ * differs between f32, bf16 and int8 is what a term of four bytes holds: {@link
+ * fqt.tensor.cpu.Bf16Terms}, {@link fqt.tensor.cpu.ByteTerms}; sums of integers become results
+ * ({@link fqt.tensor.cpu.Scaling}) tile by tile, while they are in the first-level cache.
  *
  * <p>A weight that nobody will write to any more ({@link fqt.tensor.Ops#freeze}) is packed once, by
  * the second product of many rows that it takes part in, and kept with the weight's storage: {@link

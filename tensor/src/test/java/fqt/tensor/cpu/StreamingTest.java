@@ -14,12 +14,13 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import fqt.tensor.DType;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Tensor;
+import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
 import org.junit.jupiter.api.Test;
 import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.CsvSource;
 import org.junit.jupiter.params.provider.EnumSource;
-import org.junit.jupiter.params.provider.ValueSource;
 
 /** Products of a few rows, their operands at the end of memory that may be read. */
 class StreamingTest {
@@ -97,10 +98,12 @@ class StreamingTest {
   private static final DType[] INPUTS = {DType.F32, DType.BF16, DType.F16};
 
   @ParameterizedTest
-  @ValueSource(ints = {32, 64, 96, 128, 256, 384})
-  void nibblesEqualTheirTwin(int group) {
+  @CsvSource({
+    "4, 32", "4, 64", "4, 96", "4, 128", "4, 256", "4, 384", "8, 32", "8, 64", "8, 128", "8, 256"
+  })
+  void codesEqualTheirTwin(int bits, int group) {
     Matrices matrices = new Matrices(new Threads(2), KERNELS);
-    Random random = new Random(group);
+    Random random = new Random(group + bits);
     for (int i = 0; i < 24; i++) {
       int m = i % 3 == 0 ? 1 : 1 + i % 16;
       int n = size(random);
@@ -114,10 +117,10 @@ class StreamingTest {
         Element.setFloat(x.storage().segment(), type, x.offset() + k, value * outlier);
       }
       try (GuardedPages pages = new GuardedPages()) {
-        PackedWeight w = weight(random, pages, group, n, groups, i);
+        PackedWeight w = weight(random, pages, bits, group, n, groups, i);
         Tensor bias = i % 2 == 0 ? null : random(random, DType.F32, 1, n).reshape(n);
         Tensor out = pages.copy(empty(DType.F32, m, n));
-        assertTrue(Nibbles.serves(Operand.left(x), w));
+        assertTrue(PackedProducts.serves(Operand.left(x), w));
         matrices.packedLinear(x, w, bias, out);
         Tensor twin = empty(DType.F32, m, n);
         ScalarMatrix.packedLinear(x, w, bias, twin);
@@ -128,10 +131,11 @@ class StreamingTest {
 
   /**
    * Differences are at most a few roundings of the terms, whatever of them cancels; and where x has
-   * 16 bits, what {@link NibbleTable} rounds off it.
+   * 16 bits, what {@link WholeNumbers} rounds off it.
    */
   private static void assertRounded(Tensor x, PackedWeight w, Tensor twin, Tensor out) {
-    int part = DotKernels.nibbleGroup(w.groupSize(), w.columns());
+    int part = DotKernels.codeGroup(w.groupSize(), w.columns());
+    double codes = 1 << w.bits();
     for (int m = 0; m < out.dim(0); m++) {
       for (int n = 0; n < out.dim(1); n++) {
         double terms = 1;
@@ -140,10 +144,10 @@ class StreamingTest {
           double scale = Math.abs(w.scales().get(n, from / w.groupSize()));
           double largest = 0;
           for (int k = from; k < from + part; k++) {
-            terms += 16 * scale * Math.abs(x.get(m, k));
+            terms += codes * scale * Math.abs(x.get(m, k));
             largest = Math.max(largest, Math.abs(x.get(m, k)));
           }
-          rounded += 16 * scale * part * 1.01 * 0x1p-15 * largest;
+          rounded += codes * scale * part * 1.01 * 0x1p-15 * largest;
         }
         double bound = 0x1p-23 * terms + (x.dtype() == DType.F32 ? 0 : rounded);
         assertEquals(twin.get(m, n), out.get(m, n), bound, x + " " + w);
@@ -152,22 +156,22 @@ class StreamingTest {
   }
 
   private static PackedWeight weight(
-      Random random, GuardedPages pages, int group, int n, int groups, int variant) {
+      Random random, GuardedPages pages, int bits, int group, int n, int groups, int variant) {
     long k = (long) group * groups;
-    Tensor codes = pages.copy(bytes(random, n, k / 2));
-    Tensor words = Tensor.of(codes.segment(), DType.I32, fqt.tensor.Shape.of(n, k / 8));
+    Tensor codes = pages.copy(bytes(random, n, k * bits / 8));
+    Tensor words = Tensor.of(codes.segment(), DType.I32, fqt.tensor.Shape.of(n, k * bits / 32));
     Tensor zeros = null;
     if (variant % 2 == 0) {
       zeros = empty(DType.U8, n, groups);
       for (long i = 0; i < zeros.count(); i++) {
         Element.setLong(
-            zeros.storage().segment(), DType.U8, zeros.offset() + i, random.nextInt(16));
+            zeros.storage().segment(), DType.U8, zeros.offset() + i, random.nextInt(1 << bits));
       }
       zeros = pages.copy(zeros);
     }
     DType type = variant % 3 == 0 ? DType.F32 : variant % 3 == 1 ? DType.F16 : DType.BF16;
     Tensor scales = pages.copy(random(random, type, n, groups));
-    return new PackedWeight(4, k, group, words, scales, zeros, null);
+    return new PackedWeight(bits, k, group, words, scales, zeros, null);
   }
 
   /** A number that is not finite takes another way, and shows in the result. */
@@ -175,7 +179,7 @@ class StreamingTest {
   void nanInXIsNotLost() {
     Matrices matrices = new Matrices(new Threads(1), KERNELS);
     try (GuardedPages pages = new GuardedPages()) {
-      PackedWeight w = weight(new Random(5), pages, 32, 7, 4, 1);
+      PackedWeight w = weight(new Random(5), pages, 4, 32, 7, 4, 1);
       Tensor x = random(new Random(6), DType.F32, 1, 128);
       Element.f32(x.storage().segment(), x.offset() + 9, Float.NaN);
       Tensor out = empty(DType.F32, 1, 7);
@@ -192,16 +196,21 @@ class StreamingTest {
     Tensor x = random(random, DType.F32, 5, 896);
     Tensor w = random(random, DType.BF16, 999, 896);
     try (GuardedPages pages = new GuardedPages()) {
-      PackedWeight packed = weight(random, pages, 128, 999, 7, 1);
-      Tensor[][] results = new Tensor[2][];
+      PackedWeight four = weight(random, pages, 4, 128, 999, 7, 1);
+      PackedWeight eight = weight(random, pages, 8, 128, 999, 7, 1);
+      Tensor bf16 = random(random, DType.BF16, 5, 896);
+      Tensor[][] results = new Tensor[2][4];
       for (int i = 0; i < 2; i++) {
         Matrices matrices = new Matrices(new Threads(1 + 2 * i), KERNELS);
-        results[i] = new Tensor[] {empty(DType.F32, 5, 999), empty(DType.F32, 5, 999)};
+        Arrays.setAll(results[i], _ -> empty(DType.F32, 5, 999));
         matrices.linear(x, w, null, results[i][0]);
-        matrices.packedLinear(x, packed, null, results[i][1]);
+        matrices.packedLinear(x, four, null, results[i][1]);
+        matrices.packedLinear(x, eight, null, results[i][2]);
+        matrices.packedLinear(bf16, four, null, results[i][3]);
       }
-      assertSameBits(results[0][0], results[1][0], "bf16");
-      assertSameBits(results[0][1], results[1][1], "int4");
+      for (int i = 0; i < results[0].length; i++) {
+        assertSameBits(results[0][i], results[1][i], "product " + i);
+      }
     }
   }
 }

@@ -18,10 +18,10 @@ public enum Op {
   VMOVUPS(0, 1, 0x10, 0),
   /** Stores a vector. */
   VMOVUPS_STORE(0, 1, 0x11, 0),
-  /** Stores a vector past the caches; to a multiple of its size. */
-  VMOVNTPS(0, 1, 0x2b, 0),
   /** Stores the lowest f32. */
   VMOVSS_STORE(2, 1, 0x11, 4),
+  /** Stores a vector past the caches; to a multiple of its size. */
+  VMOVNTPS(0, 1, 0x2b, 0),
   /** One f32 from memory to all lanes. */
   VBROADCASTSS(1, 2, 0x18, 4),
   /** {@code reg += vvvv * rm}, f32. */
@@ -50,6 +50,8 @@ public enum Op {
   VPMOVSXBD(1, 2, 0x21, -4),
   /** u8 to i32; memory of a quarter of the width. */
   VPMOVZXBD(1, 2, 0x31, -4),
+  /** u8 to i16; memory of half the width. */
+  VPMOVZXBW(1, 2, 0x30, -2),
   /** Products of i16 pairs, added in pairs to i32. */
   VPMADDWD(1, 1, 0xf5, 0),
   /** Four bytes from memory to all i32 lanes. */
@@ -122,12 +124,22 @@ public enum Op {
   VPSLLD(1, 1, 0x72, 0, 6, false),
   /** u32 shifted right by a constant. */
   VPSRLD(1, 1, 0x72, 0, 2, false),
+  /** i32 shifted right by a constant, with its sign. */
+  VPSRAD(1, 1, 0x72, 0, 4, false),
   /** u16 shifted right by a constant. */
   VPSRLW(1, 1, 0x71, 0, 2, false),
   /** Sums of neighbours of two vectors, f32; VEX only. */
   VHADDPS(3, 1, 0x7c, 0),
   /** Sums of neighbours of two vectors, i32; VEX only. */
   VPHADDD(1, 2, 0x02, 0),
+  /**
+   * Bytes of vvvv at the places that rm holds, within each 128 bits; 0 where those are negative.
+   */
+  VPSHUFB(1, 2, 0x00, 0),
+  /** Lower i16 of two vectors by turns. */
+  VPUNPCKLWD(1, 1, 0x61, 0),
+  /** Upper i16 of two vectors by turns. */
+  VPUNPCKHWD(1, 1, 0x69, 0),
   /** Lower elements of two vectors by turns, f32. */
   VUNPCKLPS(0, 1, 0x14, 0),
   /** Upper elements of two vectors by turns, f32. */

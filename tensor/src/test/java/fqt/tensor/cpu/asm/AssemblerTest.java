@@ -80,7 +80,7 @@ class AssemblerTest {
       case "{vex}" -> vexDotBytes(code, words);
       case "prefetcht0" -> code.prefetch(memory(words[1]));
       case "prefetcht1" -> code.prefetchSecond(memory(words[1]));
-      case "vpslld", "vpsrld", "vpsllw", "vpsrlw" ->
+      case "vpslld", "vpsrld", "vpsrad", "vpsllw", "vpsrlw" ->
           code.shift(op(words), bits(words[1]), number(words[1]), number(words[2]), value(words));
       case "vextractf128", "vextractf32x8", "vcvtps2ph" ->
           code.extract(op(words), bits(words[2]), number(words[1]), number(words[2]), value(words));
