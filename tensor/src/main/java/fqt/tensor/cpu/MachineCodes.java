@@ -31,6 +31,25 @@ final class MachineCodes {
     this.zeroStep = zero == null ? 0 : Float.BYTES;
   }
 
+  /** What is asked for while a row is quantized. */
+  enum Ahead {
+    /** As much as is read, some way ahead. */
+    NEAR,
+    /** The second half of the next row: the search for the largest number asks for the first. */
+    HALF_A_ROW;
+
+    /** Where that begins. */
+    long of(MemorySegment row) {
+      long size = row.byteSize();
+      return row.address() + (this == NEAR ? CodeKernel.AHEAD : size + size / 2);
+    }
+
+    /** Bytes of it for 64 of the row. */
+    long lines() {
+      return this == NEAR ? 64 : 32;
+    }
+  }
+
   /** What is done to a row of neighbouring groups. */
   interface RowStep {
     /** Element {@code index} is the first, {@code group} the group that it belongs to. */
@@ -38,7 +57,7 @@ final class MachineCodes {
   }
 
   /** Numbers to codes; the other makes them again where there is a NaN. */
-  RowStep quantizing(ByteCodes other, MemorySegment from, MemorySegment to) {
+  RowStep quantizing(ByteCodes other, MemorySegment from, MemorySegment to, Ahead ahead) {
     return (index, groups, group) -> {
       MemorySegment parameters = PARAMETERS.get();
       CodeKernel.prepare(parameters, other.low(), other.high());
@@ -47,7 +66,17 @@ final class MachineCodes {
       MemorySegment scales = scales(group, groups);
       MemorySegment zeros = zeros(group, groups);
       long blocks = size / CodeKernel.BLOCK;
-      if (kernel.quantize(groups, blocks, x, codes, scales, zeros, zeroStep, parameters)) {
+      if (kernel.quantize(
+          groups,
+          blocks,
+          x,
+          codes,
+          scales,
+          zeros,
+          zeroStep,
+          parameters,
+          ahead.of(x),
+          ahead.lines())) {
         return;
       }
       for (long i = 0; i < groups; i++) {

@@ -66,13 +66,20 @@ final class MachineFloat8 {
   }
 
   /** The codes of {@code n} F32 elements, from element {@code index} on, over their scale. */
-  void quantize(MemorySegment from, long index, int n, float scale, MemorySegment to) {
+  void quantize(
+      MemorySegment from,
+      long index,
+      int n,
+      float scale,
+      MemorySegment to,
+      MachineCodes.Ahead ahead) {
     long blocks = n / BLOCK;
     if (blocks > 0) {
       MemorySegment divisor = SCALE.get();
       Element.f32(divisor, 0, scale);
       MemorySegment in = part(from, DType.F32, index, blocks);
-      kernel.quantize(blocks, in, part(to, target, index, blocks), divisor);
+      MemorySegment out = part(to, target, index, blocks);
+      kernel.quantize(blocks, in, out, divisor, ahead.of(in), ahead.lines());
     }
     for (long i = index + blocks * BLOCK; i < index + n; i++) {
       Element.setFloat(to, target, i, Element.f32(from, i) / scale);

@@ -197,7 +197,8 @@ final class MachineRows {
       return RowLoops.range(x, offset, n);
     }
     MemorySegment result = RANGE.get();
-    kernel.range(whole / RangeKernel.BLOCK, floats(x, offset, whole), result);
+    MemorySegment run = floats(x, offset, whole);
+    kernel.range(whole / RangeKernel.BLOCK, run, result, run.address() + run.byteSize());
     float min = Float.POSITIVE_INFINITY;
     float max = Float.NEGATIVE_INFINITY;
     float flags = 0;

@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import fqt.tensor.Blocks;
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.MachineCodes.Ahead;
 import fqt.tensor.cpu.asm.CodeKernel;
 import java.lang.foreign.MemorySegment;
 import java.util.Arrays;
@@ -50,7 +51,7 @@ final class QuantizeKernels {
       float high,
       Tensor codes) {
     QuantizeKernels kernels = new QuantizeKernels(x, blocks, scale, zero);
-    Threads.Range rows = kernels.quantizing(machine, x, low, high, codes);
+    Threads.Range rows = kernels.quantizing(machine, x, low, high, codes, Ahead.NEAR);
     threads.forEach(kernels.rows, Pointwise.rowsAtOnce(kernels.columns), rows);
   }
 
@@ -62,7 +63,7 @@ final class QuantizeKernels {
     QuantizeKernels kernels = new QuantizeKernels(x, Blocks.PER_ROW, scale, null);
     float high = ScalarQuantize.largestCode(codes.dtype());
     float low = codes.dtype() == DType.I8 ? Byte.MIN_VALUE : -high;
-    Threads.Range quantizing = kernels.quantizing(machine, x, low, high, codes);
+    Threads.Range quantizing = kernels.quantizing(machine, x, low, high, codes, Ahead.HALF_A_ROW);
     MemorySegment from = x.segment();
     int columns = Math.toIntExact(kernels.columns);
     threads.forEach(
@@ -84,7 +85,7 @@ final class QuantizeKernels {
 
   /** Quantizes rows. */
   private Threads.Range quantizing(
-      RowKernels machine, Tensor x, float low, float high, Tensor codes) {
+      RowKernels machine, Tensor x, float low, float high, Tensor codes, Ahead ahead) {
     MemorySegment from = x.segment();
     MemorySegment to = codes.segment();
     if (hasWideBlocks() && ByteCodes.serves(codes.dtype(), low, high, zero)) {
@@ -92,11 +93,11 @@ final class QuantizeKernels {
       MachineCodes code = machineCodes(machine, codes);
       return code == null
           ? blockByBlock(bytes::quantize)
-          : rowByRow(code.quantizing(bytes, from, to));
+          : rowByRow(code.quantizing(bytes, from, to, ahead));
     }
     MachineFloat8 float8 = MachineFloat8.between(machine, DType.F32, codes.dtype());
     if (hasWideBlocks() && float8 != null && float8.hasRange(low, high)) {
-      return blockByBlock((index, n, s, z) -> float8.quantize(from, index, n, s, to));
+      return blockByBlock((index, n, s, z) -> float8.quantize(from, index, n, s, to, ahead));
     }
     return runByRun(
         (run, index, n) -> {

@@ -25,9 +25,8 @@ public final class CodeKernel {
   private static final int ORDER = 64;
 
   /** How far ahead numbers are asked for, in bytes: dividing leaves memory time. */
-  static final int AHEAD = 12 << 10;
+  public static final int AHEAD = 12 << 10;
 
-  private static final int LINE = 64;
   private static final int BITS = 256;
   private static final int BYTES = BITS / 8;
 
@@ -47,7 +46,7 @@ public final class CodeKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public CodeKernel(boolean signed) throws ExecutableMemory.Refused {
-    quantize = new MachineFunction(8, quantizeCode(signed));
+    quantize = new MachineFunction(10, quantizeCode(signed));
     dequantize = new MachineFunction(7, dequantizeCode(signed));
   }
 
@@ -68,6 +67,8 @@ public final class CodeKernel {
    * @param blocks of a group, at least 1
    * @param scales F32, one for each group
    * @param zeros F32, whole numbers, {@code step} bytes apart: 4, or 0 for the same one always
+   * @param next address of what will be wanted next; nothing is read there
+   * @param lines how many bytes of it are asked for with each 64 bytes of x: 64, or 32
    * @return whether no quotient was NaN or infinite; if not, codes of NaN are wrong
    */
   public boolean quantize(
@@ -78,7 +79,9 @@ public final class CodeKernel {
       MemorySegment scales,
       MemorySegment zeros,
       long step,
-      MemorySegment parameters) {
+      MemorySegment parameters,
+      long next,
+      long lines) {
     quantize.call(
         groups,
         blocks,
@@ -87,7 +90,9 @@ public final class CodeKernel {
         address(scales),
         address(zeros),
         step,
-        address(parameters));
+        address(parameters),
+        next,
+        lines);
     keep(x, codes, scales);
     keep(zeros, parameters);
     float flags = 0;
@@ -113,8 +118,8 @@ public final class CodeKernel {
   }
 
   /**
-   * rdi groups, rsi blocks, rdx x, rcx codes, r8 scales, r9 zeros; on the stack their step, and the
-   * parameters. Flags are sums of quotients times zero.
+   * rdi groups, rsi blocks, rdx x, rcx codes, r8 scales, r9 zeros; on the stack their step, the
+   * parameters, what is next and half a step through it. Flags are sums of quotients times zero.
    */
   private static byte[] quantizeCode(boolean signed) {
     int least = 6;
@@ -127,6 +132,10 @@ public final class CodeKernel {
     Assembler code = new Assembler();
     code.load(Reg.R10, Reg.RSP, Long.BYTES);
     code.load(Reg.R11, Reg.RSP, 2 * Long.BYTES);
+    code.push(Reg.RBX);
+    code.push(Reg.RBP);
+    code.load(Reg.RBX, Reg.RSP, 5 * Long.BYTES);
+    code.load(Reg.RBP, Reg.RSP, 6 * Long.BYTES);
     code.broadcast(BITS, round, ROUND);
     code.vector(Op.VXORPS, BITS, nothing, nothing, nothing);
     code.vector(Op.VXORPS, BITS, flags, flags, flags);
@@ -140,8 +149,10 @@ public final class CodeKernel {
     code.vector(Op.VPSUBD, BITS, most, most, whole);
     code.vector(Op.VPSUBD, BITS, whole, whole, round);
     int block = code.here();
-    code.prefetch(Mem.at(Reg.RDX, AHEAD));
-    code.prefetch(Mem.at(Reg.RDX, AHEAD + LINE));
+    code.prefetch(Mem.at(Reg.RBX, 0));
+    code.prefetch(Mem.at(Reg.RBX, Reg.RBP, 1, 0));
+    code.add(Reg.RBX, Reg.RBP);
+    code.add(Reg.RBX, Reg.RBP);
     for (int v = 0; v < 4; v++) {
       code.vector(Op.VMOVUPS, BITS, v, Reg.RDX, v * BYTES);
       code.vector(Op.VDIVPS, BITS, v, v, SCALE);
@@ -161,6 +172,8 @@ public final class CodeKernel {
     endGroup(code, group, block);
     code.vector(Op.VMOVUPS_STORE, BITS, flags, Reg.R11, FLAGS);
     code.vzeroupper();
+    code.pop(Reg.RBP);
+    code.pop(Reg.RBX);
     code.ret();
     return code.bytes();
   }

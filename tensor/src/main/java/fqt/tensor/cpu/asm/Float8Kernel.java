@@ -40,7 +40,6 @@ public final class Float8Kernel {
     }
   }
 
-  private static final int LINE = 64;
   private static final int BITS = 256;
   private static final int BYTES = BITS / 8;
   private static final int INFINITE = 0x7f800000;
@@ -71,7 +70,7 @@ public final class Float8Kernel {
   public Float8Kernel(Type type) throws ExecutableMemory.Refused {
     encode = new MachineFunction(3, encodeCode(type, false, false));
     encodeHalf = new MachineFunction(3, encodeCode(type, true, false));
-    quantize = new MachineFunction(4, encodeCode(type, false, true));
+    quantize = new MachineFunction(6, encodeCode(type, false, true));
     decode = new MachineFunction(3, decodeCode(type, false));
     decodeHalf = new MachineFunction(3, decodeCode(type, true));
   }
@@ -93,9 +92,17 @@ public final class Float8Kernel {
    * @param blocks at least 1
    * @param x F32
    * @param scale one F32
+   * @param next address of what will be wanted next; nothing is read there
+   * @param lines how many bytes of it are asked for with each 64 bytes of x: 64, or 32
    */
-  public void quantize(long blocks, MemorySegment x, MemorySegment codes, MemorySegment scale) {
-    quantize.call(blocks, address(x), address(codes), address(scale));
+  public void quantize(
+      long blocks,
+      MemorySegment x,
+      MemorySegment codes,
+      MemorySegment scale,
+      long next,
+      long lines) {
+    quantize.call(blocks, address(x), address(codes), address(scale), next, lines);
     keep(x, codes, scale);
   }
 
@@ -110,7 +117,7 @@ public final class Float8Kernel {
     keep(codes, out);
   }
 
-  /** rdi blocks, rsi x, rdx codes, rcx scale if it divides. */
+  /** rdi blocks, rsi x, rdx codes, rcx scale, r8 next, r9 half a step there. */
   private static byte[] encodeCode(Type type, boolean half, boolean divides) {
     Assembler code = new Assembler();
     constants(code, type);
@@ -119,8 +126,10 @@ public final class Float8Kernel {
     }
     int block = code.here();
     if (divides) {
-      code.prefetch(Mem.at(Reg.RSI, CodeKernel.AHEAD));
-      code.prefetch(Mem.at(Reg.RSI, CodeKernel.AHEAD + LINE));
+      code.prefetch(Mem.at(Reg.R8, 0));
+      code.prefetch(Mem.at(Reg.R8, Reg.R9, 1, 0));
+      code.add(Reg.R8, Reg.R9);
+      code.add(Reg.R8, Reg.R9);
     }
     for (int v = 0; v < 4; v++) {
       if (half) {
