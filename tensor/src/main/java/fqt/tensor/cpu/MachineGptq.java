@@ -130,9 +130,12 @@ final class MachineGptq {
     load(scale, from, to, 1, strip.lines, strip.scale);
     load(zero, from, to, 0, strip.lines, strip.zero);
     long next = Math.min(to, w.dim(0) - 1);
-    ask(strip.parameters, 0, w, next);
-    ask(strip.parameters, 1, scale.stride(1) == 1 ? scale : w, next);
-    ask(strip.parameters, 2, zero.stride(1) == 1 ? zero : w, next);
+    boolean byColumns = scale.stride(0) == 1 && zero.stride(0) == 1;
+    boolean byRows = scale.stride(1) == 1 && zero.stride(1) == 1;
+    int outer = byColumns ? 1 : 0;
+    ask(strip.parameters, 0, w, next, 0);
+    ask(strip.parameters, 1, byColumns || byRows ? scale : w, next, outer);
+    ask(strip.parameters, 2, byColumns || byRows ? zero : w, next, outer);
     if (kernel.run(
         groups,
         strip.x,
@@ -142,7 +145,8 @@ final class MachineGptq {
         strip.codes,
         factor,
         high,
-        strip.parameters)) {
+        strip.parameters,
+        byColumns)) {
       store(strip.x, SIDE, w, from, to, strip.lines);
       store(strip.error, SIDE, error, from, to, strip.lines);
       store(strip.codes, WORD_CODES, codes, from, to, strip.lines);
@@ -151,10 +155,12 @@ final class MachineGptq {
     }
   }
 
-  private static void ask(MemorySegment parameters, int matrix, Tensor x, long row) {
-    long stride = x.stride(0) * x.dtype().byteSize();
-    long offset = x.offset() * x.dtype().byteSize() + row * stride;
-    ColumnKernel.next(parameters, matrix, x.storage().segment().address() + offset, stride);
+  /** Says that a matrix is wanted from a row on, by rows (0) or by columns (1). */
+  private static void ask(MemorySegment parameters, int matrix, Tensor x, long row, int outer) {
+    int size = x.dtype().byteSize();
+    long offset = (x.offset() + row * x.stride(0)) * size;
+    long address = x.storage().segment().address() + offset;
+    ColumnKernel.next(parameters, matrix, address, x.stride(outer) * size);
   }
 
   /** Turns some rows on their side, absent ones and columns behind the last filled up. */

@@ -31,11 +31,14 @@ public final class ColumnKernel {
   private static final int NEXT = 8;
   private static final int FLAGS = 64;
 
-  /** Rows of each matrix that a group asks for, so that 24 groups ask for all. */
-  private static final int NEXT_ROWS = 2;
+  /** Lines of each matrix that a group asks for. */
+  private static final int NEXT_LINES = 16;
 
-  /** Lines of each such row: 128 columns. */
-  private static final int NEXT_LINES = 8;
+  /** Lines of a row of 128 columns: two rows a group, so that 24 groups ask for all. */
+  private static final int ROW_LINES = 8;
+
+  /** Lines that a column of 48 rows may touch: four columns a group, as it works on four. */
+  private static final int COLUMN_LINES = 4;
 
   private static final int LINE = 64;
 
@@ -47,7 +50,8 @@ public final class ColumnKernel {
   /** Rounds to the nearest whole number, ties to even, and says nothing about it. */
   private static final int NEAREST = 8;
 
-  private final MachineFunction function;
+  private final MachineFunction byRows;
+  private final MachineFunction byColumns;
 
   /**
    * Assembles the kernel.
@@ -56,7 +60,8 @@ public final class ColumnKernel {
    * @throws ExecutableMemory.Refused if machine code cannot run here
    */
   public ColumnKernel(int bits) throws ExecutableMemory.Refused {
-    function = new MachineFunction(8, code(bits));
+    byRows = new MachineFunction(8, code(bits, ROW_LINES));
+    byColumns = new MachineFunction(8, code(bits, COLUMN_LINES));
   }
 
   /** Numbers of the factor for that many groups of four columns, as {@link #run} reads it. */
@@ -69,8 +74,8 @@ public final class ColumnKernel {
    * has much to compute and little to read.
    *
    * @param matrix 0 to 2
-   * @param address of the first of 48 rows; nothing is read there
-   * @param stride from a row to the next, in bytes
+   * @param address of the first of 48 rows, or of the first column; nothing is read there
+   * @param stride from a row, or a column, to the next, in bytes
    */
   public static void next(MemorySegment parameters, int matrix, long address, long stride) {
     long at = NEXT + 2L * matrix * Long.BYTES;
@@ -91,6 +96,7 @@ public final class ColumnKernel {
    *     row, to the last row of the group
    * @param high the largest code
    * @param parameters of {@link #PARAMETER_BYTES}, with what {@link #next} left there
+   * @param columnsNext whether the second and third matrix there are asked for by columns
    * @return whether no quotient was NaN or infinite; if not, results of NaN are wrong
    */
   public boolean run(
@@ -102,9 +108,11 @@ public final class ColumnKernel {
       MemorySegment codes,
       MemorySegment factor,
       float high,
-      MemorySegment parameters) {
+      MemorySegment parameters,
+      boolean columnsNext) {
     parameters.asSlice(FLAGS).fill((byte) 0);
     parameters.set(ValueLayout.JAVA_FLOAT, 0, high);
+    MachineFunction function = columnsNext ? byColumns : byRows;
     function.call(
         groups,
         address(x),
@@ -129,7 +137,7 @@ public final class ColumnKernel {
    * groups done, rbx errors, rbp factor and rax groups on the way through them; r13 to r15 rows
    * that are asked for.
    */
-  private static byte[] code(int bits) {
+  private static byte[] code(int bits, int lines) {
     Assembler code = new Assembler();
     code.saveAll();
     code.load(Reg.R10, Reg.RSP, Assembler.STACK_ARGUMENTS);
@@ -144,7 +152,7 @@ public final class ColumnKernel {
       update(code, bits, first * bits / 8);
     }
     for (int column = 0; column < COLUMNS; column++) {
-      round(code, bits, column);
+      round(code, bits, column, lines);
     }
     code.add(Reg.RSI, COLUMNS * COLUMN_BYTES);
     code.add(Reg.RDX, COLUMNS * COLUMN_BYTES);
@@ -200,7 +208,7 @@ public final class ColumnKernel {
   }
 
   /** One column of a group; rbx its errors, rbp its part of the factor. */
-  private static void round(Assembler code, int bits, int column) {
+  private static void round(Assembler code, int bits, int column, int lines) {
     int weight = 0;
     int value = 1;
     int zero = 2;
@@ -242,21 +250,25 @@ public final class ColumnKernel {
       code.vector(Op.VSUBPS, bits, weight, weight, value);
       code.vector(Op.VDIVPS, bits, weight, weight, factor + column);
       code.vector(Op.VMOVUPS_STORE, bits, weight, Reg.RBX, place);
-      askForNext(code, bits, place);
+      askForNext(code, bits, place, lines);
     }
     code.vector(Op.VMOVUPS_STORE, bits, flags, Reg.R11, FLAGS);
   }
 
-  /** A share of the lines that a group asks for, as one vector of one of its columns has it. */
-  private static void askForNext(Assembler code, int bits, int place) {
-    int all = NEXT_ROWS * MATRICES * NEXT_LINES;
+  /**
+   * A share of the lines that a group asks for, as one vector of one of its columns has it; the
+   * second and third matrix have so many lines side by side.
+   */
+  private static void askForNext(Assembler code, int bits, int place, int lines) {
+    int all = MATRICES * NEXT_LINES;
     int share = all * bits / 8 / (COLUMNS * COLUMN_BYTES);
     int first = place / (bits / 8) * share;
     for (int i = first; i < first + share; i++) {
       int matrix = i % MATRICES;
-      int line = i / MATRICES % NEXT_LINES;
+      int wide = matrix == 0 ? ROW_LINES : lines;
+      int line = i / MATRICES % wide;
       code.prefetchSecond(Mem.at(NEXT_ROW[matrix], line * LINE));
-      if (line == NEXT_LINES - 1) {
+      if (line == wide - 1) {
         code.load(Reg.RAX, Reg.R11, NEXT + (2 * matrix + 1) * Long.BYTES);
         code.add(NEXT_ROW[matrix], Reg.RAX);
       }
