@@ -10,7 +10,6 @@ import fqt.tensor.cpu.asm.TileDotKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 import java.lang.ref.Reference;
-import java.util.concurrent.ConcurrentLinkedDeque;
 
 /**
  * Products of a few rows with a large weight by machine code that reads the weight once, in the
@@ -34,7 +33,7 @@ final class Streaming {
 
   private final Threads threads;
   private final DotKernels kernels;
-  private final ConcurrentLinkedDeque<MemorySegment> idle = new ConcurrentLinkedDeque<>();
+  private final Scratch scratch = new Scratch();
 
   Streaming(Threads threads, DotKernels kernels) {
     this.threads = threads;
@@ -128,7 +127,7 @@ final class Streaming {
   }
 
   private Left turned(TileDotKernel tiles, int rows, float[] table) {
-    MemorySegment memory = take((long) table.length * Float.BYTES);
+    MemorySegment memory = scratch.take((long) table.length * Float.BYTES);
     MemorySegment.copy(table, 0, memory, Element.FLOAT, 0, table.length);
     return new Left(memory, rows, 0, tiles);
   }
@@ -258,7 +257,7 @@ final class Streaming {
       Reference.reachabilityFence(left);
       Reference.reachabilityFence(out);
     }
-    idle.addFirst(left.memory);
+    scratch.give(left.memory);
   }
 
   /** The sums of some rows of the weight. */
@@ -372,20 +371,7 @@ final class Streaming {
   private Left left(int rows, long bytes, int numbers) {
     // Not a power of two apart, so that rows do not share cache sets.
     long stride = Math.ceilDiv(bytes, ALIGNMENT) * ALIGNMENT + ALIGNMENT;
-    return new Left(take(rows * stride + (long) numbers * Float.BYTES), rows, stride, null);
-  }
-
-  /** Memory that an earlier product left, if it is large enough. */
-  MemorySegment take(long size) {
-    MemorySegment free = idle.pollFirst();
-    return free != null && free.byteSize() >= size
-        ? free
-        : Arena.ofAuto().allocate(size, ALIGNMENT);
-  }
-
-  /** Takes memory back. */
-  void give(MemorySegment memory) {
-    idle.addFirst(memory);
+    return new Left(scratch.take(rows * stride + (long) numbers * Float.BYTES), rows, stride, null);
   }
 
   // Reused, because new ones are never in the cache.
@@ -397,9 +383,6 @@ final class Streaming {
     final MemorySegment memory;
     final int count;
     final long stride;
-
-    /** Rows of each of four streams whose sums lie by turns, or 0 if all are in order. */
-    int quarter;
 
     private final long tilesAt;
 
@@ -425,28 +408,14 @@ final class Streaming {
       return memory.asSlice(m * stride + (long) n * Float.BYTES);
     }
 
-    /** The sums of a row of x, in the order of the rows of the weight. */
+    /** The sums of a row of x. */
     void read(int m, float[] values) {
-      int whole = quarter * DotKernel.GROUP;
-      for (int i = 0; i < whole; i++) {
-        values[place(i)] = memory.get(Element.FLOAT, m * stride + (long) i * Float.BYTES);
-      }
-      long rest = m * stride + (long) whole * Float.BYTES;
-      MemorySegment.copy(memory, Element.FLOAT, rest, values, whole, count - whole);
+      MemorySegment.copy(memory, Element.FLOAT, m * stride, values, 0, count);
     }
 
     /** The same of sums of integers. */
     void read(int m, int[] values) {
-      int whole = quarter * DotKernel.GROUP;
-      for (int i = 0; i < whole; i++) {
-        values[place(i)] = memory.get(Element.INT, m * stride + (long) i * Integer.BYTES);
-      }
-      long rest = m * stride + (long) whole * Integer.BYTES;
-      MemorySegment.copy(memory, Element.INT, rest, values, whole, count - whole);
-    }
-
-    private int place(int i) {
-      return i % DotKernel.GROUP * quarter + i / DotKernel.GROUP;
+      MemorySegment.copy(memory, Element.INT, m * stride, values, 0, count);
     }
   }
 }
