@@ -264,7 +264,8 @@ final class Gemm {
     int height = roundUp((int) Math.ceilDiv(block.rows, down), packed.tileRows());
     int wanted = (int) (block.columns * down / packed.tasks());
     int most = packed.taskColumns(block.terms);
-    int width = Math.clamp(roundUp(wanted, GemmKernel.COLUMNS), GemmKernel.COLUMNS, most);
+    int step = packed.columnStep();
+    int width = Math.clamp(roundUp(wanted, step), step, most);
     long across = Math.ceilDiv(block.columns, width);
     threads.forEach(
         down * across,

@@ -82,6 +82,12 @@ final class MachinePanels implements Panels {
     return step;
   }
 
+  /** Two strips, where tiles are that wide. */
+  @Override
+  public int columnStep() {
+    return wide == null ? Panels.super.columnStep() : WidePairsKernel.STRIPS * width;
+  }
+
   /** Rows of AMX tiles want to be long: their rows of a come into the first level once. */
   @Override
   public int tasks() {

@@ -23,6 +23,11 @@ sealed interface Panels permits VectorPanels, MachinePanels {
     return Gemm.TASK_COLUMNS;
   }
 
+  /** What the columns of a task are a multiple of: the columns of a tile, at least. */
+  default int columnStep() {
+    return GemmKernel.COLUMNS;
+  }
+
   /**
    * Makes room for a block of a.
    *
