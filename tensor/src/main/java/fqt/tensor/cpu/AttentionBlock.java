@@ -44,10 +44,9 @@ final class AttentionBlock implements AttentionRows {
   }
 
   @Override
-  public void query(int row, Tensor q, long query, long head) {
-    long start = (q.offset() + query * q.stride(0) + head * q.stride(1)) * Float.BYTES;
+  public void query(int row, MemorySegment q, long start) {
     int at = row * padded;
-    MemorySegment.copy(q.storage().segment(), Element.FLOAT, start, queries, at, depth);
+    MemorySegment.copy(q, Element.FLOAT, start, queries, at, depth);
     TileLoops.scale(queries, at, scale, padded);
   }
 
@@ -145,11 +144,11 @@ final class AttentionBlock implements AttentionRows {
   }
 
   @Override
-  public void mean(int row, Tensor out, long head) {
+  public void mean(int row, MemorySegment out, long head) {
     float factor = sums[row] == 0 ? 0 : (float) (1 / sums[row]);
     TileLoops.scale(means, row * padded, factor, padded);
     long target = head * depth * Float.BYTES;
-    MemorySegment.copy(means, row * padded, out.segment(), Element.FLOAT, target, depth);
+    MemorySegment.copy(means, row * padded, out, Element.FLOAT, target, depth);
   }
 
   @Override

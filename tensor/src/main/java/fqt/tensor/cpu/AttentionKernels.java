@@ -2,6 +2,7 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.AttentionMask;
 import fqt.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
 
 /**
  * Attention in blocks of keys with a running maximum (Milakov and Gimelshein 2018; Dao et al.
@@ -30,8 +31,10 @@ final class AttentionKernels {
   private final Tensor v;
   private final float scale;
   private final AttentionMask mask;
-  private final Tensor out;
+  private final MemorySegment queries;
+  private final MemorySegment means;
   private final int shared;
+  private final long heads;
   private final long groups;
   private final int queriesAtOnce;
 
@@ -51,7 +54,9 @@ final class AttentionKernels {
     this.v = v;
     this.scale = scale;
     this.mask = mask;
-    this.out = out;
+    this.queries = q.storage().segment();
+    this.means = out.segment();
+    this.heads = q.dim(1);
     this.groups = k.dim(1);
     this.shared = Math.toIntExact(q.dim(1) / groups);
     this.queriesAtOnce = Math.max(1, ROWS / shared);
@@ -136,7 +141,7 @@ final class AttentionKernels {
     long stop = to(place + (end - 1 - query), keyCount);
     try (AttentionRows block = rows(keys, rows)) {
       for (int r = 0; r < rows; r++) {
-        block.query(r, q, query + r / shared, group * shared + r % shared);
+        block.query(r, queries, start(query + r / shared, group * shared + r % shared));
         block.visible(r, from(place + r / shared), to(place + r / shared, keyCount));
       }
       for (long key = start; key < stop; key += PackedKeys.KEYS) {
@@ -149,9 +154,14 @@ final class AttentionKernels {
         }
       }
       for (int r = 0; r < rows; r++) {
-        block.mean(r, out, ((query + r / shared) * q.dim(1) + group * shared + r % shared));
+        block.mean(r, means, (query + r / shared) * heads + group * shared + r % shared);
       }
     }
+  }
+
+  /** Where the query of a head is, in bytes. */
+  private long start(long query, long head) {
+    return (q.offset() + query * q.stride(0) + head * q.stride(1)) * Float.BYTES;
   }
 
   private AttentionRows rows(PackedKeys keys, int rows) {

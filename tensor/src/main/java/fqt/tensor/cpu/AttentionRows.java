@@ -1,6 +1,6 @@
 package fqt.tensor.cpu;
 
-import fqt.tensor.Tensor;
+import java.lang.foreign.MemorySegment;
 
 /**
  * A few rows (queries of heads) of attention on their way over the keys. Of each row it holds the
@@ -8,8 +8,8 @@ import fqt.tensor.Tensor;
  * weighted sum of the values; the last two are rescaled whenever the largest score grows.
  */
 sealed interface AttentionRows extends AutoCloseable permits AttentionBlock, MachineAttention {
-  /** Sets the query of a row. */
-  void query(int row, Tensor q, long query, long head);
+  /** Sets the query of a row, which begins at byte {@code start}. */
+  void query(int row, MemorySegment q, long start);
 
   /** Sets which keys of the sequence a row sees. */
   void visible(int row, long first, long end);
@@ -24,7 +24,7 @@ sealed interface AttentionRows extends AutoCloseable permits AttentionBlock, Mac
   void addPacked(PackedKeys keys, long index, long place, int count);
 
   /** Writes the mean of the values of a row as head {@code head}, counted over all tokens. */
-  void mean(int row, Tensor out, long head);
+  void mean(int row, MemorySegment out, long head);
 
   @Override
   void close();

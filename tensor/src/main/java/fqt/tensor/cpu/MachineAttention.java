@@ -5,7 +5,6 @@ import static fqt.tensor.cpu.Lanes.LENGTH;
 import static fqt.tensor.cpu.Lanes.load;
 import static fqt.tensor.cpu.Lanes.store;
 
-import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.ScoreKernel;
 import fqt.tensor.cpu.asm.TileKernel;
 import java.lang.foreign.MemorySegment;
@@ -49,7 +48,7 @@ final class MachineAttention implements AttentionRows {
   }
 
   MachineAttention(KernelChoice kernels, HostMemory memory, int rows, int depth, float scale) {
-    this.kernel = kernels.floats();
+    this.kernel = kernels.ahead();
     this.scoreKernel = kernels.rows().scores();
     this.stateBytes = scoreKernel.stateBytes();
     this.memory = memory;
@@ -76,10 +75,9 @@ final class MachineAttention implements AttentionRows {
   }
 
   @Override
-  public void query(int row, Tensor q, long query, long head) {
-    long start = (q.offset() + query * q.stride(0) + head * q.stride(1)) * Float.BYTES;
+  public void query(int row, MemorySegment q, long start) {
     long bytes = (long) depth * Float.BYTES;
-    MemorySegment.copy(q.storage().segment(), start, queries, row * STRIDE, bytes);
+    MemorySegment.copy(q, start, queries, row * STRIDE, bytes);
   }
 
   @Override
@@ -120,10 +118,20 @@ final class MachineAttention implements AttentionRows {
       return;
     }
     int width = Gemm.roundUp(high, step);
-    MemorySegment left = queries.asSlice(top * STRIDE);
+    long left = queries.address() + top * STRIDE;
+    long scored = scores.address() + top * STRIDE;
     for (int j = low; j < width; j += step) {
-      MemorySegment to = scores.asSlice(top * STRIDE + (long) j * Float.BYTES);
-      kernel.multiply(depth, tileRows, left, keys.keys(index, j), to, STRIDE, scale, false);
+      kernel.multiply(
+          depth,
+          tileRows,
+          left,
+          keys.keys(index, j),
+          scored + (long) j * Float.BYTES,
+          STRIDE,
+          scale,
+          false,
+          j + step < width ? keys.keys(index, j + step) : keys.values(index, 0),
+          (long) depth * Float.BYTES);
     }
     for (int r = top; r < bottom; r++) {
       int end = Math.clamp(to[r] - place, low, high);
@@ -141,10 +149,21 @@ final class MachineAttention implements AttentionRows {
         sums,
         meanVectors,
         meanStride);
+    int terms = high - low;
+    long above = low * (long) step * Float.BYTES;
     for (int d = 0; d < depth; d += step) {
-      MemorySegment values = keys.values(index, d).asSlice((long) low * step * Float.BYTES);
-      MemorySegment to = sums.asSlice((long) d * Float.BYTES);
-      kernel.multiply(high - low, tileRows, weights, values, to, meanStride, 1, true);
+      boolean last = d + step >= depth;
+      kernel.multiply(
+          terms,
+          tileRows,
+          weights.address(),
+          keys.values(index, d) + above,
+          sums.address() + (long) d * Float.BYTES,
+          meanStride,
+          1,
+          true,
+          last ? keys.keys(keys.next(index), 0) : keys.values(index, d + step) + above,
+          (long) terms * Float.BYTES);
     }
   }
 
@@ -163,8 +182,7 @@ final class MachineAttention implements AttentionRows {
   }
 
   @Override
-  public void mean(int row, Tensor out, long head) {
-    MemorySegment target = out.segment();
+  public void mean(int row, MemorySegment out, long head) {
     double sum = Lanes.sum(load(states, (row + 1L) * stateBytes - VECTOR));
     float factor = sum == 0 ? 0 : (float) (1 / sum);
     long at = row * meanStride;
@@ -172,11 +190,11 @@ final class MachineAttention implements AttentionRows {
     int d = 0;
     for (; d <= depth - LENGTH; d += LENGTH) {
       long offset = (long) d * Float.BYTES;
-      store(load(means, at + offset).mul(factor), target, start + offset);
+      store(load(means, at + offset).mul(factor), out, start + offset);
     }
     for (; d < depth; d++) {
       long offset = (long) d * Float.BYTES;
-      target.set(Element.FLOAT, start + offset, means.get(Element.FLOAT, at + offset) * factor);
+      out.set(Element.FLOAT, start + offset, means.get(Element.FLOAT, at + offset) * factor);
     }
   }
 

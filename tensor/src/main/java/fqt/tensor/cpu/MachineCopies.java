@@ -42,7 +42,7 @@ final class MachineCopies {
           source, target, (blocks, from, to) -> kernel.narrow(blocks, from, to, at(to, total)));
     }
     MachineFloat8 float8 = MachineFloat8.between(machine, source, target);
-    return float8 == null ? null : float8::convert;
+    return float8 == null ? null : (from, a, to, b, n) -> float8.convert(from, a, to, b, n, total);
   }
 
   private static HalfKernel.Type half(DType dtype) {

@@ -3,6 +3,7 @@ package fqt.tensor.cpu;
 import fqt.tensor.DType;
 import fqt.tensor.Float8;
 import fqt.tensor.cpu.asm.Float8Kernel;
+import fqt.tensor.cpu.asm.Store;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
 
@@ -50,8 +51,8 @@ final class MachineFloat8 {
     return low == -most && high == most;
   }
 
-  /** Converts the first elements of a run; {@return how many} */
-  long convert(MemorySegment from, long a, MemorySegment to, long b, long n) {
+  /** Converts the first elements of a run of a result of so many bytes; {@return how many} */
+  long convert(MemorySegment from, long a, MemorySegment to, long b, long n, long total) {
     long blocks = n / BLOCK;
     if (blocks > 0) {
       MemorySegment in = part(from, source, a, blocks);
@@ -59,7 +60,7 @@ final class MachineFloat8 {
       if (isWide(source)) {
         kernel.encode(blocks, source == DType.BF16, in, out);
       } else {
-        kernel.decode(blocks, in, target == DType.BF16, out);
+        kernel.decode(blocks, in, target == DType.BF16, out, Store.of(out.address(), total));
       }
     }
     return blocks * BLOCK;

@@ -163,14 +163,19 @@ final class PackedKeys implements AutoCloseable {
     MemorySegment.copy(block.memory(), Element.FLOAT, values(index), values, 0, values.length);
   }
 
-  /** The strip of keys that begins with key {@code column} of a block. */
-  MemorySegment keys(long index, int column) {
-    return block.memory().asSlice(keys(index) + (long) column * depth * Float.BYTES);
+  /** The address of the strip of keys that begins with key {@code column} of a block. */
+  long keys(long index, int column) {
+    return block.memory().address() + keys(index) + (long) column * depth * Float.BYTES;
   }
 
-  /** The strip of values that begins with feature {@code column} of a block. */
-  MemorySegment values(long index, int column) {
-    return block.memory().asSlice(values(index) + (long) column * KEYS * Float.BYTES);
+  /** The address of the strip of values that begins with feature {@code column} of a block. */
+  long values(long index, int column) {
+    return block.memory().address() + values(index) + (long) column * KEYS * Float.BYTES;
+  }
+
+  /** The block with the next keys of the same heads. */
+  long next(long index) {
+    return index + groups;
   }
 
   private long keys(long index) {

@@ -86,7 +86,17 @@ class FarStoresTest {
   }
 
   @ParameterizedTest
-  @CsvSource({"F32, F32", "F32, BF16", "F32, F16", "BF16, F32", "F16, F32", "BF16, BF16", "U8, U8"})
+  @CsvSource({
+    "F32, F32",
+    "F32, BF16",
+    "F32, F16",
+    "BF16, F32",
+    "F16, F32",
+    "BF16, BF16",
+    "U8, U8",
+    "F8_E4M3, F32",
+    "F8_E5M2, BF16"
+  })
   void copies(DType from, DType to) {
     long rows = Store.FAR_FROM / to.byteSize() / 4099 + 2;
     Tensor x = Twins.empty(from, rows, 4099);

@@ -60,7 +60,9 @@ public final class Float8Kernel {
   private final MachineFunction encodeHalf;
   private final MachineFunction quantize;
   private final MachineFunction decode;
+  private final MachineFunction decodeFar;
   private final MachineFunction decodeHalf;
+  private final MachineFunction decodeHalfFar;
 
   /**
    * Assembles the kernels of one type.
@@ -71,8 +73,10 @@ public final class Float8Kernel {
     encode = new MachineFunction(3, encodeCode(type, false, false));
     encodeHalf = new MachineFunction(3, encodeCode(type, true, false));
     quantize = new MachineFunction(6, encodeCode(type, false, true));
-    decode = new MachineFunction(3, decodeCode(type, false));
-    decodeHalf = new MachineFunction(3, decodeCode(type, true));
+    decode = new MachineFunction(3, decodeCode(type, false, Store.NEAR));
+    decodeFar = new MachineFunction(3, decodeCode(type, false, Store.FAR));
+    decodeHalf = new MachineFunction(3, decodeCode(type, true, Store.NEAR));
+    decodeHalfFar = new MachineFunction(3, decodeCode(type, true, Store.FAR));
   }
 
   /**
@@ -111,9 +115,13 @@ public final class Float8Kernel {
    *
    * @param blocks at least 1
    * @param half whether they are written as BF16, not F32
+   * @param store FAR only if out begins at a multiple of {@link Store#ALIGNMENT}
    */
-  public void decode(long blocks, MemorySegment codes, boolean half, MemorySegment out) {
-    (half ? decodeHalf : decode).call(blocks, address(codes), address(out));
+  public void decode(
+      long blocks, MemorySegment codes, boolean half, MemorySegment out, Store store) {
+    MachineFunction near = half ? decodeHalf : decode;
+    MachineFunction far = half ? decodeHalfFar : decodeFar;
+    (store == Store.FAR ? far : near).call(blocks, address(codes), address(out));
     keep(codes, out);
   }
 
@@ -203,7 +211,7 @@ public final class Float8Kernel {
   }
 
   /** rdi blocks, rsi codes, rdx out. */
-  private static byte[] decodeCode(Type type, boolean half) {
+  private static byte[] decodeCode(Type type, boolean half, Store store) {
     int factor = 8;
     int mask = 9;
     int special = 10;
@@ -214,6 +222,7 @@ public final class Float8Kernel {
     code.broadcast(BITS, special, 0x3f803f80);
     code.broadcast(BITS, change, 0x41804180);
     int block = code.here();
+    store.ask(code, Reg.RSI, BYTES);
     for (int v = 0; v < 2; v++) {
       int low = 4 * v;
       int high = low + 1;
@@ -242,18 +251,17 @@ public final class Float8Kernel {
         code.permute(Op.VPERM2F128, BITS, nan, low, high, 0x31);
         code.permute(Op.VPERM2F128, BITS, low, low, high, 0x20);
         code.vector(Op.VPACKUSDW, BITS, low, low, nan);
-        code.vector(Op.VMOVUPS_STORE, BITS, low, Reg.RDX, v * BYTES);
+        store.emit(code, BITS, low, Reg.RDX, v * BYTES);
       } else {
-        code.vector(Op.VMOVUPS_STORE, BITS, low, Reg.RDX, 2 * v * BYTES);
-        code.vector(Op.VMOVUPS_STORE, BITS, high, Reg.RDX, (2 * v + 1) * BYTES);
+        store.emit(code, BITS, low, Reg.RDX, 2 * v * BYTES);
+        store.emit(code, BITS, high, Reg.RDX, (2 * v + 1) * BYTES);
       }
     }
     code.add(Reg.RSI, BYTES);
     code.add(Reg.RDX, half ? 2 * BYTES : 4 * BYTES);
     code.decrement(Reg.RDI);
     code.jumpNotZero(block);
-    code.vzeroupper();
-    code.ret();
+    store.end(code);
     return code.bytes();
   }
 }

@@ -50,7 +50,7 @@ public final class HalfKernel {
    * To F32.
    *
    * @param blocks at least 1
-   * @param store FAR only if the result begins at a multiple of 32 bytes
+   * @param store FAR only if the result begins at a multiple of {@link Store#ALIGNMENT}
    */
   public void widen(long blocks, MemorySegment from, MemorySegment to, Store store) {
     run(store == Store.FAR ? widenFar : widen, blocks, from, to);
@@ -60,7 +60,7 @@ public final class HalfKernel {
    * From F32 to the nearest numbers, ties to even; NaN stays NaN, and becomes a quiet one.
    *
    * @param blocks at least 1
-   * @param store FAR only if the result begins at a multiple of 32 bytes
+   * @param store FAR only if the result begins at a multiple of {@link Store#ALIGNMENT}
    */
   public void narrow(long blocks, MemorySegment from, MemorySegment to, Store store) {
     run(store == Store.FAR ? narrowFar : narrow, blocks, from, to);
