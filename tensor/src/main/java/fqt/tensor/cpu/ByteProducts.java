@@ -34,6 +34,7 @@ final class ByteProducts {
   private final ScaleKernel scale;
   private final Form form;
   private final boolean raised;
+  private final long leastRows;
   private final Gemm gemm;
   private final Streaming streaming;
   private final Scratch scratch = new Scratch();
@@ -54,6 +55,7 @@ final class ByteProducts {
             : kernel.kind() == TileKernel.Kind.PAIRS ? Form.PAIRS : Form.QUADS;
     this.raised = form == Form.QUADS && !kernel.kind().isTiled();
     this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
+    this.leastRows = Matrices.leastKeptRows(kernel);
     this.gemm = new Gemm(threads, kernel == null ? kernels.panels() : kernels.panels(kernel));
   }
 
@@ -64,7 +66,10 @@ final class ByteProducts {
     if (m == 0 || n == 0) {
       return;
     }
-    if (streaming != null && m <= Streaming.MOST_ROWS) {
+    Operand right = kernel == null ? null : new ByteTerms(form, w, n, kernel.termsAtOnce());
+    MemorySegment packed =
+        kept == null || right == null || m < leastRows ? null : kept.of("int8", w, right, gemm);
+    if (streaming != null && m <= Streaming.MOST_ROWS && packed == null) {
       streaming.multiplyBytes(x, floats(xScale, m), w, floats(wScale, n), bias, out);
       return;
     }
@@ -84,11 +89,10 @@ final class ByteProducts {
       FloatRuns.write(Arrays.copyOf(bias, (int) columns), 0, (int) columns, shifts, 0);
     }
     Scaling scaling = new Scaling(scale, rows, scales, bias == null ? null : shifts);
-    Operand right = new ByteTerms(form, w, n, kernel.termsAtOnce());
     gemm.multiply(
         new ByteTerms(raised ? Form.RAISED_QUADS : form, x, m, kernel.termsAtOnce()),
         right,
-        kept == null ? null : kept.of("int8", w, right, gemm),
+        packed,
         Result.scaled(out, scaling));
     scratch.give(memory);
   }

@@ -91,7 +91,7 @@ final class MachinePanels implements Panels {
   /** Rows of AMX tiles want to be long: their rows of a come into the first level once. */
   @Override
   public int tasks() {
-    return kernel.kind().isTiled() ? 32 : Panels.super.tasks();
+    return kernel.kind().isTiled() ? 8 : Panels.super.tasks();
   }
 
   @Override
@@ -125,7 +125,7 @@ final class MachinePanels implements Panels {
 
   /** Whether whole tiles of rows are read from where a is; a last part of one is packed. */
   private boolean isDirect(int rows) {
-    return direct != null && rows % step == 0;
+    return direct != null && rows % (step / 2) == 0;
   }
 
   @Override
@@ -423,54 +423,78 @@ final class MachinePanels implements Panels {
     int first = task.firstColumn;
     int end = task.endColumn;
     boolean scaled = task.out.scaling() != null;
-    boolean ready = !scaled && task.isReady(0, row, rows, first, end - first);
-    int tiles = scaled ? Math.ceilDiv(end - first, width) : (end - first) / width;
-    tiles = scaled || ready && rows == step ? tiles : 0;
-    long to = scaled ? sums.get().address() : task.to(row, first);
-    long stride = scaled ? stripStride : task.stride();
-    long tileStep = scaled ? step * stripStride : stripStride;
-    boolean isDirect = isDirect(rows);
+    boolean whole = rows == step || rows == step / 2;
+    boolean fits = whole && (end - first) % width == 0;
+    boolean aside = scaled || !fits && block.first() && task.out.isPlain();
+    boolean ready = !aside && whole && task.isReady(0, row, rows, first, end - first);
+    int tiles = aside ? Math.ceilDiv(end - first, width) : ready ? (end - first) / width : 0;
+    Place result = new Place(task.to(row, first), task.stride(), stripStride);
+    Place to = aside ? new Place(sums.get().address(), stripStride, step * stripStride) : result;
     for (int pass = 0; pass < block.passes(); pass++) {
-      boolean adding = scaled ? pass > 0 : task.adds(pass);
+      boolean adding = aside ? pass > 0 : task.adds(pass);
       if (tiles > 0) {
-        rowOfTiles(block, pass, row, isDirect, tiles, first, to, stride, tileStep, adding);
+        boolean asks = whole && pass == (aside ? block.passes() - 1 : 0);
+        rowOfTiles(block, pass, row, rows, first, tiles, to, adding, asks ? result : null);
       }
       for (int c = first + tiles * width; c < end; c += width) {
         edge(task, pass, row, rows, c, Math.min(width, end - c));
       }
     }
     if (scaled) {
-      scale(task, row, rows, first, end - first, to, tileStep);
+      scale(task, row, rows, first, end - first, to.start, to.step);
+    } else if (aside) {
+      copy(task, row, rows, to.step);
     }
   }
 
+  /** Sums that were computed aside, because they fill no tile, as they are. */
+  private void copy(Task task, int row, int rows, long pitch) {
+    MemorySegment from = sums.get();
+    for (int c = task.firstColumn; c < task.endColumn; c += width) {
+      int columns = Math.min(width, task.endColumn - c);
+      MemorySegment strip = from.asSlice((c - task.firstColumn) / width * pitch);
+      Gemm.Block block = task.block;
+      task.out.copyRows(strip, stripStride, block.row() + row, rows, block.column() + c, columns);
+    }
+  }
+
+  /**
+   * Where tiles side by side go.
+   *
+   * @param stride distance of two rows, in bytes
+   * @param step distance of two tiles, in bytes
+   */
+  private record Place(long start, long stride, long step) {}
+
+  /** Tiles side by side; what is asked for meanwhile may be null. */
   private void rowOfTiles(
       Gemm.Block block,
       int pass,
       int row,
-      boolean isDirect,
-      int tiles,
+      int rows,
       int column,
-      long to,
-      long stride,
-      long tileStep,
-      boolean adding) {
+      int tiles,
+      Place to,
+      boolean adding,
+      Place next) {
     long term = block.term() + (long) pass * block.depth();
-    long rows =
-        isDirect
-            ? direct.bytes().address() + direct.at(block.row() + row, term)
-            : a.address() + rowAt(pass, row);
+    boolean isDirect = isDirect(rows);
     kernel.multiplyRow(
+        rows <= step / 2,
         block.depth(pass),
         tiles,
-        rows,
+        isDirect
+            ? direct.bytes().address() + direct.at(block.row() + row, term)
+            : a.address() + rowAt(pass, row),
         isDirect ? direct.stride() : A_STRIDE,
         strip(block, column, pass),
         stripPitch,
-        to,
-        stride,
-        tileStep,
-        adding);
+        to.start,
+        to.stride,
+        to.step,
+        adding,
+        next == null ? 0 : next.start,
+        next == null ? 0 : next.stride);
   }
 
   /** A tile that reaches over the edge of the result, or into a bias. */
@@ -478,8 +502,8 @@ final class MachinePanels implements Panels {
     Gemm.Block block = task.block;
     MemorySegment tile = edge.get();
     if (kernel.kind().isTiled()) {
-      boolean isDirect = isDirect(rows);
-      rowOfTiles(block, pass, row, isDirect, 1, column, tile.address(), stripStride, 0, false);
+      Place to = new Place(tile.address(), stripStride, 0);
+      rowOfTiles(block, pass, row, rows, column, 1, to, false, null);
     } else {
       long from = a.address() + rowAt(pass, row);
       long strip = strip(block, column, pass);

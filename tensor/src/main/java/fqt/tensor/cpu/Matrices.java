@@ -8,6 +8,8 @@ import java.lang.foreign.MemorySegment;
 
 /** The matrix products of the CPU backend; each picks the kernel that suits its shape. */
 final class Matrices {
+  private static final int FEW_ROWS_OF_TILES = 5;
+
   private final Threads threads;
   private final Gemm gemm;
   private final TileKernel pairs;
@@ -65,16 +67,45 @@ final class Matrices {
         gemm.multiply(a, b, packed, out);
       }
     } else if (streaming != null && Streaming.serves(a, b)) {
+      MemorySegment packed = fewByTiles(a, b, out) ? packedPairs(weight, b) : null;
+      if (packed != null) {
+        bf16.multiply(Bf16Terms.of(a, pairs.termsAtOnce()), pairs(b), packed, out);
+        return;
+      }
       streaming.multiply(a, (Operand.Strided) b, out);
     } else if (a.outer() <= Skinny.MOST_ROWS && !b.outerIsDense()) {
       Skinny.multiply(threads, a, b, out);
     } else if (pairs != null && out.alpha() == 1 && Bf16Terms.fits(a) && Bf16Terms.fits(b)) {
-      int multiple = pairs.termsAtOnce();
-      Operand right = Bf16Terms.of(b, multiple);
-      bf16.multiply(Bf16Terms.of(a, multiple), right, packed("bf16", weight, right, bf16), out);
+      bf16.multiply(Bf16Terms.of(a, pairs.termsAtOnce()), pairs(b), packedPairs(weight, b), out);
     } else {
       gemm.multiply(a, b, packed("f32", weight, b, gemm), out);
     }
+  }
+
+  /**
+   * Rows from which on a weight that is kept packed is multiplied as for many rows, by AMX: its
+   * strips lie in the order of reading, and no sum waits for the one before.
+   */
+  static int leastKeptRows(TileKernel kernel) {
+    return kernel != null && kernel.kind().isTiled() ? FEW_ROWS_OF_TILES : Streaming.MOST_ROWS + 1;
+  }
+
+  /** Whether a few rows may go through the tiles of many: only where that gives the same bits. */
+  private boolean fewByTiles(Operand a, Operand b, Result out) {
+    return pairs != null
+        && a.outer() >= leastKeptRows(pairs)
+        && a.inner() % (2L * pairs.termsAtOnce()) == 0
+        && out.isPlain()
+        && Bf16Terms.fits(a)
+        && Bf16Terms.fits(b);
+  }
+
+  private Operand pairs(Operand b) {
+    return Bf16Terms.of(b, pairs.termsAtOnce());
+  }
+
+  private MemorySegment packedPairs(Tensor weight, Operand b) {
+    return packed("bf16", weight, pairs(b), bf16);
   }
 
   private MemorySegment packed(String form, Tensor weight, Operand right, Gemm gemm) {

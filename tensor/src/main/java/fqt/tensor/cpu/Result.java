@@ -40,6 +40,11 @@ record Result(
         out.storage().segment(), out.offset(), out.stride(0), 1, 0, null, false, scaling);
   }
 
+  /** Whether results are the sums and nothing else. */
+  boolean isPlain() {
+    return alpha == 1 && beta == 0 && bias == null && !lowerOnly;
+  }
+
   /** Whether any element of a block is wanted. */
   boolean wants(long row, int rows, long column) {
     return !lowerOnly || column < row + rows;

@@ -120,6 +120,38 @@ class KeptFormsTest {
     }
   }
 
+  /** AMX multiplies a few rows by the packed form of a weight too, if there is one. */
+  @ParameterizedTest
+  @EnumSource(Tier.class)
+  void fewRows(Tier tier) {
+    KernelChoice kernels = kernels(tier);
+    KeptForms forms = new KeptForms(memory, MUCH);
+    Matrices matrices = new Matrices(new Threads(2), kernels, forms);
+    ByteProducts products = new ByteProducts(new Threads(2), kernels, forms);
+    boolean tiled = kernels.bytes().kind().isTiled();
+    Random random = new Random(4);
+    int[][] sizes = {{5, 70, 64}, {9, 97, 1152}, {16, 64, 96}, {16, 2100, 1088}};
+    for (int[] size : sizes) {
+      int n = size[1];
+      int k = size[2];
+      Tensor x = random(random, DType.BF16, size[0], k);
+      Tensor w = owned(random(random, DType.BF16, n, k));
+      assertKeptIsTheSame(
+          w, out -> matrices.linear(x, w, null, out), size[0], tiled ? packedBytes(n, k / 2) : 0);
+      Tensor bytes = TestMatrices.bytes(random, size[0], k);
+      Tensor codes = owned(TestMatrices.bytes(random, n, k));
+      Tensor xScale = random(random, DType.F32, 1, size[0]).reshape(size[0]);
+      Tensor wScale = random(random, DType.F32, 1, n).reshape(n);
+      Tensor bias = random(random, DType.F32, 1, n).reshape(n);
+      long terms = Gemm.roundUp(k / 4, kernels.bytes().termsAtOnce());
+      assertKeptIsTheSame(
+          codes,
+          out -> products.linear(bytes, xScale, codes, wScale, Matrices.floats(bias), out),
+          size[0],
+          tiled ? packedBytes(n, terms) : 0);
+    }
+  }
+
   @ParameterizedTest
   @EnumSource(Tier.class)
   void codesOfFourBits(Tier tier) {

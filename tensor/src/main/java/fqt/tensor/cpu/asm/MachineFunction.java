@@ -183,6 +183,27 @@ public final class MachineFunction {
     }
   }
 
+  /** Calls the function. */
+  public void call(
+      long a,
+      long b,
+      long c,
+      long d,
+      long e,
+      long f,
+      long g,
+      long h,
+      long i,
+      long j,
+      long k,
+      long l) {
+    try {
+      handle.invokeExact(a, b, c, d, e, f, g, h, i, j, k, l);
+    } catch (Throwable thrown) {
+      throw failed(thrown);
+    }
+  }
+
   private static IllegalStateException failed(Throwable thrown) {
     return new IllegalStateException("a call of machine code failed", thrown);
   }

@@ -62,6 +62,11 @@ public final class TileKernel {
   private final MachineFunction set;
   private final MachineFunction add;
 
+  /** For half as many rows, by AMX. */
+  private final MachineFunction setHalf;
+
+  private final MachineFunction addHalf;
+
   /**
    * Assembles the kernel.
    *
@@ -86,12 +91,20 @@ public final class TileKernel {
     this.ahead = ahead;
     this.kind = kind;
     this.bits = bits;
-    this.rows = kind.isTiled() ? AmxCode.ROWS : bits == 512 ? 12 : 6;
+    this.rows = kind.isTiled() ? 2 * AmxCode.SIDE : bits == 512 ? 12 : 6;
     this.columns = 2 * bits / Float.SIZE;
     this.aStride = aStride * Float.BYTES;
-    int arguments = kind.isTiled() ? 9 : 10;
-    this.set = new MachineFunction(arguments, code(false));
-    this.add = new MachineFunction(arguments, code(true));
+    if (kind.isTiled()) {
+      this.set = new MachineFunction(12, amxCode(false, 2));
+      this.add = new MachineFunction(12, amxCode(true, 2));
+      this.setHalf = new MachineFunction(12, amxCode(false, 1));
+      this.addHalf = new MachineFunction(12, amxCode(true, 1));
+    } else {
+      this.set = new MachineFunction(10, vectorCode(false));
+      this.add = new MachineFunction(10, vectorCode(true));
+      this.setHalf = null;
+      this.addHalf = null;
+    }
   }
 
   /** What is multiplied. */
@@ -211,8 +224,9 @@ public final class TileKernel {
    * By AMX, a row of tiles: {@code tiles} strips of b with the same rows of a. The caller keeps the
    * memory alive.
    *
+   * @param half whether only the first half of {@link #rows} is wanted
    * @param depth terms of each sum, a multiple of 16
-   * @param a address of the first of {@code rows} rows
+   * @param a address of the first of its rows
    * @param aStride distance of two rows of a, in bytes
    * @param b address of the first strip [depth, columns]
    * @param bPitch distance of two strips, in bytes
@@ -220,8 +234,12 @@ public final class TileKernel {
    * @param cStride distance of two rows of c, in bytes
    * @param cStep distance of two tiles in c, in bytes
    * @param adding whether to add to c or to overwrite it
+   * @param next what will be written next, tiles side by side, which is asked for meanwhile; it
+   *     need not be there: asking never fails. 0 for nothing
+   * @param nextStride distance of two of its rows, in bytes
    */
   public void multiplyRow(
+      boolean half,
       long depth,
       long tiles,
       long a,
@@ -231,14 +249,18 @@ public final class TileKernel {
       long c,
       long cStride,
       long cStep,
-      boolean adding) {
-    (adding ? add : set).call(depth, tiles, a, b, c, cStride, aStride, bPitch, cStep);
+      boolean adding,
+      long next,
+      long nextStride) {
+    long steps = depth / UNROLL;
+    long asking = next == 0 ? 0 : Math.min(steps, AmxCode.ASKING);
+    MachineFunction function = half ? (adding ? addHalf : setHalf) : (adding ? add : set);
+    function.call(
+        asking, tiles, a, b, c, cStride, aStride, bPitch, cStep, steps - asking, next, nextStride);
   }
 
-  private byte[] code(boolean adding) {
-    return kind.isTiled()
-        ? AmxCode.code(kind == Kind.AMX_QUADS ? Op.TDPBSSD : Op.TDPBF16PS, adding)
-        : vectorCode(adding);
+  private byte[] amxCode(boolean adding, int rows) {
+    return AmxCode.code(kind == Kind.AMX_QUADS ? Op.TDPBSSD : Op.TDPBF16PS, adding, rows);
   }
 
   /** Rows of what is wanted next that registers hold together. */
