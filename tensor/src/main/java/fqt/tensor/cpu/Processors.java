@@ -109,6 +109,10 @@ final class Processors {
       MemorySegment.copy(set, 0, to, BYTE, 0, set.length);
     }
 
+    boolean has(int processor) {
+      return processor * bytes < without.byteSize();
+    }
+
     MemorySegment without(int processor) {
       return without.asSlice(processor * bytes, bytes);
     }
@@ -124,7 +128,9 @@ final class Processors {
       return UNKNOWN;
     }
     try {
-      return (int) CALLS.current.invokeExact();
+      int processor = (int) CALLS.current.invokeExact();
+      // One that this process was given later has no sets.
+      return SETS.has(processor) ? processor : UNKNOWN;
     } catch (Throwable thrown) {
       throw new IllegalStateException("sched_getcpu failed", thrown);
     }
