@@ -196,8 +196,7 @@ final class Streaming {
               values[n] += rest(inputs[m], weight.bytes, weight.at(from + n), whole);
             }
             float[] line = scaled(values, perRow[m], perColumn, bias, (int) from);
-            FloatRuns.write(
-                line, 0, count, result.out(), result.offset() + m * result.stride() + from);
+            result.addRow(line, m, (int) from, count);
           }
         });
   }
