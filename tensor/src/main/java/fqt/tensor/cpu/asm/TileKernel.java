@@ -50,9 +50,6 @@ public final class TileKernel {
     }
   }
 
-  /** Terms of a run of the loop: a cache line of each row of a. */
-  private static final int UNROLL = 16;
-
   private final Kind kind;
   private final int bits;
   private final int aStride;
@@ -252,7 +249,7 @@ public final class TileKernel {
       boolean adding,
       long next,
       long nextStride) {
-    long steps = depth / UNROLL;
+    long steps = depth / TileCode.UNROLL;
     long asking = next == 0 ? 0 : Math.min(steps, AmxCode.ASKING);
     MachineFunction function = half ? (adding ? addHalf : setHalf) : (adding ? add : set);
     function.call(
@@ -278,32 +275,8 @@ public final class TileKernel {
       code.load(Reg.R12, Reg.RSP, Assembler.STACK_ARGUMENTS + 24);
       code.triple(Reg.R13, Reg.R12);
     }
-    code.test(Reg.RSI);
-    int noneWhole = code.jumpZero();
-    int tile = code.here();
-    tile(code, rows, adding);
-    code.add(Reg.RDX, rows * aStride);
-    code.decrement(Reg.RSI);
-    code.jumpNotZero(tile);
-    code.land(noneWhole);
-    code.load(Reg.RSI, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
-    int[] parts = new int[rows];
-    for (int height = 1; height < rows; height++) {
-      code.decrement(Reg.RSI);
-      parts[height] = code.jumpZero();
-    }
-    end(code);
-    for (int height = 1; height < rows; height++) {
-      code.land(parts[height]);
-      tile(code, height, adding);
-      end(code);
-    }
+    TileCode.heights(code, rows, rows * aStride, height -> tile(code, height, adding));
     return code.bytes();
-  }
-
-  private static void end(Assembler code) {
-    code.vzeroupper();
-    code.restoreAllAndReturn();
   }
 
   private void tile(Assembler code, int height, boolean adding) {
@@ -318,7 +291,7 @@ public final class TileKernel {
     for (int sum = 0; sum < 2 * height; sum++) {
       code.vector(Op.VXORPS, 256, sum, sum, sum);
     }
-    terms(code, height);
+    TileCode.terms(code, () -> ask(code, height), count -> steps(code, height, count));
     store(code, height, adding);
     if (ahead > 0) {
       for (int row = 0; row < ahead % AHEAD; row++) {
@@ -332,33 +305,16 @@ public final class TileKernel {
   }
 
   /**
-   * The loop over the terms, sixteen at a time and then one by one. Meanwhile the rows of the next
-   * tile are asked for, which come from the second-level cache or from further away.
+   * The rows of the next tile, which come from the second-level cache or from further away, and
+   * what is wanted after all tiles.
    */
-  private void terms(Assembler code, int height) {
-    code.move(Reg.RAX, Reg.RDI);
-    code.move(Reg.RBX, Reg.RDI);
-    code.and(Reg.RBX, UNROLL - 1);
-    code.shiftRight(Reg.RAX, Integer.numberOfTrailingZeros(UNROLL));
-    int noneWhole = code.jumpZero();
-    int whole = code.here();
+  private void ask(Assembler code, int height) {
     for (int row = 0; row < rows && height == rows; row++) {
       code.prefetch(Mem.at(Reg.R11, (rows + row) * aStride));
     }
     if (ahead > 0) {
       askForNext(code);
     }
-    steps(code, height, UNROLL);
-    code.decrement(Reg.RAX);
-    code.jumpNotZero(whole);
-    code.land(noneWhole);
-    code.test(Reg.RBX);
-    int noneLeft = code.jumpZero();
-    int left = code.here();
-    steps(code, height, 1);
-    code.decrement(Reg.RBX);
-    code.jumpNotZero(left);
-    code.land(noneLeft);
   }
 
   private void askForNext(Assembler code) {
@@ -366,8 +322,8 @@ public final class TileKernel {
       Reg first = row < AHEAD ? Reg.RBP : Reg.R14;
       code.prefetchSecond(Mem.inRow(first, Reg.R12, Reg.R13, row % AHEAD, 0));
     }
-    code.add(Reg.RBP, UNROLL * Float.BYTES);
-    code.add(Reg.R14, UNROLL * Float.BYTES);
+    code.add(Reg.RBP, TileCode.UNROLL * Float.BYTES);
+    code.add(Reg.R14, TileCode.UNROLL * Float.BYTES);
   }
 
   private void steps(Assembler code, int height, int count) {

@@ -24,8 +24,6 @@ public final class WidePairsKernel {
   /** Bytes of a term of a strip, and of a row of its sums. */
   private static final int STRIP = 2 * BYTES;
 
-  private static final int UNROLL = 16;
-
   private static final int B = ROWS * VECTORS;
   private static final int X = B + 1;
   private static final int FIRST = X + 1;
@@ -73,7 +71,7 @@ public final class WidePairsKernel {
       long next) {
     long tiles = height / ROWS;
     long rest = height % ROWS;
-    long step = Math.min(STRIP, (long) UNROLL * STRIP / Math.max(1, tiles));
+    long step = Math.min(STRIP, (long) TileCode.UNROLL * STRIP / Math.max(1, tiles));
     (adding ? add : set).call(depth, tiles, a, b, bPitch, c, cPitch, rest, next, step);
   }
 
@@ -91,32 +89,8 @@ public final class WidePairsKernel {
     code.move(Reg.R14, Reg.R13);
     code.add(Reg.R14, Reg.R8);
     code.load(Reg.RBP, Reg.RSP, Assembler.STACK_ARGUMENTS + 24);
-    code.test(Reg.RSI);
-    int noneWhole = code.jumpZero();
-    int tile = code.here();
-    tile(code, ROWS, adding);
-    code.add(Reg.RDX, ROWS * aStride);
-    code.decrement(Reg.RSI);
-    code.jumpNotZero(tile);
-    code.land(noneWhole);
-    code.load(Reg.RSI, Reg.RSP, Assembler.STACK_ARGUMENTS + 8);
-    int[] parts = new int[ROWS];
-    for (int height = 1; height < ROWS; height++) {
-      code.decrement(Reg.RSI);
-      parts[height] = code.jumpZero();
-    }
-    end(code);
-    for (int height = 1; height < ROWS; height++) {
-      code.land(parts[height]);
-      tile(code, height, adding);
-      end(code);
-    }
+    TileCode.heights(code, ROWS, ROWS * aStride, height -> tile(code, height, adding));
     return code.bytes();
-  }
-
-  private static void end(Assembler code) {
-    code.vzeroupper();
-    code.restoreAllAndReturn();
   }
 
   /** r10 and r12 walk through the strips, r11 through the rows. */
@@ -128,7 +102,7 @@ public final class WidePairsKernel {
     for (int sum = 0; sum < VECTORS * height; sum++) {
       code.vector(Op.VXORPS, BITS, sum, sum, sum);
     }
-    terms(code, height);
+    TileCode.terms(code, () -> ask(code, height), count -> steps(code, height, count));
     for (int row = 0; row < height; row++) {
       for (int half = 0; half < VECTORS; half++) {
         Reg to = half < 2 ? Reg.R9 : Reg.R15;
@@ -144,14 +118,8 @@ public final class WidePairsKernel {
     code.add(Reg.R15, height * STRIP);
   }
 
-  /** Sixteen terms at a time and then one by one; meanwhile the next tile's rows are asked for. */
-  private void terms(Assembler code, int height) {
-    code.move(Reg.RAX, Reg.RDI);
-    code.move(Reg.RBX, Reg.RDI);
-    code.and(Reg.RBX, UNROLL - 1);
-    code.shiftRight(Reg.RAX, Integer.numberOfTrailingZeros(UNROLL));
-    int noneWhole = code.jumpZero();
-    int whole = code.here();
+  /** The next tile's rows, and a part of the next strips. */
+  private void ask(Assembler code, int height) {
     for (int row = 0; row < ROWS && height == ROWS; row++) {
       code.prefetch(Mem.at(Reg.R11, (ROWS + row) * aStride));
     }
@@ -159,17 +127,6 @@ public final class WidePairsKernel {
       code.prefetchSecond(Mem.at(next, 0));
       code.add(next, Reg.RBP);
     }
-    steps(code, height, UNROLL);
-    code.decrement(Reg.RAX);
-    code.jumpNotZero(whole);
-    code.land(noneWhole);
-    code.test(Reg.RBX);
-    int noneLeft = code.jumpZero();
-    int left = code.here();
-    steps(code, height, 1);
-    code.decrement(Reg.RBX);
-    code.jumpNotZero(left);
-    code.land(noneLeft);
   }
 
   /** Two products and only then two sums: neither waits for the other. */
