@@ -28,6 +28,12 @@ final class Blas {
   private static final List<String> OPENBLAS =
       List.of("openblas-pthread/libopenblas.so.0", "libopenblas.so.0");
 
+  /**
+   * What OpenBLAS's Fortran runtime needs, and looks for where the system has its libraries only;
+   * what is loaded already it need not look for.
+   */
+  private static final List<String> RUNTIME = List.of("libgcc_s.so.1", "libquadmath.so.0");
+
   private final MethodHandle sgemm;
   private final String description;
 
@@ -61,7 +67,7 @@ final class Blas {
    */
   static Blas blis(int threads) {
     Path file = find("blis", BLIS);
-    SymbolLookup symbols = SymbolLookup.libraryLookup(file, Arena.global());
+    SymbolLookup symbols = open(file);
     call(symbols, "bli_thread_set_num_threads", ValueLayout.JAVA_LONG, (long) threads);
     return new Blas(symbols, "BLIS, " + file);
   }
@@ -74,7 +80,8 @@ final class Blas {
    */
   static Blas openblas(int threads) {
     Path file = find("openblas", OPENBLAS);
-    SymbolLookup symbols = SymbolLookup.libraryLookup(file, Arena.global());
+    RUNTIME.stream().map(file::resolveSibling).filter(Files::exists).forEach(Blas::open);
+    SymbolLookup symbols = open(file);
     call(symbols, "openblas_set_num_threads", ValueLayout.JAVA_INT, threads);
     String core = text(symbols, "openblas_get_corename");
     boolean wide = Stream.of("SkylakeX", "Cooperlake", "SapphireRapids").anyMatch(core::equals);
@@ -119,6 +126,10 @@ final class Blas {
   /** Whether there is an OpenBLAS to compare with. */
   static boolean hasOpenblas() {
     return file("openblas", OPENBLAS).isPresent();
+  }
+
+  private static SymbolLookup open(Path file) {
+    return SymbolLookup.libraryLookup(file, Arena.global());
   }
 
   private static Path find(String name, List<String> places) {

@@ -33,7 +33,7 @@ final class CpuWork implements AutoCloseable {
   private final List<Runnable> calls = new ArrayList<>();
   private final List<Onednn> peers = new ArrayList<>();
   private long weightBytes;
-  private int next;
+  private long runs;
 
   /**
    * A layer.
@@ -176,16 +176,14 @@ final class CpuWork implements AutoCloseable {
   /** Computes the layer once, with the next weight. */
   void run() {
     try (Scope results = Scope.open()) {
-      calls.get(next).run();
+      calls.get((int) (runs % calls.size())).run();
     }
-    next = (next + 1) % calls.size();
+    runs++;
   }
 
-  /**
-   * Computes the layer twice with each weight: frozen weights are packed in their second product.
-   */
+  /** Until each weight was used twice: frozen weights are packed in their second product. */
   void settle() {
-    for (int i = 0; i < 2 * calls.size(); i++) {
+    while (runs < 2L * calls.size()) {
       run();
     }
   }

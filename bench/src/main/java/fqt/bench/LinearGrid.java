@@ -3,13 +3,14 @@ package fqt.bench;
 import fqt.tensor.Scope;
 import fqt.tensor.Tensor;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 
 /**
- * All cells of {@link LinearTable} once, in one JVM: {@code fqt.bench.LinearGrid THREADS [short]}.
+ * All cells of {@link LinearTable} once, in one JVM: {@code fqt.bench.LinearGrid THREADS CHOICE}.
  * The libraries take turns in each cell. Prints a line for each cell and library: type, tokens,
  * layer, library, billions of operations a second.
  */
@@ -37,8 +38,8 @@ final class LinearGrid {
   private static final String[] TYPES = {"f32", "bf16", "s8", "int4"};
   private static final String[] LIBRARIES = {"openblas", "onednn", "fqt"};
 
-  /** Operations of the largest cell; larger ones would take longer than all the others. */
-  private static final double MOST_OPERATIONS = 18e9;
+  /** Operations from which on a cell is a large one: those take longer than all the others. */
+  private static final double LARGE = 18e9;
 
   /** Bytes of weights that a few tokens go through before they come back to the first. */
   private static final String FAR = "64000000";
@@ -59,6 +60,29 @@ final class LinearGrid {
 
   private LinearGrid() {}
 
+  /** Which cells are measured. */
+  enum Choice {
+    /** All but the large ones. */
+    USUAL,
+    /** Those of two layers. */
+    SHORT,
+    /** Those that take so long that the others do without them. */
+    LARGE;
+
+    /**
+     * By its name, large or small.
+     *
+     * @throws IllegalArgumentException if there is none
+     */
+    static Choice of(String name) {
+      return Arrays.stream(values())
+          .filter(choice -> choice.name().equalsIgnoreCase(name))
+          .findFirst()
+          .orElseThrow(
+              () -> new IllegalArgumentException("usual, short or large, not '" + name + "'"));
+    }
+  }
+
   /** A layer and a number of tokens. */
   record Cell(String layer, int tokens) {
     int outputs() {
@@ -75,14 +99,14 @@ final class LinearGrid {
   }
 
   /** The cells of the table, those of a layer side by side. */
-  static List<Cell> cells(boolean brief) {
+  static List<Cell> cells(Choice choice) {
     List<Cell> cells = new ArrayList<>();
-    for (String layer : brief ? LAYERS.subList(0, 2) : LAYERS) {
+    for (String layer : choice == Choice.SHORT ? LAYERS.subList(0, 2) : LAYERS) {
       int[] tokens =
           layer.equals("1023x1025") ? AWKWARD : layer.equals("1024x1024") ? SQUARE : TOKENS;
       for (int m : tokens) {
         Cell cell = new Cell(layer, m);
-        if (cell.operations() < MOST_OPERATIONS) {
+        if (cell.operations() >= LARGE == (choice == Choice.LARGE)) {
           cells.add(cell);
         }
       }
@@ -97,7 +121,7 @@ final class LinearGrid {
     System.setProperty("fqt.bench.far", FAR);
     warmUp(threads);
     Map<String, List<Cell>> byLayer = new LinkedHashMap<>();
-    for (Cell cell : cells(arguments.length > 1)) {
+    for (Cell cell : cells(Choice.of(arguments[1]))) {
       byLayer.computeIfAbsent(cell.layer(), _ -> new ArrayList<>()).add(cell);
     }
     for (List<Cell> cells : byLayer.values()) {

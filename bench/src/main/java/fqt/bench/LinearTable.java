@@ -13,16 +13,22 @@ import java.util.Map;
 
 /**
  * Linear layers of real sizes beside oneDNN and OpenBLAS, as tables in Markdown: {@code
- * fqt.bench.LinearTable [short]}. Five fresh JVMs for each number of threads measure all cells
- * ({@link LinearGrid}); each number is the median of the five, and behind it stands the slowest of
- * them as a part of the median. {@code short} takes two JVMs and two layers, to see that all is in
- * place.
+ * fqt.bench.LinearTable [short|large]}. Five fresh JVMs for each number of threads measure all
+ * cells ({@link LinearGrid}); each number is the median of the five, and behind it stands the
+ * slowest of them as a part of the median. {@code short} takes two JVMs and two layers, to see that
+ * all is in place; {@code large} the cells of more than 18 billion operations, which are left out
+ * otherwise.
  */
 public final class LinearTable {
   private static final int FORKS = 5;
 
-  /** When no more JVMs are begun; five of each take about ten minutes on two quiet processors. */
+  /**
+   * When no more JVMs are begun: five of each take some ten minutes on two quiet processors, and
+   * twenty with the large cells.
+   */
   private static final Duration LIMIT = Duration.ofMinutes(11);
+
+  private static final Duration LARGE_LIMIT = Duration.ofMinutes(22);
 
   private static final String HEADER =
       "| layer | tokens | f32 | oneDNN | OpenBLAS | ratio | bf16 | oneDNN | ratio | s8 | oneDNN"
@@ -39,31 +45,30 @@ public final class LinearTable {
 
   /** Runs the JVMs and prints the tables. */
   public static void main(String[] arguments) throws IOException, InterruptedException {
-    boolean brief = arguments.length > 0 && arguments[0].equals("short");
-    long end = System.nanoTime() + LIMIT.toNanos();
+    LinearGrid.Choice choice = LinearGrid.Choice.of(arguments.length > 0 ? arguments[0] : "usual");
+    Duration limit = choice == LinearGrid.Choice.LARGE ? LARGE_LIMIT : LIMIT;
+    long end = System.nanoTime() + limit.toNanos();
     LinearTable[] tables = {new LinearTable(1), new LinearTable(2)};
     int forks = 0;
-    while (forks < (brief ? 2 : FORKS) && System.nanoTime() < end) {
+    while (forks < (choice == LinearGrid.Choice.SHORT ? 2 : FORKS) && System.nanoTime() < end) {
       for (LinearTable table : tables) {
-        table.fork(brief);
+        table.fork(choice);
       }
       forks++;
     }
     for (LinearTable table : tables) {
       System.out.printf("%n%s; %d JVMs%n%n", table.floor.description(), forks);
-      table.print(brief);
+      table.print(choice);
     }
   }
 
-  private void fork(boolean brief) throws IOException, InterruptedException {
+  private void fork(LinearGrid.Choice choice) throws IOException, InterruptedException {
     List<String> command = new ArrayList<>();
     command.add(Path.of(System.getProperty("java.home"), "bin", "java").toString());
     command.addAll(ManagementFactory.getRuntimeMXBean().getInputArguments());
     command.addAll(List.of("-cp", System.getProperty("java.class.path")));
-    command.addAll(List.of(LinearGrid.class.getName(), Integer.toString(floor.threads())));
-    if (brief) {
-      command.add("short");
-    }
+    command.add(LinearGrid.class.getName());
+    command.addAll(List.of(Integer.toString(floor.threads()), choice.name()));
     Process process =
         new ProcessBuilder(command).redirectError(ProcessBuilder.Redirect.INHERIT).start();
     try (BufferedReader lines = process.inputReader()) {
@@ -81,11 +86,11 @@ public final class LinearTable {
     }
   }
 
-  private void print(boolean brief) {
+  private void print(LinearGrid.Choice choice) {
     speeds.values().forEach(list -> list.sort(null));
     System.out.println(HEADER);
     System.out.println("|" + "---|".repeat(HEADER.split("\\|").length - 1));
-    for (LinearGrid.Cell cell : LinearGrid.cells(brief)) {
+    for (LinearGrid.Cell cell : LinearGrid.cells(choice)) {
       StringBuilder line = new StringBuilder();
       line.append("| ").append(cell.layer()).append(" | ").append(cell.tokens()).append(" | ");
       for (String type : List.of("f32", "bf16", "s8")) {
