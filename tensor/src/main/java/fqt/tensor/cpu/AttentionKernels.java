@@ -24,7 +24,7 @@ final class AttentionKernels {
   /** From so many rows a sequence on, packing the keys is worth its cost. */
   private static final long PACKED_FROM = 8;
 
-  private final KernelChoice kernels;
+  private final MachineKernels machine;
   private final HostMemory memory;
   private final Tensor q;
   private final Tensor k;
@@ -39,7 +39,7 @@ final class AttentionKernels {
   private final int queriesAtOnce;
 
   private AttentionKernels(
-      KernelChoice kernels,
+      MachineKernels machine,
       HostMemory memory,
       Tensor q,
       Tensor k,
@@ -47,7 +47,7 @@ final class AttentionKernels {
       float scale,
       AttentionMask mask,
       Tensor out) {
-    this.kernels = kernels;
+    this.machine = machine;
     this.memory = memory;
     this.q = q;
     this.k = k;
@@ -65,11 +65,11 @@ final class AttentionKernels {
   /**
    * Attention of all heads.
    *
-   * @param choice machine code for products and scores, or the Vector API
+   * @param machine kernels for products and scores, or null for the Vector API
    */
   static void attention(
       Threads threads,
-      KernelChoice choice,
+      MachineKernels machine,
       HostMemory memory,
       Tensor q,
       Tensor k,
@@ -80,14 +80,15 @@ final class AttentionKernels {
     if (out.count() == 0) {
       return;
     }
-    AttentionKernels kernels = new AttentionKernels(choice, memory, q, k, v, scale, mask, out);
+    AttentionKernels kernels = new AttentionKernels(machine, memory, q, k, v, scale, mask, out);
     long sequences = mask.queryBounds().length - 1L;
     if (q.dim(0) * kernels.shared < PACKED_FROM * sequences) {
       kernels.run(threads, null);
       return;
     }
     try (PackedKeys keys =
-        PackedKeys.pack(threads, choice.turn(), memory, k, v, mask.keyBounds())) {
+        PackedKeys.pack(
+            threads, machine == null ? null : machine.turn(), memory, k, v, mask.keyBounds())) {
       kernels.run(threads, keys);
     }
   }
@@ -166,8 +167,8 @@ final class AttentionKernels {
 
   private AttentionRows rows(PackedKeys keys, int rows) {
     int depth = Math.toIntExact(q.dim(2));
-    return keys != null && kernels.floats() != null && MachineAttention.fits(depth)
-        ? new MachineAttention(kernels, memory, rows, depth, scale)
+    return keys != null && machine != null && MachineAttention.fits(depth)
+        ? new MachineAttention(machine, memory, rows, depth, scale)
         : new AttentionBlock(rows, depth, scale);
   }
 

@@ -16,8 +16,8 @@ import jdk.incubator.vector.VectorOperators;
 import jdk.incubator.vector.VectorSpecies;
 
 /**
- * Products of I8 matrices. Sums are exact in I32: by the integer kernel of {@link KernelChoice}, or
- * else by F32 products of at most 1024 terms, which are exact too (1024 · 128² = 2^24).
+ * Products of I8 matrices. Sums are exact in I32: by the integer kernel of {@link MachineKernels},
+ * or else by F32 products of at most 1024 terms, which are exact too (1024 · 128² = 2^24).
  *
  * <p>The byte dot product of the processor wants one side unsigned. Then 128 is added to x, and
  * what the sums have too much is taken back at the end.
@@ -47,16 +47,17 @@ final class ByteProducts {
   ByteProducts(Threads threads, KernelChoice kernels, KeptForms kept) {
     this.kept = kept;
     this.threads = threads;
-    this.kernel = kernels.bytes();
-    this.scale = kernels.scale();
+    MachineKernels machine = kernels.machine();
+    this.kernel = machine == null ? null : machine.bytes();
+    this.scale = machine == null ? null : machine.scale();
     this.form =
         kernel == null
             ? Form.FLOATS
             : kernel.kind() == TileKernel.Kind.PAIRS ? Form.PAIRS : Form.QUADS;
     this.raised = form == Form.QUADS && !kernel.kind().isTiled();
-    this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
+    this.streaming = machine == null ? null : new Streaming(threads, machine.dots());
     this.leastRows = Matrices.leastKeptRows(kernel);
-    this.gemm = new Gemm(threads, kernel == null ? kernels.panels() : kernels.panels(kernel));
+    this.gemm = new Gemm(threads, kernel == null ? kernels.panels() : machine.panels(kernel));
   }
 
   /** {@code out[m][n] = (Σ x[m][k] w[n][k]) * (xScale[m] * wScale[n]) + bias[n]}. */

@@ -40,8 +40,8 @@ final class CpuBackend implements Backend {
   @Override
   public List<String> describe() {
     return List.of(
-        "kernels: vector, %d bits (%d F32 lanes)".formatted(Lanes.F.vectorBitSize(), Lanes.LENGTH),
-        kernels.description(),
+        "kernels: " + kernels.description(),
+        "vectors in Java: %d bits (%d F32 lanes)".formatted(Lanes.F.vectorBitSize(), Lanes.LENGTH),
         "threads: " + threads.count());
   }
 
@@ -187,7 +187,7 @@ final class CpuBackend implements Backend {
 
   @Override
   public void attention(Tensor q, Tensor k, Tensor v, float scale, AttentionMask mask, Tensor out) {
-    AttentionKernels.attention(threads, kernels, memory, q, k, v, scale, mask, out);
+    AttentionKernels.attention(threads, kernels.machine(), memory, q, k, v, scale, mask, out);
   }
 
   @Override

@@ -5,8 +5,8 @@ import fqt.tensor.cpu.asm.ExecutableMemory;
 import java.util.Locale;
 
 /**
- * Offers the CPU backend. By default its kernels use the Vector API, which needs the module {@code
- * jdk.incubator.vector}, and the matrix products machine code where that runs. The system property
+ * Offers the CPU backend. By default its kernels are machine code where that runs, and use the
+ * Vector API elsewhere, which needs the module {@code jdk.incubator.vector}. The system property
  * {@code fqt.cpu} forces a tier: {@code machine} insists on machine code, {@code amx}, {@code
  * avx512} and {@code avx2} on one kind of it (the last with {@code -XX:UseAVX=2}), {@code vector}
  * does without, and {@code scalar}, for tests and for comparison, does without the Vector API too.
@@ -43,8 +43,9 @@ public final class CpuProvider implements Backend.Provider {
       case "machine", "avx2", "avx512", "amx" -> {
         try {
           yield tier.equals("machine")
-              ? KernelChoice.machine()
-              : KernelChoice.machine(KernelChoice.Tier.valueOf(tier.toUpperCase(Locale.ROOT)));
+              ? KernelChoice.machineCode()
+              : KernelChoice.machineCode(
+                  MachineKernels.Tier.valueOf(tier.toUpperCase(Locale.ROOT)));
         } catch (ExecutableMemory.Refused refused) {
           throw new IllegalStateException(
               "fqt.cpu is '" + tier + "', but " + refused.getMessage(), refused);

@@ -49,7 +49,7 @@ final class FewRows {
   private final Scratch scratch = new Scratch();
   private final ThreadLocal<MemorySegment> strips;
 
-  FewRows(Threads threads, KernelChoice kernels) {
+  FewRows(Threads threads, MachineKernels kernels) {
     this.threads = threads;
     this.ahead = kernels.ahead();
     this.wellAhead = kernels.wellAhead();

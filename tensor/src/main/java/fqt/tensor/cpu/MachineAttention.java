@@ -47,7 +47,7 @@ final class MachineAttention implements AttentionRows {
     return depth <= Gemm.A_STRIDE && PackedKeys.KEYS <= Gemm.A_STRIDE;
   }
 
-  MachineAttention(KernelChoice kernels, HostMemory memory, int rows, int depth, float scale) {
+  MachineAttention(MachineKernels kernels, HostMemory memory, int rows, int depth, float scale) {
     this.kernel = kernels.ahead();
     this.scoreKernel = kernels.rows().scores();
     this.stateBytes = scoreKernel.stateBytes();

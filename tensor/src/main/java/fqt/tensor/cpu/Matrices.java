@@ -26,14 +26,15 @@ final class Matrices {
 
   /** Products that keep packed weights, where {@code kept} is not null. */
   Matrices(Threads threads, KernelChoice kernels, KeptForms kept) {
-    this.kept = kernels.floats() == null ? null : kept;
+    MachineKernels machine = kernels.machine();
+    this.kept = machine == null ? null : kept;
     this.threads = threads;
     this.gemm = new Gemm(threads, kernels.panels());
-    this.pairs = kernels.pairs();
-    this.bf16 = pairs == null ? null : new Gemm(threads, kernels.panels(pairs));
-    this.streaming = kernels.dots() == null ? null : new Streaming(threads, kernels.dots());
-    this.fewRows = kernels.floats() == null ? null : new FewRows(threads, kernels);
-    this.packed = kernels.dots() == null ? null : new PackedProducts(threads, kernels.dots());
+    this.pairs = machine == null ? null : machine.pairs();
+    this.bf16 = pairs == null ? null : new Gemm(threads, machine.panels(pairs));
+    this.streaming = machine == null ? null : new Streaming(threads, machine.dots());
+    this.fewRows = machine == null ? null : new FewRows(threads, machine);
+    this.packed = machine == null ? null : new PackedProducts(threads, machine.dots());
   }
 
   /** {@code out = alpha * a b + beta * out}. */

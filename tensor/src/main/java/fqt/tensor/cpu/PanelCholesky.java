@@ -47,7 +47,7 @@ final class PanelCholesky {
   private final double[] block = new double[BLOCK * BLOCK];
   private final double[] inverse = new double[BLOCK * BLOCK];
 
-  private PanelCholesky(Threads threads, KernelChoice kernels, HostMemory memory, Tensor a) {
+  private PanelCholesky(Threads threads, MachineKernels kernels, HostMemory memory, Tensor a) {
     this.threads = threads;
     this.kernel = kernels.floats();
     this.turn = kernels.turn();
@@ -64,7 +64,7 @@ final class PanelCholesky {
   }
 
   /** Overwrites a with its lower factor; returns −1 or the first pivot that is not positive. */
-  static long factor(Threads threads, KernelChoice kernels, HostMemory memory, Tensor a) {
+  static long factor(Threads threads, MachineKernels kernels, HostMemory memory, Tensor a) {
     PanelCholesky run = new PanelCholesky(threads, kernels, memory, a);
     try {
       return run.factor();

@@ -23,21 +23,20 @@ final class Triangular {
   private static final VectorSpecies<Double> LANES = Lanes.D;
 
   private final Threads threads;
-  private final KernelChoice kernels;
+  private final MachineKernels machine;
   private final HostMemory memory;
   private final Matrices matrices;
 
   Triangular(Threads threads, KernelChoice kernels, HostMemory memory, Matrices matrices) {
     this.threads = threads;
-    this.kernels = kernels;
+    this.machine = kernels.machine();
     this.memory = memory;
     this.matrices = matrices;
   }
 
   /** Overwrites a with its lower factor; returns −1 or the first pivot that is not positive. */
   long cholesky(Tensor a) {
-    long failed =
-        kernels.floats() == null ? factor(a) : PanelCholesky.factor(threads, kernels, memory, a);
+    long failed = machine == null ? factor(a) : PanelCholesky.factor(threads, machine, memory, a);
     if (failed < 0) {
       clearAbove(a);
     }

@@ -10,7 +10,7 @@ import static org.junit.jupiter.api.Assumptions.abort;
 
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
-import fqt.tensor.cpu.KernelChoice.Tier;
+import fqt.tensor.cpu.MachineKernels.Tier;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import java.util.Random;
 import org.junit.jupiter.params.ParameterizedTest;
@@ -20,7 +20,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class FewRowsTest {
   private static KernelChoice kernels(Tier tier) {
     try {
-      return KernelChoice.machine(tier);
+      return KernelChoice.machineCode(tier);
     } catch (ExecutableMemory.Refused refused) {
       return abort(refused.getMessage());
     }
@@ -34,7 +34,7 @@ class FewRowsTest {
   @EnumSource(Tier.class)
   void equalsProductsOfPackedOperands(Tier tier) {
     KernelChoice kernels = kernels(tier);
-    FewRows fewRows = new FewRows(new Threads(3), kernels);
+    FewRows fewRows = new FewRows(new Threads(3), kernels.machine());
     Gemm gemm = new Gemm(new Threads(1), kernels.panels());
     Random random = new Random(1);
     for (int m = 1; m <= 96; m = m < 26 ? m + 1 : m + 7) {
@@ -86,7 +86,7 @@ class FewRowsTest {
   @ParameterizedTest
   @EnumSource(Tier.class)
   void rowsDoNotDependOnOthers(Tier tier) {
-    FewRows fewRows = new FewRows(new Threads(2), kernels(tier));
+    FewRows fewRows = new FewRows(new Threads(2), kernels(tier).machine());
     Random random = new Random(3);
     Tensor x = random(random, DType.F32, 31, 600);
     Operand w = Operand.left(random(random, DType.F32, 97, 600));

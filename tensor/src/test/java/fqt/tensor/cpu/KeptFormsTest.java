@@ -17,7 +17,7 @@ import fqt.tensor.PackedWeight;
 import fqt.tensor.Scope;
 import fqt.tensor.Shape;
 import fqt.tensor.Tensor;
-import fqt.tensor.cpu.KernelChoice.Tier;
+import fqt.tensor.cpu.MachineKernels.Tier;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import fqt.tensor.cpu.asm.TileKernel;
 import java.util.Random;
@@ -34,7 +34,7 @@ class KeptFormsTest {
 
   private static KernelChoice kernels(Tier tier) {
     try {
-      return KernelChoice.machine(tier);
+      return KernelChoice.machineCode(tier);
     } catch (ExecutableMemory.Refused refused) {
       return abort(refused.getMessage());
     }
@@ -79,12 +79,12 @@ class KeptFormsTest {
     // The second has several blocks of columns and of terms, the third of rows.
     int[][] sizes = {{33, 65, 70}, {17, 2100, 1100}, {1600, 40, 20}};
     for (DType type : new DType[] {DType.F32, DType.BF16, DType.F8_E4M3}) {
-      boolean pairs = type == DType.BF16 && kernels.pairs() != null;
+      boolean pairs = type == DType.BF16 && kernels.machine().pairs() != null;
       for (int[] size : sizes) {
         Tensor x = random(random, type, size[0], size[2]);
         Tensor w = owned(random(random, type, size[1], size[2]));
         Tensor bias = random(random, DType.F32, 1, size[1]).reshape(size[1]);
-        long multiple = pairs ? kernels.pairs().termsAtOnce() : 1;
+        long multiple = pairs ? kernels.machine().pairs().termsAtOnce() : 1;
         long terms = Math.ceilDiv(Math.ceilDiv(size[2], pairs ? 2 : 1), multiple) * multiple;
         assertKeptIsTheSame(
             w, out -> matrices.linear(x, w, bias, out), size[0], packedBytes(size[1], terms));
@@ -109,8 +109,8 @@ class KeptFormsTest {
       Tensor first = empty(DType.F32, size[0], size[1]);
       products.linear(x, xScale, w, wScale, null, first);
       assertSameBits(twin, first, w.toString());
-      int numbers = kernels.bytes().kind() == TileKernel.Kind.PAIRS ? 2 : 4;
-      long multiple = kernels.bytes().termsAtOnce();
+      int numbers = kernels.machine().bytes().kind() == TileKernel.Kind.PAIRS ? 2 : 4;
+      long multiple = kernels.machine().bytes().termsAtOnce();
       long terms = Math.ceilDiv(Math.ceilDiv(size[2], numbers), multiple) * multiple;
       assertKeptIsTheSame(
           w,
@@ -128,7 +128,7 @@ class KeptFormsTest {
     KeptForms forms = new KeptForms(memory, MUCH);
     Matrices matrices = new Matrices(new Threads(2), kernels, forms);
     ByteProducts products = new ByteProducts(new Threads(2), kernels, forms);
-    boolean tiled = kernels.bytes().kind().isTiled();
+    boolean tiled = kernels.machine().bytes().kind().isTiled();
     Random random = new Random(4);
     int[][] sizes = {{5, 70, 64}, {9, 97, 1152}, {16, 64, 96}, {16, 2100, 1088}};
     for (int[] size : sizes) {
@@ -143,7 +143,7 @@ class KeptFormsTest {
       Tensor xScale = random(random, DType.F32, 1, size[0]).reshape(size[0]);
       Tensor wScale = random(random, DType.F32, 1, n).reshape(n);
       Tensor bias = random(random, DType.F32, 1, n).reshape(n);
-      long terms = Gemm.roundUp(k / 4, kernels.bytes().termsAtOnce());
+      long terms = Gemm.roundUp(k / 4, kernels.machine().bytes().termsAtOnce());
       assertKeptIsTheSame(
           codes,
           out -> products.linear(bytes, xScale, codes, wScale, Matrices.floats(bias), out),

@@ -12,7 +12,7 @@ import static org.junit.jupiter.api.Assumptions.abort;
 
 import fqt.tensor.DType;
 import fqt.tensor.Tensor;
-import fqt.tensor.cpu.KernelChoice.Tier;
+import fqt.tensor.cpu.MachineKernels.Tier;
 import fqt.tensor.cpu.asm.ExecutableMemory;
 import java.util.Random;
 import org.junit.jupiter.api.Test;
@@ -23,7 +23,7 @@ import org.junit.jupiter.params.provider.EnumSource;
 class MachineTiersTest {
   private static KernelChoice kernels(Tier tier) {
     try {
-      return KernelChoice.machine(tier);
+      return KernelChoice.machineCode(tier);
     } catch (ExecutableMemory.Refused refused) {
       return abort(refused.getMessage());
     }

@@ -28,7 +28,7 @@ class StreamingTest {
 
   @BeforeEach
   void machineCode() {
-    assumeTrue(KERNELS.dots() != null, KERNELS.description());
+    assumeTrue(KERNELS.machine() != null, KERNELS.description());
   }
 
   @ParameterizedTest

@@ -43,7 +43,7 @@ class WholeNumbersTest {
 
   @BeforeEach
   void machineCode() {
-    assumeTrue(KERNELS.dots() != null, KERNELS.description());
+    assumeTrue(KERNELS.machine() != null, KERNELS.description());
   }
 
   @ParameterizedTest
@@ -74,7 +74,7 @@ class WholeNumbersTest {
     Tensor scale = TestMatrices.empty(DType.F32, 1, 1);
     Tensor zero = zeros ? TestMatrices.empty(DType.U8, 1, 1) : null;
     PackedWeight w = new PackedWeight(codeBits, group, group, words, scale, zero, null);
-    return KERNELS.dots().codes(w, digits);
+    return KERNELS.machine().dots().codes(w, digits);
   }
 
   /** Random numbers with an outlier in each group, or none. */
