@@ -45,6 +45,9 @@ final class Gemm {
   /** Most columns of a task of vector kernels. */
   static final int TASK_COLUMNS = 256;
 
+  /** Tasks of a block, if they can be that small: how evenly threads share the work. */
+  static final int TASKS = 64;
+
   private static final int BLOCK_ROWS = 4096;
   private static final int BLOCK_COLUMNS = 2048;
 

@@ -15,7 +15,7 @@ sealed interface Panels permits VectorPanels, MachinePanels {
 
   /** Tasks of a block, if they can be that small: how evenly threads share the work. */
   default int tasks() {
-    return 64;
+    return Gemm.TASKS;
   }
 
   /** How many columns one task computes at most, given the terms of a block. */
