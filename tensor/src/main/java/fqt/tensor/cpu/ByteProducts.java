@@ -70,7 +70,7 @@ final class ByteProducts {
     Operand right = kernel == null ? null : new ByteTerms(form, w, n, kernel.termsAtOnce());
     MemorySegment packed =
         kept == null || right == null || m < leastRows ? null : kept.of("int8", w, right, gemm);
-    if (streaming != null && m <= Streaming.MOST_ROWS && packed == null) {
+    if (streaming != null && packed == null && streaming.servesBytes(m, x.dim(1))) {
       streaming.multiplyBytes(x, floats(xScale, m), w, floats(wScale, n), bias, out);
       return;
     }

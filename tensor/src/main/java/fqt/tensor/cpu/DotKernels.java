@@ -70,7 +70,8 @@ final class DotKernels {
    * @param parts tiles of x for each tile of the weight
    */
   TileDotKernel tiles(Kind kind, int rows, int depth, int parts) {
-    boolean fits = (kind.integer || kind == Kind.BF16) && depth * kind.bytes >= TileDotKernel.STEP;
+    boolean fits =
+        (kind.integer || kind == Kind.BF16) && depth * kind.bytes % TileDotKernel.STEP == 0;
     if (!tiled || !fits || rows <= DotKernel.mostRows(bits)) {
       return null;
     }

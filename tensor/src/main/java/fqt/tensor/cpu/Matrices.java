@@ -67,7 +67,7 @@ final class Matrices {
       } else {
         gemm.multiply(a, b, packed, out);
       }
-    } else if (streaming != null && Streaming.serves(a, b)) {
+    } else if (streaming != null && streaming.serves(a, b)) {
       MemorySegment packed = fewByTiles(a, b, out) ? packedPairs(weight, b) : null;
       if (packed != null) {
         bf16.multiply(Bf16Terms.of(a, pairs.termsAtOnce()), pairs(b), packed, out);

@@ -14,7 +14,7 @@ import java.lang.ref.Reference;
 /**
  * Products of a few rows with a large weight by machine code that reads the weight once, in the
  * order of memory, as generation token by token wants it. The threads take ranges of rows of the
- * weight; {@link DotKernel} sums whole steps of terms, and what is left of a row is added here.
+ * weight.
  */
 final class Streaming {
   /** Rows of x up to which this is faster than packing. */
@@ -41,11 +41,17 @@ final class Streaming {
   }
 
   /** Whether {@link #multiply} is the way to multiply these. */
-  static boolean serves(Operand x, Operand w) {
+  boolean serves(Operand x, Operand w) {
     return x.outer() <= MOST_ROWS
         && w instanceof Operand.Strided dense
         && dense.innerStride() == 1
-        && kind(dense.type()) != null;
+        && kind(dense.type()) != null
+        && x.inner() >= DotKernel.step(kind(dense.type()), kernels.bits());
+  }
+
+  /** Whether {@link #multiplyBytes} is the way to multiply so many rows of so many terms. */
+  boolean servesBytes(long rows, long depth) {
+    return rows <= MOST_ROWS && depth >= DotKernel.step(kernels.bytes(), kernels.bits());
   }
 
   private static Kind kind(DType type) {
@@ -64,14 +70,10 @@ final class Streaming {
     int depth = Math.toIntExact(x.inner());
     int parts = TileRows.parts(x);
     TileDotKernel tiles = kernels.tiles(kind, rows, depth, parts);
-    int step = step(kind, tiles);
-    int whole = depth / step * step;
     Weight weight = new Weight(kind, w.bytes(), w.offset() * kind.bytes, w.outerStride());
-    boolean plain = whole == depth && out.alpha() == 1 && out.beta() == 0;
-    if (tiles == null && plain) {
-      float[] bias = out.bias();
-      Left left = left(rows, (long) depth * Float.BYTES, bias == null ? 0 : bias.length);
-      arrange(kind, x, depth, left);
+    float[] bias = out.bias();
+    Left left = tiles == null ? arranged(kind, x, bias) : turned(tiles, rows, table(x, parts));
+    if (tiles == null && out.alpha() == 1 && out.beta() == 0) {
       long shift = bias == null ? 0 : left.add(bias);
       End end = new End(out.at(0, 0), out.stride() * Float.BYTES, shift, 0, 0, 0);
       forEach(
@@ -79,19 +81,8 @@ final class Streaming {
           weight,
           left,
           out,
-          (from, to) -> dots(weight, depth / step, left, from, (int) (to - from), end.at(0, from)));
+          (from, to) -> dots(weight, depth, left, from, (int) (to - from), end.at(0, from)));
       return;
-    }
-    float[] inputs = new float[rows * depth];
-    for (int m = 0; m < rows; m++) {
-      x.readInner(m, 0, depth, inputs, m * depth);
-    }
-    Left left =
-        tiles == null
-            ? left(rows, (long) whole * Float.BYTES, 0)
-            : turned(tiles, rows, TileRows.of(inputs, rows, depth, whole, parts));
-    if (tiles == null) {
-      arrange(kind, x, whole, left);
     }
     forEach(
         w.outer(),
@@ -101,42 +92,40 @@ final class Streaming {
         (from, to) -> {
           int count = (int) (to - from);
           Sums sums = new Sums(rows, count);
-          sums(weight, whole / step, left, from, sums);
+          sums(weight, depth, left, from, sums);
           float[] values = new float[count];
-          float[] rest = new float[depth - whole];
           for (int m = 0; m < rows; m++) {
             sums.read(m, values);
-            for (int n = 0; rest.length > 0 && n < count; n++) {
-              w.readInner(from + n, whole, rest.length, rest, 0);
-              values[n] = addRest(values[n], inputs, m * depth + whole, rest);
-            }
             out.addRow(values, m, (int) from, count);
           }
         });
   }
 
-  /** Terms of one step: sums by machine code run over whole steps. */
-  private int step(Kind kind, TileDotKernel tiles) {
-    return tiles == null ? DotKernel.step(kind, kernels.bits()) : TileDotKernel.STEP / kind.bytes;
+  /** Rows of x for vectors, with room for a bias. */
+  private Left arranged(Kind kind, Operand x, float[] bias) {
+    int depth = Math.toIntExact(x.inner());
+    long bytes = DotInputs.rowBytes(kind, kernels.bits(), depth);
+    Left left = left((int) x.outer(), bytes, bias == null ? 0 : bias.length);
+    for (int m = 0; m < left.rows; m++) {
+      DotInputs.floats(kind, kernels.bits(), x, m, depth, left.memory, m * left.stride);
+    }
+    return left;
   }
 
-  private void arrange(Kind kind, Operand x, int count, Left left) {
-    for (int m = 0; m < left.rows; m++) {
-      DotInputs.floats(kind, kernels.bits(), x, m, count, left.memory, m * left.stride);
+  private static float[] table(Operand x, int parts) {
+    int rows = (int) x.outer();
+    int depth = Math.toIntExact(x.inner());
+    float[] values = new float[rows * depth];
+    for (int m = 0; m < rows; m++) {
+      x.readInner(m, 0, depth, values, m * depth);
     }
+    return TileRows.of(values, rows, parts);
   }
 
   private Left turned(TileDotKernel tiles, int rows, float[] table) {
     MemorySegment memory = scratch.take((long) table.length * Float.BYTES);
     MemorySegment.copy(table, 0, memory, Element.FLOAT, 0, table.length);
     return new Left(memory, rows, 0, tiles);
-  }
-
-  private static float addRest(float sum, float[] x, int at, float[] w) {
-    for (int k = 0; k < w.length; k++) {
-      sum = Math.fma(x[at + k], w[k], sum);
-    }
-    return sum;
   }
 
   /**
@@ -149,21 +138,11 @@ final class Streaming {
     int rows = (int) x.dim(0);
     int depth = Math.toIntExact(x.dim(1));
     TileDotKernel tiles = kernels.tiles(kind, rows, depth, 1);
-    int step = step(kind, tiles);
-    int whole = depth / step * step;
-    byte[][] inputs = new byte[rows][depth];
-    for (int m = 0; m < rows; m++) {
-      long at = x.offset() + m * x.stride(0);
-      MemorySegment.copy(x.storage().segment(), Element.BYTE, at, inputs[m], 0, depth);
-    }
-    int[] excess = new int[rows];
-    Left left =
-        tiles == null
-            ? stored(kind, inputs, whole, excess, 2 * (rows + perColumn.length))
-            : turned(tiles, rows, TileRows.of(inputs, whole));
     Weight weight = new Weight(kind, w.storage().segment(), w.offset(), w.stride(0));
     Result result = Result.of(out, 1, 0, null, false);
-    if (tiles == null && whole == depth) {
+    if (tiles == null) {
+      int[] excess = new int[rows];
+      Left left = arranged(kind, x, excess, 2 * (rows + perColumn.length));
       long tooMuch = left.add(excess);
       long scales = left.add(perColumn);
       long shift = bias == null ? 0 : left.add(bias);
@@ -174,9 +153,15 @@ final class Streaming {
           weight,
           left,
           out,
-          (from, to) -> dots(weight, depth / step, left, from, (int) (to - from), end.at(0, from)));
+          (from, to) -> dots(weight, depth, left, from, (int) (to - from), end.at(0, from)));
       return;
     }
+    byte[][] inputs = new byte[rows][depth];
+    for (int m = 0; m < rows; m++) {
+      long at = x.offset() + m * x.stride(0);
+      MemorySegment.copy(x.storage().segment(), Element.BYTE, at, inputs[m], 0, depth);
+    }
+    Left left = turned(tiles, rows, TileRows.of(inputs));
     forEach(
         w.dim(0),
         weight,
@@ -185,16 +170,10 @@ final class Streaming {
         (from, to) -> {
           int count = (int) (to - from);
           Sums sums = new Sums(rows, count);
-          sums(weight, whole / step, left, from, sums);
+          sums(weight, depth, left, from, sums);
           int[] values = new int[count];
           for (int m = 0; m < rows; m++) {
             sums.read(m, values);
-            for (int n = 0; n < count; n++) {
-              values[n] -= excess[m];
-            }
-            for (int n = 0; whole < depth && n < count; n++) {
-              values[n] += rest(inputs[m], weight.bytes, weight.at(from + n), whole);
-            }
             float[] line = scaled(values, perRow[m], perColumn, bias, (int) from);
             result.addRow(line, m, (int) from, count);
           }
@@ -213,20 +192,17 @@ final class Streaming {
     return line;
   }
 
-  private Left stored(Kind kind, byte[][] inputs, int whole, int[] excess, int more) {
-    Left left = left(inputs.length, DotInputs.byteRow(kind, whole), more);
-    for (int m = 0; m < inputs.length; m++) {
-      excess[m] = DotInputs.bytes(kind, inputs[m], whole, left.memory, m * left.stride);
+  /** Rows of x for vectors, with room for more numbers; what their sums will have too much. */
+  private Left arranged(Kind kind, Tensor x, int[] excess, int more) {
+    int depth = (int) x.dim(1);
+    Left left = left(excess.length, DotInputs.rowBytes(kind, kernels.bits(), depth), more);
+    MemorySegment bytes = x.storage().segment();
+    for (int m = 0; m < excess.length; m++) {
+      long from = x.offset() + m * x.stride(0);
+      long to = m * left.stride;
+      excess[m] = DotInputs.bytes(kind, kernels.bits(), bytes, from, depth, left.memory, to);
     }
     return left;
-  }
-
-  private static int rest(byte[] x, MemorySegment w, long at, int from) {
-    int sum = 0;
-    for (int k = from; k < x.length; k++) {
-      sum += x[k] * w.get(Element.BYTE, at + k);
-    }
-    return sum;
   }
 
   /** A weight: where its first row is, and bytes from a row to the next. */
@@ -260,18 +236,19 @@ final class Streaming {
   }
 
   /** The sums of some rows of the weight. */
-  private void sums(Weight w, long steps, Left left, long from, Sums sums) {
+  private void sums(Weight w, long depth, Left left, long from, Sums sums) {
     if (left.tiles == null) {
       End end = new End(sums.memory.address(), sums.stride, 0, 0, 0, 0);
-      dots(w, steps, left, from, sums.count, end);
+      dots(w, depth, left, from, sums.count, end);
     } else {
       MemorySegment first = w.bytes.asSlice(w.at(from));
+      long steps = depth * w.kind.bytes / TileDotKernel.STEP;
       TileRows.multiply(left.tiles, steps, left.memory, left.rows, first, w.stride, sums);
     }
   }
 
   /** Some rows of the weight with all rows of x. */
-  private void dots(Weight w, long steps, Left left, long from, int count, End end) {
+  private void dots(Weight w, long depth, Left left, long from, int count, End end) {
     int passes = Math.ceilDiv(left.rows, DotKernel.mostRows(kernels.bits()));
     int whole = count / DotKernel.GROUP * DotKernel.GROUP;
     if (passes == 1 && whole > 0) {
@@ -279,7 +256,7 @@ final class Streaming {
       int quarter = whole / DotKernel.GROUP;
       kernel(w.kind, left.rows, 1, end)
           .multiply(
-              steps, quarter, left.at(0), left.stride, w.address(from), quarter, w.stride, end, 0);
+              depth, quarter, left.at(0), left.stride, w.address(from), quarter, w.stride, end, 0);
     }
     int block = blockRows(w.stride);
     for (int n = 0; passes > 1 && n < whole; n += block) {
@@ -288,7 +265,7 @@ final class Streaming {
         int m = left.rows * pass / passes;
         kernel(w.kind, left.rows * (pass + 1) / passes - m, passes, end)
             .multiply(
-                steps,
+                depth,
                 groups,
                 left.at(m),
                 left.stride,
@@ -303,7 +280,7 @@ final class Streaming {
       // The same row four times: nothing is read that is not there.
       for (int m = 0; m < left.rows; m++) {
         kernel(w.kind, 1, 1, end)
-            .multiply(steps, 1, left.at(m), 0, w.address(from + n), 0, w.stride, end.at(m, n), 0);
+            .multiply(depth, 1, left.at(m), 0, w.address(from + n), 0, w.stride, end.at(m, n), 0);
       }
     }
   }

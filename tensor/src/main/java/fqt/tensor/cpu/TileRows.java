@@ -40,13 +40,12 @@ final class TileRows {
   }
 
   /**
-   * The table of rows of f32, which are {@code depth} numbers apart: as they are if one part is
-   * enough for them, else as a sum of bf16 numbers that is exact.
-   *
-   * @param count how many numbers of each row, whole steps
+   * The table of rows of f32, whole steps each: as they are if one part is enough for them, else as
+   * a sum of bf16 numbers that is exact.
    */
-  static float[] of(float[] x, int rows, int depth, int count, int parts) {
-    TileRows result = new TileRows(rows, count / 2, parts);
+  static float[] of(float[] x, int rows, int parts) {
+    int depth = x.length / rows;
+    TileRows result = new TileRows(rows, depth / 2, parts);
     float[] pairs = new float[rows * result.words];
     float[] rest = parts == 1 ? x : x.clone();
     for (int part = 0; part < parts; part++) {
@@ -78,9 +77,9 @@ final class TileRows {
     }
   }
 
-  /** The table of rows of s8, of which {@code count} each are whole steps. */
-  static float[] of(byte[][] x, int count) {
-    TileRows result = new TileRows(x.length, count / Integer.BYTES, 1);
+  /** The table of rows of s8, whole steps each. */
+  static float[] of(byte[][] x) {
+    TileRows result = new TileRows(x.length, x[0].length / Integer.BYTES, 1);
     float[] quads = new float[x.length * result.words];
     for (int m = 0; m < x.length; m++) {
       MemorySegment row = MemorySegment.ofArray(x[m]);

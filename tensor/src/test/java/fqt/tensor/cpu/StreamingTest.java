@@ -14,6 +14,8 @@ import static org.junit.jupiter.api.Assumptions.assumeTrue;
 import fqt.tensor.DType;
 import fqt.tensor.PackedWeight;
 import fqt.tensor.Tensor;
+import fqt.tensor.cpu.asm.DotKernel;
+import fqt.tensor.cpu.asm.DotKernel.Kind;
 import java.util.Arrays;
 import java.util.Random;
 import org.junit.jupiter.api.BeforeEach;
@@ -25,6 +27,8 @@ import org.junit.jupiter.params.provider.EnumSource;
 /** Products of a few rows, their operands at the end of memory that may be read. */
 class StreamingTest {
   private static final KernelChoice KERNELS = KernelChoice.best();
+  private static final Streaming STREAMING =
+      KERNELS.machine() == null ? null : new Streaming(new Threads(1), KERNELS.machine().dots());
 
   @BeforeEach
   void machineCode() {
@@ -50,8 +54,44 @@ class StreamingTest {
         matrices.linear(x, w, bias, out);
         Tensor twin = empty(DType.F32, m, n);
         ScalarMatrix.linear(x, w, bias, twin);
-        assertTrue(Streaming.serves(Operand.left(x), Operand.left(w)));
+        boolean hasStep = k >= DotKernel.step(kind(type), KERNELS.machine().dots().bits());
+        assertEquals(hasStep, STREAMING.serves(Operand.left(x), Operand.left(w)));
         assertClose(twin, out, 1e-6 * Math.max(4, Math.sqrt(k)), x + " " + w);
+      }
+    }
+  }
+
+  private static Kind kind(DType type) {
+    return type == DType.F32 ? Kind.F32 : type == DType.F16 ? Kind.F16 : Kind.BF16;
+  }
+
+  /** The last step of a row has terms that the step before had; they are not multiplied twice. */
+  @ParameterizedTest
+  @EnumSource(
+      value = DType.class,
+      names = {"F32", "BF16", "F16"})
+  void infinityCountsOnce(DType type) {
+    Matrices matrices = new Matrices(new Threads(1), KERNELS);
+    Random random = new Random(7);
+    int step = DotKernel.step(kind(type), KERNELS.machine().dots().bits());
+    for (int rest = 1; rest < step; rest++) {
+      int k = 2 * step + rest;
+      Tensor x = random(random, DType.F32, 3, k);
+      Tensor w = random(random, type, 9, k);
+      for (int n = 0; n < 9; n++) {
+        int at = n % 2 == 0 ? k - rest - 1 : k - step;
+        Element.setFloat(
+            w.storage().segment(),
+            type,
+            w.offset() + n * w.stride(0) + at,
+            Float.POSITIVE_INFINITY);
+      }
+      for (int m = 1; m <= 3; m++) {
+        Tensor out = empty(DType.F32, m, 9);
+        matrices.linear(x.slice(0, 0, m), w, null, out);
+        Tensor twin = empty(DType.F32, m, 9);
+        ScalarMatrix.linear(x.slice(0, 0, m), w, null, twin);
+        assertSameBits(twin, out, type + " " + k);
       }
     }
   }

@@ -1,5 +1,8 @@
 package fqt.tensor.cpu.asm;
 
+import java.lang.foreign.Arena;
+import java.lang.foreign.MemorySegment;
+
 /**
  * Dot products of a few rows of x with many rows of a weight, which is read once, four rows side by
  * side. The sums of {@code rows} x 4 products stay in registers:
@@ -10,10 +13,12 @@ package fqt.tensor.cpu.asm;
  *   x1     sum10  sum11  sum12  sum13
  * </pre>
  *
- * x lies in the first- or second-level cache, in the form that {@link Kind} asks for. Lanes are
- * added up in one fixed order. The four streams had better be long, far apart and without gaps: the
- * processor fetches ahead where it has seen a few lines in a row, and where it must begin anew
- * every kilobyte memory is read at half its speed.
+ * x lies in the first- or second-level cache, in the form that {@link Kind} asks for. Where a row
+ * is no whole number of steps, its last step is the one that ends with the row: what it shares with
+ * the step before is zero in x, and floats of the weight there are masked. Lanes are added up in
+ * one fixed order. The four streams had better be long, far apart and without gaps: the processor
+ * fetches ahead where it has seen a few lines in a row, and where it must begin anew every kilobyte
+ * memory is read at half its speed.
  */
 public final class DotKernel {
   /** Rows of the weight that are read side by side. */
@@ -21,6 +26,9 @@ public final class DotKernel {
 
   private static final int UNROLL = 4;
   private static final int LINE = 64;
+
+  /** As many bytes of zeros as a vector has, then as many of ones: masks of any lower part. */
+  private static final MemorySegment MASKS = masks();
 
   /** How far ahead in the same row it is worth asking for, in bytes. */
   private static final int NEAR = 512;
@@ -105,7 +113,13 @@ public final class DotKernel {
     this.passes = passes;
     this.scaled = scaled;
     this.biased = biased;
-    this.function = new MachineFunction(15, code());
+    this.function = new MachineFunction(17, code());
+  }
+
+  private static MemorySegment masks() {
+    MemorySegment masks = Arena.global().allocate(2 * LINE, LINE);
+    masks.asSlice(LINE).fill((byte) -1);
+    return masks;
   }
 
   /** Rows of x whose sums fit into the registers. */
@@ -113,7 +127,7 @@ public final class DotKernel {
     return bits == 512 ? 4 : 3;
   }
 
-  /** Terms of one step: sums run over whole steps. */
+  /** Terms of one step, and the fewest of a row. */
   public static int step(Kind kind, int bits) {
     return switch (kind) {
       case F32, F16 -> bits / Float.SIZE;
@@ -125,9 +139,10 @@ public final class DotKernel {
   /**
    * Computes {@code rows * 4 * groups} results. The caller keeps the memory alive.
    *
-   * @param steps whole steps of terms
+   * @param depth terms of a row, at least a step
    * @param groups groups of four rows of the weight
-   * @param x prepared rows, {@code xStride} bytes apart
+   * @param x prepared rows, {@code xStride} bytes apart: whole steps, then one that ends with the
+   *     row and begins with as many zeros as it needs, if there is a rest
    * @param w the first row of the weight
    * @param apart rows of the weight from one of a group to the next, 0 if all are the same. A
    *     single pass goes from a group to the next row, of several each to the next four rows
@@ -136,7 +151,7 @@ public final class DotKernel {
    * @param pass which of the passes this is, from 0 on
    */
   public void multiply(
-      long steps,
+      long depth,
       long groups,
       long x,
       long xStride,
@@ -148,8 +163,11 @@ public final class DotKernel {
     long next = passes == 1 ? stride : GROUP * stride;
     long size = groups * next;
     long ahead = passes == 1 ? NEAR : size + pass * size / passes;
+    int step = step(kind, bits);
+    long rest = depth % step;
+    long shared = rest == 0 ? 0 : (step - rest) * kind.bytes;
     function.call(
-        steps,
+        depth / step,
         groups,
         x,
         w,
@@ -163,7 +181,9 @@ public final class DotKernel {
         end.bias - end.out,
         end.columns - end.out,
         end.rows,
-        end.excess);
+        end.excess,
+        -shared,
+        MASKS.address() + LINE - shared);
   }
 
   private static final int ARGUMENTS = Assembler.STACK_ARGUMENTS;
@@ -172,6 +192,8 @@ public final class DotKernel {
   private static final int COLUMN_SCALES = ARGUMENTS + 48;
   private static final int ROW_SCALES = ARGUMENTS + 56;
   private static final int EXCESS = ARGUMENTS + 64;
+  private static final int LAST_STEP = ARGUMENTS + 72;
+  private static final int MASK = ARGUMENTS + 80;
 
   /** rdi steps, rsi groups, rdx x, rcx w, r8 stride of w, r9 results; the rest on the stack. */
   private byte[] code() {
@@ -298,6 +320,13 @@ public final class DotKernel {
     code.decrement(Reg.R14);
     code.jumpNotZero(left);
     code.land(noneLeft);
+    code.load(Reg.RAX, Reg.RSP, LAST_STEP);
+    code.test(Reg.RAX);
+    int noRest = code.jumpZero();
+    code.add(Reg.R13, Reg.RAX);
+    code.load(Reg.RAX, Reg.RSP, MASK);
+    step(code, 0, 0, true);
+    code.land(noRest);
   }
 
   private void steps(Assembler code, int count) {
@@ -306,7 +335,7 @@ public final class DotKernel {
     int ofX = kind == Kind.BF16 ? 2 * vector : vector;
     for (int k = 0; k < count; k++) {
       fetch(code, count, k * ofW);
-      step(code, k * ofX, k * ofW);
+      step(code, k * ofX, k * ofW, false);
     }
     code.add(Reg.R12, count * ofX);
     code.add(Reg.R13, count * ofW);
@@ -335,7 +364,7 @@ public final class DotKernel {
     }
   }
 
-  private void step(Assembler code, int xAt, int wAt) {
+  private void step(Assembler code, int xAt, int wAt, boolean last) {
     boolean held = kind == Kind.F32;
     for (int row = 0; held && row < rows; row++) {
       code.vector(Op.VMOVUPS, bits, free(row), 0, x(row, xAt));
@@ -343,25 +372,44 @@ public final class DotKernel {
     for (int n = 0; n < GROUP; n++) {
       Mem w = w(n, wAt);
       int value = held ? free(rows) : free(0);
-      switch (kind) {
-        case F32 -> {
-          if (rows > 1) {
-            code.vector(Op.VMOVUPS, bits, value, 0, w);
-          }
-        }
-        case BF16 -> code.vector(Op.VMOVUPS, bits, value, 0, w);
-        case F16 -> code.vector(Op.VCVTPH2PS, bits, value, 0, w);
-        case PAIRS -> code.vector(Op.VPMOVSXBW, bits, value, 0, w);
-        case QUADS, VEX_QUADS -> code.vector(Op.VPXOR, bits, value, free(2), w);
+      if (last && !kind.integer) {
+        masked(code, value, w);
+      } else {
+        load(code, value, w);
       }
       for (int half = 0; half < (kind == Kind.BF16 ? 2 : 1); half++) {
         if (kind == Kind.BF16) {
           split(code, value, half);
         }
         for (int row = 0; row < rows; row++) {
-          accumulate(code, row, n, value, xAt + half * bits / Byte.SIZE, w);
+          Mem direct = last ? null : w;
+          accumulate(code, row, n, value, xAt + half * bits / Byte.SIZE, direct);
         }
       }
+    }
+  }
+
+  private void load(Assembler code, int value, Mem w) {
+    switch (kind) {
+      case F32 -> {
+        if (rows > 1) {
+          code.vector(Op.VMOVUPS, bits, value, 0, w);
+        }
+      }
+      case BF16 -> code.vector(Op.VMOVUPS, bits, value, 0, w);
+      case F16 -> code.vector(Op.VCVTPH2PS, bits, value, 0, w);
+      case PAIRS -> code.vector(Op.VPMOVSXBW, bits, value, 0, w);
+      case QUADS, VEX_QUADS -> code.vector(Op.VPXOR, bits, value, free(2), w);
+    }
+  }
+
+  /** Floats of the last step, without those that the step before had: they may be infinite. */
+  private void masked(Assembler code, int value, Mem w) {
+    int width = kind == Kind.F16 ? bits / 2 : bits;
+    code.vector(Op.VMOVUPS, width, value, 0, w);
+    code.vector(Op.VPAND, width, value, value, Mem.at(Reg.RAX, 0));
+    if (kind == Kind.F16) {
+      code.vector(Op.VCVTPH2PS, bits, value, 0, value);
     }
   }
 
@@ -374,12 +422,13 @@ public final class DotKernel {
     }
   }
 
-  private void accumulate(Assembler code, int row, int n, int value, int xAt, Mem w) {
+  /** {@code direct} is where a single row of x may find f32 of the weight, or null. */
+  private void accumulate(Assembler code, int row, int n, int value, int xAt, Mem direct) {
     int sum = GROUP * row + n;
     switch (kind) {
       case F32 -> {
-        if (rows == 1) {
-          code.vector(Op.VFMADD231PS, bits, sum, free(0), w);
+        if (rows == 1 && direct != null) {
+          code.vector(Op.VFMADD231PS, bits, sum, free(0), direct);
         } else {
           code.vector(Op.VFMADD231PS, bits, sum, free(row), value);
         }

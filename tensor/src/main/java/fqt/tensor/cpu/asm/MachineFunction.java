@@ -175,9 +175,11 @@ public final class MachineFunction {
       long l,
       long m,
       long n,
-      long o) {
+      long o,
+      long p,
+      long q) {
     try {
-      handle.invokeExact(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o);
+      handle.invokeExact(a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q);
     } catch (Throwable thrown) {
       throw failed(thrown);
     }
