@@ -23,6 +23,7 @@ final class CodeRecords {
   private final long recordBytes;
   private final long scalesAt;
   private final long zerosAt;
+  private final long codesAt;
   private final long readable;
 
   /** Room for so many rows. */
@@ -34,7 +35,8 @@ final class CodeRecords {
     this.scalesAt = rows * recordBytes;
     long numbers = (long) rows * x.groups() + CodeLayout.BLOCK;
     this.zerosAt = scalesAt + numbers * Float.BYTES;
-    this.memory = scratch(zerosAt + numbers);
+    this.codesAt = zerosAt + numbers;
+    this.memory = scratch(codesAt + (long) x.groups() * kernels.layout().codeBytes());
     this.readable = readable(w, x.groups());
   }
 
@@ -109,13 +111,25 @@ final class CodeRecords {
         memory.address() + at * recordBytes);
   }
 
+  /**
+   * Copies the codes of a row to where whole groups can be read; what is behind them does not
+   * matter.
+   *
+   * @return where they are now
+   */
+  long copy(long row, long rowBytes) {
+    long from = w.codes().offset() * Integer.BYTES + row * rowBytes;
+    MemorySegment.copy(w.codes().storage().segment(), from, memory, codesAt, rowBytes);
+    return memory.address() + codesAt;
+  }
+
   /** Copies scales and zero points to memory that has more behind them, one for each group. */
   private void spread(long row, int count) {
-    long own = w.groups();
-    long parts = x.groups() / own;
+    int groups = x.groups();
+    long group = kernels.layout().group();
     MemorySegment scales = w.scales().storage().segment();
-    for (int i = 0; i < count * x.groups(); i++) {
-      long from = row * own + i / parts;
+    for (int i = 0; i < count * groups; i++) {
+      long from = (row + i / groups) * w.groups() + i % groups * group / w.groupSize();
       float scale = Element.getFloat(scales, w.scales().dtype(), w.scales().offset() + from);
       memory.set(Element.FLOAT, scalesAt + (long) i * Float.BYTES, scale);
       if (w.zeros() != null) {

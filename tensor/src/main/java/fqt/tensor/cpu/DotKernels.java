@@ -90,15 +90,15 @@ final class DotKernels {
 
   /**
    * The group that a kernel of codes takes at a time, or 0 if none suits: parts of a group share
-   * its scale.
+   * its scale, and the last of a row may be shorter.
    */
   static int codeGroup(long groupSize, long columns) {
     for (int group : CODE_GROUPS) {
-      if (groupSize % group == 0 && columns % groupSize == 0) {
+      if (groupSize % group == 0) {
         return group;
       }
     }
-    return 0;
+    return groupSize == columns ? CODE_GROUPS[0] : 0;
   }
 
   /** The kernels for a weight of 4-bit or 8-bit codes and numbers of x of so many digits. */

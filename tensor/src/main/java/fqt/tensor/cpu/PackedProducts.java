@@ -2,6 +2,7 @@ package fqt.tensor.cpu;
 
 import fqt.tensor.DType;
 import fqt.tensor.PackedWeight;
+import fqt.tensor.Tensor;
 import fqt.tensor.cpu.asm.DotKernel;
 import java.lang.foreign.Arena;
 import java.lang.foreign.MemorySegment;
@@ -44,10 +45,11 @@ final class PackedProducts {
   boolean multiply(Operand.Strided x, PackedWeight w, Result out) {
     CodeKernels codes = kernels.codes(w, x.type() == DType.F32 ? 3 : 2);
     int rows = (int) x.outer();
-    int groups = Math.toIntExact(x.inner() / codes.layout().group());
+    int group = codes.layout().group();
+    int groups = Math.toIntExact(Math.ceilDiv(x.inner(), group));
     MemorySegment memory = scratch.take(WholeNumbers.bytes(codes.layout(), rows, groups));
     WholeNumbers numbers = new WholeNumbers(codes.layout(), rows, groups, memory);
-    Operand.Strided readable = readable(x);
+    Operand.Strided readable = readable(x, groups * group);
     try {
       boolean finite = numbers.fill(codes, readable);
       if (finite) {
@@ -64,19 +66,27 @@ final class PackedProducts {
     }
   }
 
-  /** The same numbers as the kernels read them. */
-  private static Operand.Strided readable(Operand.Strided x) {
-    if (x.innerStride() == 1 && CodeKernels.reads(x.type())) {
+  /** The same numbers as the kernels read them: whole groups, zeros behind the last. */
+  private static Operand.Strided readable(Operand.Strided x, int padded) {
+    boolean isReadable = x.innerStride() == 1 && CodeKernels.reads(x.type());
+    if (isReadable && x.inner() == padded) {
       return x;
     }
     int depth = Math.toIntExact(x.inner());
-    MemorySegment copy = Arena.ofAuto().allocate(x.outer() * depth * Float.BYTES, Float.BYTES);
-    float[] line = new float[depth];
+    DType type = isReadable ? x.type() : DType.F32;
+    long bytes = type.byteSize();
+    MemorySegment copy = Arena.ofAuto().allocate(x.outer() * padded * bytes, Float.BYTES);
+    float[] line = new float[isReadable ? 0 : depth];
     for (long m = 0; m < x.outer(); m++) {
-      x.readInner(m, 0, depth, line, 0);
-      FloatRuns.write(line, 0, depth, copy, m * depth);
+      if (isReadable) {
+        long from = (x.offset() + m * x.outerStride()) * bytes;
+        MemorySegment.copy(x.bytes(), from, copy, m * padded * bytes, depth * bytes);
+      } else {
+        x.readInner(m, 0, depth, line, 0);
+        FloatRuns.write(line, 0, depth, copy, m * padded);
+      }
     }
-    return new Operand.Strided(DType.F32, copy, 0, x.outer(), depth, depth, 1);
+    return new Operand.Strided(type, copy, 0, x.outer(), padded, padded, 1);
   }
 
   /** Rows of the weight in a range: whole groups of streams, all of them for a single thread. */
@@ -93,7 +103,17 @@ final class PackedProducts {
   /** What all ranges of one product share. */
   private record Call(CodeKernels kernels, WholeNumbers x, PackedWeight w, Result out) {
     long rowBytes() {
-      return w.columns() * w.bits() / Byte.SIZE;
+      return PackedWeight.wordsPerRow(w.columns(), w.bits()) * Integer.BYTES;
+    }
+
+    /** Bytes that the kernel reads of a row, and behind it. */
+    long readBytes() {
+      return (long) x.groups() * kernels.layout().codeBytes();
+    }
+
+    /** How many rows have enough behind them. */
+    long readableRows() {
+      return w.rows() - Math.ceilDiv(readBytes() - rowBytes(), rowBytes());
     }
 
     /**
@@ -107,7 +127,7 @@ final class PackedProducts {
     /** The sums of some rows of the weight: of four quarters of them at the same time. */
     void range(long from, long to) {
       int count = (int) (to - from);
-      int quarter = count / DotKernel.GROUP;
+      int quarter = (int) Math.clamp(readableRows() - from, 0, count) / DotKernel.GROUP;
       int block = Math.max(1, Math.min(quarter, blockRows()));
       CodeRecords records = new CodeRecords(kernels, w, x, DotKernel.GROUP * block);
       try {
@@ -115,11 +135,7 @@ final class PackedProducts {
           block(from + n, quarter, Math.min(block, quarter - n), records);
         }
         for (long row = from + DotKernel.GROUP * (long) quarter; row < to; row++) {
-          // The same row four times: of the weight nothing is read that is not there.
-          for (int m = 0; m < x.rows(); m++) {
-            records.read(row, 1, 0, m);
-            multiply(m, row, 0, 1, records);
-          }
+          single(row, records);
         }
       } finally {
         Reference.reachabilityFence(records);
@@ -134,22 +150,39 @@ final class PackedProducts {
         for (int stream = 0; stream < DotKernel.GROUP; stream++) {
           records.read(row + (long) stream * quarter, count, stream * count, m);
         }
-        multiply(m, row, quarter, count, records);
+        multiply(m, row, codes(row), quarter, count, records);
       }
     }
 
+    /** The same row four times, or a copy: of the weight nothing is read that is not there. */
+    private void single(long row, CodeRecords records) {
+      long codes = row < readableRows() ? codes(row) : records.copy(row, rowBytes());
+      for (int m = 0; m < x.rows(); m++) {
+        records.read(row, 1, 0, m);
+        multiply(m, row, codes, 0, 1, records);
+      }
+    }
+
+    /** The address of the codes of a row. */
+    private long codes(long row) {
+      Tensor codes = w.codes();
+      long first = codes.storage().segment().address() + codes.offset() * Integer.BYTES;
+      return first + row * rowBytes();
+    }
+
     /** {@code distance} in rows: from a stream to the next, 0 for the same row four times. */
-    private void multiply(int m, long row, int distance, int count, CodeRecords records) {
+    private void multiply(
+        int m, long row, long codes, int distance, int count, CodeRecords records) {
       long stride = rowBytes();
-      MemorySegment codes = w.codes().storage().segment();
       kernels
           .dots()
           .multiply(
               x.groups(),
               count,
               x.table(m),
-              codes.address() + w.codes().offset() * Integer.BYTES + row * stride,
+              codes,
               distance * stride,
+              stride,
               out.at(m, row),
               (long) distance * Float.BYTES,
               records.address(),

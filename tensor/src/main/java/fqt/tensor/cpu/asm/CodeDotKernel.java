@@ -52,17 +52,19 @@ public final class CodeDotKernel {
     this.bits = layout.bits();
     this.digits = layout.digits();
     this.dots = dots && layout.codeBits() == 4;
-    this.function = new MachineFunction(10, code());
+    this.function = new MachineFunction(11, code());
   }
 
   /**
-   * Computes {@code 4 * rows} sums, of four streams of rows that follow each other without gaps.
-   * The caller keeps the memory alive.
+   * Computes {@code 4 * rows} sums, of four streams of rows that follow each other. The caller
+   * keeps the memory alive.
    *
-   * @param groups groups of a row
+   * @param groups groups of a row; where the last has fewer terms than others, what is read behind
+   *     the row's codes meets zeros of x
    * @param rows rows of each stream
    * @param x address of the table of x
    * @param w address of the first row of codes, {@code wStride} bytes from that of the next stream
+   * @param rowBytes bytes from a row of codes to the next
    * @param sums address of the F32 sums, which lie side by side for the rows of a stream and {@code
    *     sumStride} bytes from those of the next
    * @param records address of what is known of the rows beside their codes: {@link
@@ -74,12 +76,23 @@ public final class CodeDotKernel {
       long x,
       long w,
       long wStride,
+      long rowBytes,
       long sums,
       long sumStride,
       long records,
       long recordStride) {
-    long recordBytes = layout.recordBytes(groups);
-    function.call(groups, rows, x, w, wStride, sums, sumStride, records, recordStride, recordBytes);
+    function.call(
+        groups,
+        rows,
+        x,
+        w,
+        wStride,
+        sums,
+        sumStride,
+        records,
+        recordStride,
+        layout.recordBytes(groups),
+        rowBytes - groups * layout.codeBytes());
   }
 
   private static final int ARGUMENTS = Assembler.STACK_ARGUMENTS;
@@ -105,6 +118,8 @@ public final class CodeDotKernel {
     code.jumpNotZero(group);
     code.load(Reg.R14, Reg.RSP, ARGUMENTS + 24);
     code.add(Reg.R14, Reg.R13);
+    code.load(Reg.RAX, Reg.RSP, ARGUMENTS + 32);
+    code.add(Reg.RCX, Reg.RAX);
     LaneSums.addUp(code, bits, false, 0);
     store(code);
     code.decrement(Reg.RSI);

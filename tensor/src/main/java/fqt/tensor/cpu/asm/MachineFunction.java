@@ -187,6 +187,16 @@ public final class MachineFunction {
 
   /** Calls the function. */
   public void call(
+      long a, long b, long c, long d, long e, long f, long g, long h, long i, long j, long k) {
+    try {
+      handle.invokeExact(a, b, c, d, e, f, g, h, i, j, k);
+    } catch (Throwable thrown) {
+      throw failed(thrown);
+    }
+  }
+
+  /** Calls the function. */
+  public void call(
       long a,
       long b,
       long c,
