@@ -127,7 +127,7 @@ final class PackedProducts {
     /** The sums of some rows of the weight: of four quarters of them at the same time. */
     void range(long from, long to) {
       int count = (int) (to - from);
-      int quarter = (int) Math.clamp(readableRows() - from, 0, count) / DotKernel.GROUP;
+      int quarter = Math.clamp(readableRows() - from, 0, count) / DotKernel.GROUP;
       int block = Math.max(1, Math.min(quarter, blockRows()));
       CodeRecords records = new CodeRecords(kernels, w, x, DotKernel.GROUP * block);
       try {
