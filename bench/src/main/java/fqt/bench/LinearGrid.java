@@ -44,13 +44,16 @@ final class LinearGrid {
   /** Bytes of weights that a few tokens go through before they come back to the first. */
   private static final String FAR = "64000000";
 
-  /** Turns of each library, and operations from which on one is enough. */
-  private static final int TURNS = 2;
+  /**
+   * Turns of each library, of which the median counts, so that a processor which is away for some
+   * milliseconds does not; and operations from which on one turn is enough.
+   */
+  private static final int TURNS = 5;
 
   private static final double LONG = 8e9;
 
   /** Seconds of a turn, if a call does not take longer. */
-  private static final double TURN = 0.02;
+  private static final double TURN = 0.012;
 
   /**
    * Milliseconds for which the threads of OpenMP and OpenBLAS look out for work and take processors
@@ -149,7 +152,7 @@ final class LinearGrid {
 
   private static void measure(Cell cell, String type, Tensor weights, int threads) {
     Map<String, CpuWork> works = new LinkedHashMap<>();
-    Map<String, Double> times = new LinkedHashMap<>();
+    Map<String, List<Double>> times = new LinkedHashMap<>();
     int turns = cell.operations() < LONG ? TURNS : 1;
     try (Scope scope = Scope.open()) {
       for (String library : LIBRARIES) {
@@ -166,14 +169,19 @@ final class LinearGrid {
       for (int turn = 0; turn < turns; turn++) {
         works.forEach(
             (library, work) -> {
-              times.merge(library, work.time(TURN), Double::sum);
+              times.computeIfAbsent(library, _ -> new ArrayList<>()).add(work.time(TURN));
               rest(!library.equals("fqt"), threads);
             });
       }
     } finally {
       works.values().forEach(CpuWork::close);
     }
-    times.forEach((library, time) -> print(cell, type, library, time / turns));
+    times.forEach((library, turnTimes) -> print(cell, type, library, median(turnTimes)));
+  }
+
+  private static double median(List<Double> values) {
+    values.sort(null);
+    return values.get(values.size() / 2);
   }
 
   /** Waits until the threads of others, if they just worked, are asleep; ours are at once. */
