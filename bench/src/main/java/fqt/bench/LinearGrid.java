@@ -61,6 +61,9 @@ final class LinearGrid {
    */
   private static final long SPINNING = 45;
 
+  /** Seconds for which both processors work before a turn. */
+  private static final double AWAKE = 0.002;
+
   private LinearGrid() {}
 
   /** Which cells are measured. */
@@ -164,13 +167,13 @@ final class LinearGrid {
         }
       }
       // Ours comes last, when all have the memory they want, and packs its weights as well.
-      works.get("fqt").settle();
-      rest(works.size() > 1, threads);
+      CpuWork ours = works.get("fqt");
+      ours.settle();
       for (int turn = 0; turn < turns; turn++) {
         works.forEach(
             (library, work) -> {
+              begin(works.size() > 1, threads, ours);
               times.computeIfAbsent(library, _ -> new ArrayList<>()).add(work.time(TURN));
-              rest(!library.equals("fqt"), threads);
             });
       }
     } finally {
@@ -184,8 +187,11 @@ final class LinearGrid {
     return values.get(values.size() / 2);
   }
 
-  /** Waits until the threads of others, if they just worked, are asleep; ours are at once. */
-  private static void rest(boolean others, int threads) {
+  /**
+   * Waits until the threads of others are asleep, and then wakes the processors: Linux would leave
+   * two threads on one of them for many milliseconds, if the other had slept.
+   */
+  private static void begin(boolean others, int threads, CpuWork ours) {
     if (threads == 1 || !others) {
       return;
     }
@@ -194,6 +200,7 @@ final class LinearGrid {
     } catch (InterruptedException stop) {
       throw new IllegalStateException("interrupted", stop);
     }
+    ours.time(AWAKE);
   }
 
   private static void print(Cell cell, String type, String library, double time) {
