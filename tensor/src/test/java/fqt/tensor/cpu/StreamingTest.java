@@ -261,15 +261,16 @@ class StreamingTest {
     }
   }
 
-  @Test
-  void theNumberOfThreadsChangesNoBit() {
+  @ParameterizedTest
+  @ValueSource(ints = {896, 1025})
+  void theNumberOfThreadsChangesNoBit(int depth) {
     Random random = new Random(4);
-    Tensor x = random(random, DType.F32, 5, 896);
-    Tensor w = random(random, DType.BF16, 999, 896);
+    Tensor x = random(random, DType.F32, 5, depth);
+    Tensor w = random(random, DType.BF16, 999, depth);
     try (GuardedPages pages = new GuardedPages()) {
-      PackedWeight four = weight(random, pages, 4, 128, 999, 896, 1);
-      PackedWeight eight = weight(random, pages, 8, 128, 999, 896, 1);
-      Tensor bf16 = random(random, DType.BF16, 5, 896);
+      PackedWeight four = weight(random, pages, 4, 128, 999, depth, 1);
+      PackedWeight eight = weight(random, pages, 8, 128, 999, depth, 1);
+      Tensor bf16 = random(random, DType.BF16, 5, depth);
       Tensor[][] results = new Tensor[2][4];
       for (int i = 0; i < 2; i++) {
         Matrices matrices = new Matrices(new Threads(1 + 2 * i), KERNELS);
